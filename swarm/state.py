@@ -1,0 +1,276 @@
+"""The brain folded into what it means: studies, trials, programs, the incumbent.
+
+`BrainState.apply` takes one record after the other, in the order of the file, and everything else is a question to the
+result. Nothing here reads a file or a clock. Records that arrive twice (the same `id`) count once, so a writer that died
+before its acknowledgement may send again.
+
+Consumers treat a state as read-only; only `swarm.brain` applies records to it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from swarm.records import (
+    Decision,
+    FailReason,
+    History,
+    Note,
+    Operator,
+    ProposalClaimed,
+    ProposalRejected,
+    Record,
+    Steer,
+    StudyClosed,
+    StudyOpened,
+    TrialFinished,
+    TrialStarted,
+    TrialState,
+    VerdictReached,
+    WorkerStatus,
+)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One training run of one program with one seed."""
+
+    claim: ProposalClaimed
+    started: TrialStarted | None = None
+    finished: TrialFinished | None = None
+
+    @property
+    def trial_id(self) -> str:
+        return self.claim.trial_id
+
+    @property
+    def state(self) -> TrialState:
+        if self.finished is not None:
+            return TrialState(self.finished.state)
+        return TrialState.RUNNING if self.started is not None else TrialState.WAITING
+
+    @property
+    def loss(self) -> float | None:
+        return self.finished.validation_loss if self.finished is not None else None
+
+    @property
+    def reason(self) -> FailReason | None:
+        return self.finished.reason if self.finished is not None else None
+
+    @property
+    def commit(self) -> str | None:
+        return self.started.commit if self.started is not None else None
+
+    @property
+    def seconds(self) -> tuple[float, float] | None:
+        """(start, end) of its run in epoch seconds, once both are known."""
+        if self.started is None or self.finished is None:
+            return None
+        return self.started.at, self.finished.at
+
+
+@dataclass(slots=True)
+class Program:
+    """All trials of one source text. Named by its first trial."""
+
+    name: str
+    parent: str | None
+    trials: list[Trial] = field(default_factory=list)
+    verdict: VerdictReached | None = None
+
+    @property
+    def first(self) -> Trial:
+        return self.trials[0]
+
+    @property
+    def losses(self) -> list[float]:
+        return [trial.loss for trial in self.trials if trial.loss is not None]
+
+    @property
+    def mean(self) -> float | None:
+        losses = self.losses
+        return sum(losses) / len(losses) if losses else None
+
+    @property
+    def open_trials(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.finished is None]
+
+    @property
+    def kept(self) -> bool:
+        return self.verdict is not None and self.verdict.decision == Decision.KEEP
+
+
+class StudyState:
+    """One study, as of the last record applied."""
+
+    def __init__(self, opened: StudyOpened) -> None:
+        self.opened = opened
+        self.trials: dict[str, Trial] = {}
+        self.programs: dict[str, Program] = {}
+        self.rejections: list[ProposalRejected] = []
+        self.verdicts: list[VerdictReached] = []
+        self.notes: list[Note] = []
+        self.steers: list[Steer] = []
+        self.workers: dict[str, WorkerStatus] = {}
+        self.restarts: dict[str, int] = {}
+        self.closed: StudyClosed | None = None
+        self._lineage: list[str] = []
+
+    @property
+    def study_id(self) -> str:
+        return self.opened.study_id
+
+    @property
+    def baseline(self) -> Program | None:
+        return next(iter(self.programs.values()), None)
+
+    @property
+    def incumbent(self) -> Program | None:
+        """What the workers build on: the newest standing leader, else the baseline."""
+        return self.programs[self._lineage[-1]] if self._lineage else self.baseline
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Programs that led, oldest first, without those that were rolled back."""
+        return tuple(self._lineage)
+
+    @property
+    def next_trial_id(self) -> str:
+        return f"t{len(self.trials) + 1:04d}"
+
+    @property
+    def noise_groups(self) -> list[list[float]]:
+        """Losses of equal programs; the noise floor is pooled over them."""
+        return [program.losses for program in self.programs.values() if len(program.losses) >= 2]
+
+    def open_trials(self, agent_id: str | None = None) -> list[Trial]:
+        """Claimed and not ended, of one agent or of all."""
+        return [
+            trial
+            for trial in self.trials.values()
+            if trial.finished is None and agent_id in (None, trial.claim.agent_id)
+        ]
+
+    def finished_trials(self) -> list[Trial]:
+        """In the order in which they ended."""
+        done = [trial for trial in self.trials.values() if trial.finished is not None]
+        return sorted(done, key=_ended_at)
+
+    def program_of(self, trial_id: str) -> Program:
+        """KeyError when the trial is not in this study."""
+        return self.programs[self.trials[trial_id].claim.program]
+
+    def ranked(self) -> list[Program]:
+        """Programs with a result, best mean loss first."""
+        return sorted((p for p in self.programs.values() if p.losses), key=_mean)
+
+    def apply(self, record: Record) -> None:
+        match record:
+            case ProposalClaimed():
+                self._claim(record)
+            case TrialStarted():
+                if trial := self.trials.get(record.trial_id):
+                    trial.started = record
+            case TrialFinished():
+                trial = self.trials.get(record.trial_id)
+                if trial is not None and trial.finished is None:
+                    trial.finished = record
+            case VerdictReached():
+                self._conclude(record)
+            case ProposalRejected():
+                self.rejections.append(record)
+            case WorkerStatus():
+                self.workers[record.agent_id] = record
+                if record.status == "restarted":
+                    self.restarts[record.agent_id] = self.restarts.get(record.agent_id, 0) + 1
+            case Note():
+                self.notes.append(record)
+            case Steer():
+                self.steers.append(record)
+            case StudyClosed():
+                self.closed = record
+            case StudyOpened():
+                self.opened, self.closed = record, None  # a resumed study: same id, new limits
+            case _:
+                pass
+
+    def _claim(self, claim: ProposalClaimed) -> None:
+        if claim.trial_id in self.trials:
+            return
+        trial = Trial(claim)
+        self.trials[claim.trial_id] = trial
+        parent = claim.parent if claim.operator != Operator.BASELINE else None
+        program = self.programs.setdefault(claim.program, Program(claim.program, parent))
+        program.trials.append(trial)
+
+    def _conclude(self, verdict: VerdictReached) -> None:
+        self.verdicts.append(verdict)
+        program = self.programs.get(verdict.program)
+        if program is None:
+            return
+        program.verdict = verdict
+        if verdict.leads and verdict.program not in self._lineage:
+            self._lineage.append(verdict.program)
+        elif verdict.decision == Decision.DISCARD and verdict.program in self._lineage:
+            self._lineage.remove(verdict.program)
+
+
+class BrainState:
+    """Every study in one file, the lines of the original format, and how far was read."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.studies: dict[str, StudyState] = {}
+        self.history: list[History] = []
+        self.unknown_kinds: dict[str, int] = {}
+        self._seen: set[str] = set()
+
+    @property
+    def latest(self) -> StudyState | None:
+        return next(reversed(self.studies.values()), None)
+
+    def study(self, study_id: str | None = None) -> StudyState | None:
+        return self.latest if study_id is None else self.studies.get(study_id)
+
+    def seen(self, record_id: str) -> bool:
+        return record_id in self._seen
+
+    def apply(self, record: Record) -> None:
+        self.seq = max(self.seq, record.seq)
+        if record.id and record.id in self._seen:
+            return
+        self._seen.add(record.id)
+        if isinstance(record, History):
+            self.history.append(record)
+        elif record.study_id in self.studies:
+            self.studies[record.study_id].apply(record)
+        elif isinstance(record, StudyOpened):
+            self.studies[record.study_id] = StudyState(record)
+        else:
+            self.unknown_kinds[record.kind] = self.unknown_kinds.get(record.kind, 0) + 1
+
+
+def replay(records: Iterable[Record]) -> BrainState:
+    state = BrainState()
+    for record in records:
+        state.apply(record)
+    return state
+
+
+def overlapping_pairs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, Trial]]:
+    """Pairs of trials whose runs shared some time: the proof that workers worked side by side."""
+    spans = sorted(((trial.seconds, trial) for trial in trials if trial.seconds is not None), key=lambda pair: pair[0])
+    for index, ((_, end), first) in enumerate(spans):
+        for (start, _), second in spans[index + 1 :]:
+            if start >= end:
+                break
+            yield first, second
+
+
+def _ended_at(trial: Trial) -> int:
+    assert trial.finished is not None
+    return trial.finished.seq
+
+
+def _mean(program: Program) -> float:
+    assert program.mean is not None
+    return program.mean
