@@ -1,8 +1,8 @@
 """The brain folded into what it means: studies, trials, programs, the incumbent.
 
-`BrainState.apply` takes one record after the other, in the order of the file, and everything else is a question to the
-result. Nothing here reads a file or a clock. Records that arrive twice (the same `id`) count once, so a writer that died
-before its acknowledgement may send again.
+`BrainState.apply` takes one record after the other, in the order of the file, and everything else is a question to
+the result. Nothing here reads a file or a clock. Records that arrive twice (the same `id`) count once, so a writer
+that died before its acknowledgement may send again.
 
 Consumers treat a state as read-only; only `swarm.brain` applies records to it.
 """
@@ -163,7 +163,7 @@ class StudyState:
         """Programs with a result, best mean loss first."""
         return sorted((p for p in self.programs.values() if p.losses), key=_mean)
 
-    def apply(self, record: Record) -> None:
+    def apply(self, record: Record) -> None:  # noqa: PLR0912 - one case a kind
         match record:
             case ProposalClaimed():
                 self._claim(record)
