@@ -10,7 +10,7 @@ from swarm.records import Proposal, Usage
 from workers.briefing import Briefing
 
 
-class ProposalFailed(Exception):  # noqa: N818 - an outcome with a reason, recorded and answered by another arm
+class ProposalFailed(Exception):
     """No usable proposal came. `code` is recorded; `cooldown_s` is how long the proposer should be left alone."""
 
     def __init__(self, code: str, detail: str, *, usage: Usage | None = None, cooldown_s: float = 0.0) -> None:

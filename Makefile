@@ -1,0 +1,52 @@
+# Everything runs in .venv, which `up` and `test` make themselves; the second time they find it ready.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TRIALS ?= 12
+WORKERS ?= 2
+
+.PHONY: up test lint bench bench-search chaos redteam test-slow test-gpu notebook clean
+
+up: $(READY)  ## set up and run a small study with two workers
+	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
+
+test: $(READY)  ## the default tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(READY)  ## real trainings and whole studies, minutes each
+	$(BIN)/python -m pytest -m slow --timeout 1200
+
+chaos: $(READY)  ## kills and faults, long
+	$(BIN)/python -m pytest -m chaos --timeout 1800
+
+redteam: $(READY)  ## hostile candidates against the harness
+	$(BIN)/python -m pytest -m redteam --timeout 600
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu --timeout 1200
+
+bench: $(READY)  ## every figure of docs/benchmarks.md, one JSON line each
+	for bench in cli brain pipeline overhead admission; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
+
+bench-search: $(READY)
+	$(BIN)/python benchmarks/search.py --json
+
+notebook: $(READY)  ## watch the study in Jupyter
+	$(BIN)/pip install -q -c constraints.txt -e '.[notebook]'
+	$(BIN)/jupyter lab notebooks/watch.ipynb
+
+clean:  ## remove caches and finished trials; the brain, refs and the environment stay
+	rm -rf .swarm/trials .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): torch and its libraries are about 5 GB, once."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt pip
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[cost]' --group test --group lint
+	@touch $@

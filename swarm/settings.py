@@ -1,0 +1,141 @@
+"""What one run was started with, and where its files lie.
+
+`swarm up` writes it once as `.swarm/studies/<study_id>/settings.json`; a worker is started with that path and nothing
+else. It holds no secret: keys stay in the environment of the processes that need them.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from swarm.records import Budget, Scalar
+
+Sandbox = Literal["auto", "strict", "none"]
+Memory = Literal["shared", "own", "off", "shuffled"]
+Device = Literal["cpu", "cuda"]
+GpuMode = Literal["shared", "exclusive"]
+
+
+class Layout(BaseModel):
+    """The folders of one repository. Everything but the brain is below `.swarm/`, which git ignores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+
+    @property
+    def runtime(self) -> Path:
+        return self.root / ".swarm"
+
+    @property
+    def orchestrator_lock(self) -> Path:
+        return self.runtime / "orchestrator.lock"
+
+    @property
+    def orchestrator_record(self) -> Path:
+        return self.runtime / "orchestrator.json"
+
+    def study(self, study_id: str) -> Path:
+        return self.runtime / "studies" / study_id
+
+    def settings(self, study_id: str) -> Path:
+        return self.study(study_id) / "settings.json"
+
+    def control(self, study_id: str) -> Path:
+        return self.study(study_id) / "control"
+
+    def worker_log(self, study_id: str, agent_id: str) -> Path:
+        return self.study(study_id) / f"{agent_id}.log"
+
+    def trial(self, study_id: str, trial_id: str) -> Path:
+        return self.runtime / "trials" / study_id / trial_id
+
+    def worktree(self, agent_id: str) -> Path:
+        return self.runtime / "worktrees" / agent_id
+
+
+class ProposerSettings(BaseModel):
+    """Which arms a worker may use. `spec` is auto, tpe, openai[:MODEL[@URL]], cli:NAME or scripted:FILE."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: str = "auto"
+    model: str | None = None
+    base_url: str | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
+    price_in: float | None = None  # USD per million tokens
+    price_out: float | None = None
+
+
+class RunSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study_id: str
+    root: Path
+    brain: Path
+    target: str
+    target_folder: str
+    editable: str
+    base_commit: str
+    program_text: str
+    device: Device
+    gpu_mode: GpuMode = "shared"
+    dataset: str
+    data_dir: Path
+    classes: int
+    budget: Budget
+    memory_mib: int
+    threads: int
+    workers: int
+    seed: int
+    noise_replicates: int
+    trials: int | None
+    deadline_at: float | None
+    proposers: dict[str, ProposerSettings]
+    memory: Memory = "shared"
+    sandbox: Sandbox = "auto"
+    early_stop: bool = True
+    start_up: Literal["zygote", "spawn"] = "zygote"
+    harness_sha256: str
+    constants: dict[str, Scalar] = {}
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(root=self.root)
+
+    @property
+    def editable_path(self) -> str:
+        """The editable file, relative to the repository."""
+        return f"{self.target_folder}/{self.editable}"
+
+    def save(self) -> Path:
+        path = self.layout.settings(self.study_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        return path
+
+
+class Control(StrEnum):
+    """What the person at the keyboard wants. Lies in a file, so that every process of a study can see it."""
+
+    RUN = "run"
+    DRAIN = "drain"  # running trials finish, none starts
+    NOW = "now"  # running trials are stopped
+
+
+def read_control(layout: Layout, study_id: str) -> Control:
+    try:
+        return Control(layout.control(study_id).read_text(encoding="utf-8").strip())
+    except (FileNotFoundError, ValueError):
+        return Control.RUN
+
+
+def write_control(layout: Layout, study_id: str, control: Control) -> None:
+    path = layout.control(study_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(control, encoding="utf-8")
+    fresh.replace(path)
