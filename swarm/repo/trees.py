@@ -1,0 +1,88 @@
+"""Files of a commit as raw bytes: no filter, no line-end conversion, nothing of .gitattributes applies."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from swarm.errors import RepoError
+from swarm.repo.git import Git
+
+_EXECUTABLE, _SYMLINK, _SUBMODULE = "100755", "120000", "160000"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a commit; `path` is relative to the repository."""
+
+    mode: str
+    oid: str
+    path: str
+
+    @property
+    def is_plain(self) -> bool:
+        return self.mode not in (_SYMLINK, _SUBMODULE)
+
+
+def list_tree(git: Git, commit: str, prefix: str) -> list[Entry]:
+    """All files below `prefix` (a folder, a file, or "." for all), in git's order."""
+    paths = [] if prefix in ("", ".") else [str(PurePosixPath(prefix))]
+    entries = []
+    for line in git.fields("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths):
+        meta, path = line.split("\t", 1)
+        mode, _, oid = meta.split(" ")
+        entries.append(Entry(mode, oid, path))
+    return entries
+
+
+def read_blobs(git: Git, entries: Sequence[Entry]) -> list[bytes]:
+    output = git("cat-file", "--batch", stdin="".join(f"{entry.oid}\n" for entry in entries).encode())
+    contents, at = [], 0
+    for entry in entries:
+        head_end = output.index(b"\n", at)
+        header = output[at:head_end].split(b" ")
+        if header[1:2] != [b"blob"]:
+            raise RepoError(f"the object of {entry.path} is not readable: {output[at:head_end].decode()}")
+        start = head_end + 1
+        at = start + int(header[2]) + 1
+        contents.append(output[start : at - 1])
+    return contents
+
+
+def write_files(git: Git, entries: Sequence[Entry], prefix: str, dest: Path) -> None:
+    """Writes the entries below `dest`, relative to `prefix`. Submodules are left out.
+
+    Raises RepoError for a symbolic link, which could lead out of the folder, and for a path that would.
+    """
+    files = [entry for entry in entries if entry.mode != _SUBMODULE]
+    relative = {entry: PurePosixPath(entry.path).relative_to(prefix) for entry in files}
+    for entry, path in relative.items():
+        if entry.mode == _SYMLINK:
+            raise RepoError(
+                f"{entry.path} is a symbolic link: a trial's folder holds plain files, so commit its content"
+            )
+        if not path.parts or any(part in ("..", ".git") for part in path.parts):
+            raise RepoError(f"{entry.path!r} cannot be written into a folder of its own")
+    for entry, content in zip(files, read_blobs(git, files), strict=True):
+        file = dest / relative[entry]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o755 if entry.mode == _EXECUTABLE else 0o644
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+            stream.write(content)
+
+
+def matches(file: Path, entry: Entry) -> bool:
+    """Has the file on disk the entry's content? Submodules are not looked at."""
+    if entry.mode == _SUBMODULE:
+        return True
+    try:
+        is_link = stat.S_ISLNK(file.lstat().st_mode)
+        if is_link != (entry.mode == _SYMLINK):
+            return False
+        content = os.fsencode(file.readlink()) if is_link else file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    digest = hashlib.sha256 if len(entry.oid) == 64 else hashlib.sha1
+    return digest(b"blob %d\0" % len(content) + content).hexdigest() == entry.oid
