@@ -1,0 +1,115 @@
+"""What the briefing's attempts say about a change: was it tried, what did its like do, which records to cite.
+
+Effects are differences of mean loss in nats, negative is better. They are descriptions of a handful of noisy runs, not
+tests: whether a difference is real is `swarm.verdict`'s business alone.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from swarm.constants import Space
+from swarm.records import Scalar
+from workers.briefing import Attempt, Briefing
+from workers.proposers.spaces import is_same_try, unit
+
+BANDWIDTH = 0.15  # of a space: how far one result speaks for its neighbours
+KNOWN_WEIGHT = 0.1  # less evidence than this is none
+MOST_CITES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One program as a point of the search space. `loss` is None if it failed or still runs."""
+
+    constants: Mapping[str, Scalar]
+    loss: float | None
+    failed: bool
+
+
+def observations(briefing: Briefing) -> list[Observation]:
+    """Every program that the briefing knows, the roots first; then the attempts in the order of their claims.
+
+    The root programs are no attempts. They are rebuilt from their children, which say what they changed, and from the
+    incumbent and the alternatives, if these have no attempt of their own.
+    """
+    known = {attempt.trial_id for attempt in briefing.attempts}
+    roots: dict[str, Observation] = {}
+    for view in (briefing.incumbent, *briefing.alternatives):
+        if view.trial_id not in known:
+            roots[view.trial_id] = Observation(view.constants, view.loss, failed=False)
+    for attempt in briefing.attempts:
+        if attempt.parent not in known and attempt.parent not in roots and attempt.parent_loss is not None:
+            roots[attempt.parent] = Observation(_before(attempt), attempt.parent_loss, failed=False)
+    tried = [Observation(a.constants, a.loss, a.outcome == "failed") for a in briefing.attempts]
+    return [*roots.values(), *tried]
+
+
+def was_tried(briefing: Briefing, changes: Mapping[str, Scalar]) -> bool:
+    """Whether the same constants were moved to about the same values from the incumbent, finished or claimed."""
+    return any(
+        attempt.parent == briefing.incumbent.trial_id
+        and attempt.operator == "tune"
+        and attempt.changed.keys() == changes.keys()
+        and all(is_same_try(attempt.changed[name][1], value) for name, value in changes.items())
+        for attempt in briefing.attempts
+    )
+
+
+def expected_effect(briefing: Briefing, spaces: Mapping[str, Space], changes: Mapping[str, Scalar]) -> float | None:
+    """A guess at the change of the loss: the effects of nearby values, added up over the changed constants.
+
+    Nadaraya-Watson mean with a Gaussian kernel over the unit positions of the new values; an attempt that changed k
+    constants counts as a k-th of its effect for each. Interactions are ignored. None when nothing near was tried.
+    """
+    effects = [_neighbour_effect(briefing, name, spaces[name], value) for name, value in changes.items()]
+    known = [effect for effect in effects if effect is not None]
+    return round(sum(known), 5) if known else None
+
+
+def cites_for(briefing: Briefing, names: Mapping[str, object]) -> tuple[str, ...]:
+    """Attempts to cite for a change of these constants: for each the best and the worst that moved it.
+
+    When none did, the attempts nearest to the incumbent: the proposer read those as well.
+    """
+    cited: list[str] = []
+    for name in names:
+        related = [a for a in briefing.attempts if name in a.changed and a.outcome != "running"]
+        finished = sorted((a for a in related if a.delta is not None), key=_delta)
+        failed = [a for a in related if a.delta is None]
+        cited += [a.trial_id for a in (*finished[:1], *(failed[-1:] or finished[1:][-1:]))]
+    if not cited:
+        known = {attempt.trial_id for attempt in briefing.attempts}
+        cited = [trial_id for trial_id in briefing.nearest if trial_id in known][:2]
+        cited = cited or [a.trial_id for a in briefing.attempts[-2:]]
+    return tuple(dict.fromkeys(cited))[:MOST_CITES]
+
+
+def effects_of(briefing: Briefing, name: str) -> Iterator[tuple[Attempt, float]]:
+    """Attempts that moved a constant, with its share of their effect."""
+    for attempt in briefing.attempts:
+        if name in attempt.changed and attempt.delta is not None:
+            yield attempt, attempt.delta / len(attempt.changed)
+
+
+def _neighbour_effect(briefing: Briefing, name: str, space: Space, value: Scalar) -> float | None:
+    here, weights, total = unit(space, value), 0.0, 0.0
+    for attempt, effect in effects_of(briefing, name):
+        moved_to = attempt.changed[name][1]
+        there = unit(space, moved_to) if moved_to is not None else None
+        if here is None or there is None:
+            continue
+        weight = math.exp(-(((here - there) / BANDWIDTH) ** 2) / 2)
+        weights, total = weights + weight, total + weight * effect
+    return total / weights if weights >= KNOWN_WEIGHT else None
+
+
+def _before(attempt: Attempt) -> dict[str, Scalar]:
+    old = {name: pair[0] for name, pair in attempt.changed.items()}
+    merged = {**attempt.constants, **old}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _delta(attempt: Attempt) -> float:
+    assert attempt.delta is not None
+    return attempt.delta
