@@ -1,0 +1,162 @@
+"""The brain as its users see it: replay what is there, append what is new."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, read_back, set_torn_bytes_aside
+from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered
+from swarm.brain.lock import WriterLock
+from swarm.brain.seal import Sealed, identified, seal
+from swarm.brain.tail import RawLine, Tail
+from swarm.brain.verify import read_records
+from swarm.brain.watch import pulses
+from swarm.clock import Clock, SystemClock
+from swarm.errors import BrainError, BrainNotOurs
+from swarm.records import Record
+from swarm.state import BrainState
+
+_SYSTEM_CLOCK = SystemClock()
+_SYSTEM_DISK = Disk()
+
+
+class Brain:
+    """One process's view of the file at `path`, and its way to append.
+
+    Reading takes no lock and never fails on what others wrote: a bad line is skipped and listed in `skipped`, an
+    unterminated last line is not yet there. Writing takes the lock of `<path>.lock`; `on_wait` is told who holds it
+    when that takes some seconds, and after `lock_timeout_s` the append fails. Clock jumps do not matter: `at` is for
+    people, order is by `seq`.
+
+    `snapshot` returns the same live state each time. Threads may share a brain for appending, but a thread that reads
+    a state while another one appends wants a Brain of its own. Not promised: that a forked child may use its parent's
+    Brain (open another), or flock on network file systems that do not have it (refused with BrainError).
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Clock = _SYSTEM_CLOCK,
+        *,
+        lock_timeout_s: float = 60.0,
+        on_wait: Callable[[str], None] | None = None,
+        disk: Disk = _SYSTEM_DISK,
+    ) -> None:
+        self.path = Path(path).resolve()
+        self._clock = clock
+        self._disk = disk
+        self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), lock_timeout_s, on_wait)
+        self._mutex = threading.RLock()
+        self._tail = Tail(self.path)
+        self._state = BrainState()
+        self._skipped: list[BadLine] = []
+        self._records = 0
+        self._distrusted = ""
+
+    @property
+    def skipped(self) -> tuple[BadLine, ...]:
+        """Lines that could not be read, as of the last snapshot or append."""
+        return tuple(self._skipped)
+
+    def snapshot(self) -> BrainState:
+        """The state as of the last complete line. Raises BrainReplaced."""
+        with self._mutex:
+            if self._tail.changed():
+                self._apply(self._tail.new_lines())
+            return self._state
+
+    def append(self, *records: Record) -> list[Record]:
+        """Append all or nothing; see `transact`."""
+        return self.transact(lambda _: records)
+
+    def transact(self, build: Callable[[BrainState], Sequence[Record]]) -> list[Record]:
+        """Under the lock: catch up, `build` from the fresh state, append the result in one write, fsync.
+
+        Returns the records as they stand in the file, with `seq`, `id`, `at` and `prev`, and a claim without
+        `trial_id` with the next free one. A record whose `id` is in the file already is not written again; the stored
+        one is returned, so that a writer which never saw its acknowledgement may repeat itself.
+
+        Whatever `build` raises passes through, and then nothing is written. Raises StaleSnapshot (the trial of a claim
+        exists), DiskFull, BrainNotOurs, BrainReplaced, and BrainError for a record that cannot be written, a lock
+        that is not to be had, or a disk that failed.
+        """
+        with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
+            if self._distrusted:
+                raise BrainError(self._distrusted)
+            self._apply(self._tail.new_lines_of(fd))
+            self._require_ours(fd)
+            built = [identified(record) for record in build(self._state)]
+            fresh = {record.id: record for record in built if not self._state.seen(record.id)}
+            sealed = seal(
+                fresh.values(), self._state, seq=self._tail.lines, prev=self._tail.last_sha256, now=self._clock.now()
+            )
+            if sealed:
+                self._write(fd, sealed)
+            return self._stored([record.id for record in built], sealed)
+
+    def reverify(self) -> None:
+        """Accept appends again after a failed fsync, once the disk proves itself.
+
+        The end of the file is read back from the disk, past the cache, and synced. Raises BrainError while it fails
+        and BrainReplaced when what had been read is gone.
+        """
+        with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
+            read_back(self._disk, fd, self.path)
+            self._apply(self._tail.new_lines_of(fd))
+            self._distrusted = ""
+
+    def watch(self, timeout_s: float | None = None, poll_s: float = 5.0) -> Iterator[BrainState]:
+        """The state now and again after each change, until `timeout_s` has passed (None: for ever).
+
+        Changes arrive by file system events where there are some, within half a second; size and inode are looked at
+        every `poll_s` in any case, every second where there are no events. SWARM_WATCH=inotify|poll overrides the
+        choice. Bursts are one change. Raises BrainReplaced, UsageError for another value of SWARM_WATCH.
+        """
+        yield self.snapshot()
+        shown = self._tail.lines
+        for _ in pulses(self.path, self._clock, timeout_s=timeout_s, poll_s=poll_s):
+            state = self.snapshot()
+            if self._tail.lines != shown:
+                shown = self._tail.lines
+                yield state
+
+    def _apply(self, lines: Iterator[RawLine]) -> None:
+        for line in lines:
+            try:
+                record = decode(line.raw)
+            except ValueError as problem:
+                self._skipped.append(BadLine(line.number, str(problem)))
+            else:
+                self._records += 1
+                self._state.apply(numbered(record, line.number))
+
+    def _require_ours(self, fd: int) -> None:
+        """Never add to, or cut the end off, a file that some other program wrote."""
+        if self._records:
+            return
+        if self._skipped:
+            first = self._skipped[0]
+            what = f"none of its {self._tail.lines} lines is a record (line {first.line}: {first.reason})"
+        else:
+            opening = os.pread(fd, 20, 0)
+            if could_begin_ours(opening):
+                return
+            what = f"it begins with {opening!r}"
+        raise BrainNotOurs(f"{self.path} is not a brain: {what}. Choose another path with --brain, or move it away.")
+
+    def _write(self, fd: int, sealed: list[Sealed]) -> None:
+        set_torn_bytes_aside(self._disk, fd, self.path, self._tail.offset)
+        try:
+            append_durably(self._disk, fd, self.path, b"".join(one.line for one in sealed))
+        except SyncFailed as problem:
+            self._distrusted = f"{problem} This process appends no more: check the disk, then start again."
+            raise BrainError(self._distrusted) from problem
+        self._apply(self._tail.new_lines_of(fd))
+
+    def _stored(self, ids: list[str], sealed: list[Sealed]) -> list[Record]:
+        """The records with these ids as they stand in the file, whoever wrote them and when."""
+        found = {one.record.id: one.record for one in sealed}
+        if wanted := set(ids) - found.keys():
+            found |= {record.id: record for record in reversed([*read_records(self.path)]) if record.id in wanted}
+        return [found[record_id] for record_id in ids]

@@ -1,0 +1,116 @@
+"""One record, one line: the codec. Bytes in, values out; no files."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, from_json
+
+from swarm.errors import BrainError
+from swarm.records import MAX_LINE_BYTES, Record, parse_record
+
+GENESIS = "0" * 64
+"""`prev` of the first line of a file."""
+
+_EVERY_LINE_HAS = ("agent_id", "validation_loss", "description")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MAY_OVERFLOW = re.compile(rb"[0-9.][eE]\+?[0-9]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that readers skip. `line` counts from 1."""
+
+    line: int
+    reason: str
+
+
+def encode(record: Record) -> bytes:
+    """The line of a sealed record, with its newline.
+
+    `prev` comes last, so that the end of every line differs. Raises BrainError when the record cannot be written:
+    a number that is not finite, text that is not Unicode, more than MAX_LINE_BYTES.
+    """
+    try:
+        fields = record.model_dump(mode="json")
+        text = json.dumps(_in_file_order(fields), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        line = text.encode() + b"\n"
+    except (ValueError, PydanticSerializationError) as problem:
+        raise BrainError(f"a {record.kind} record cannot be written: {_reason(problem)}") from problem
+    if len(line) > MAX_LINE_BYTES:
+        raise BrainError(
+            f"a {record.kind} record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES} bytes a line. "
+            "Shorten its texts or write large data to a file of its own."
+        )
+    return line
+
+
+def decode(raw: bytes) -> Record:
+    """The record of one line, given without its newline. Raises ValueError with a one-line reason."""
+    if len(raw) >= MAX_LINE_BYTES:
+        raise ValueError(f"{len(raw) + 1} bytes, over the limit of {MAX_LINE_BYTES}")
+    try:
+        return parse_record(_fields(raw))
+    except ValidationError as problem:
+        raise ValueError(_reason(problem)) from None
+
+
+def numbered(record: Record, number: int) -> Record:
+    """The record with the number of the line it stands in: its place in the file decides, not what it says."""
+    return record if record.seq == number else record.model_copy(update={"seq": number})
+
+
+def line_sha256(raw: bytes) -> str:
+    """What the next line's `prev` must be; `raw` has no newline."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def could_begin_ours(torn: bytes) -> bool:
+    """Whether a file that is only this one unterminated line may be a first append that was cut off."""
+    opening = b'{"v":'
+    return torn.startswith(opening) or opening.startswith(torn)
+
+
+def _in_file_order(fields: dict[str, Any]) -> dict[str, Any]:
+    ordered = {key: fields.pop(key) for key in ("v", "seq", "id", "kind", "at", "agent_id", "study_id")}
+    prev = fields.pop("prev")
+    return {**ordered, **fields, "prev": prev}
+
+
+def _fields(raw: bytes) -> dict[str, Any]:
+    if raw.startswith(_BYTE_ORDER_MARK):
+        raise ValueError("starts with a byte-order mark")
+    fields = from_json(raw, allow_inf_nan=False)
+    if not isinstance(fields, dict):
+        raise ValueError(f"not a JSON object but {type(fields).__name__}")
+    missing = [key for key in _EVERY_LINE_HAS if key not in fields]
+    if missing:
+        raise ValueError(f"not a record: no {', '.join(missing)}")
+    if _MAY_OVERFLOW.search(raw) and not _is_finite(fields):
+        raise ValueError("a number is too large")
+    return fields
+
+
+def _is_finite(value: object) -> bool:
+    """1e999 is legal JSON and reads as infinity, which would poison every mean."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+        case _:
+            return True
+
+
+def _reason(problem: ValueError) -> str:
+    if isinstance(problem, ValidationError):
+        first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    return str(problem)
