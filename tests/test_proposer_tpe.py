@@ -53,29 +53,29 @@ def test_learns_from_the_attempts():
 
 
 def test_a_failed_attempt_is_no_bad_loss():
-    """With failures only, the sampler still starts up at random: it has no result to learn from."""
+    """Failures teach the sampler nothing, so it proposes what it would without them."""
     failed = tuple(
-        attempt(f"t{index + 2:04d}", {"MAX_LR": 0.1 - index / 1000}, outcome="failed", reason="out_of_memory")
+        attempt(f"t{index + 50:04d}", {"MAX_LR": 0.1 - index / 1000}, outcome="failed", reason="out_of_memory")
         for index in range(8)
     )
-    with_failures = TpeProposer().propose(briefing(failed, seed=1))
-    assert with_failures.source == TpeProposer().propose(briefing(seed=1)).source
+    for seed in range(5):
+        with_failures = TpeProposer().propose(briefing(history() + failed, seed=seed))
+        assert with_failures.source == TpeProposer().propose(briefing(history(), seed=seed)).source
 
 
 def test_keeps_away_from_what_runs():
-    """The constant liar: a run in progress pushes a second worker elsewhere."""
-    free = [TpeProposer().propose(briefing(history(30), seed=seed)).source for seed in range(20)]
+    """The constant liar: runs in progress push a second worker elsewhere, also those from another parent."""
     running = tuple(
-        attempt(f"t{index + 50:04d}", {"MAX_LR": rate}, agent_id="worker_2")
-        for index, rate in enumerate((0.026, 0.028, 0.03, 0.032, 0.034))
+        attempt(f"t{index + 50:04d}", {"MAX_LR": 0.02 + index / 1000}, agent_id="worker_2", parent="t0002")
+        for index in range(20)
     )
-    pushed = [TpeProposer().propose(briefing(history(30) + running, seed=seed)).source for seed in range(20)]
 
-    def near(sources):
+    def near(attempts):
+        sources = [TpeProposer().propose(briefing(attempts, seed=seed)).source for seed in range(30)]
         rates = [parse(source)["MAX_LR"].value for source in sources if "MAX_LR" in changed(PROGRAM, source)]
-        return sum(0.024 <= rate <= 0.036 for rate in rates) / len(rates)
+        return sum(0.02 <= rate <= 0.04 for rate in rates) / len(rates)
 
-    assert near(pushed) < near(free)
+    assert near(history(30) + running) < 0.7 * near(history(30))
 
 
 def test_does_not_repeat_a_claimed_change():

@@ -2,7 +2,7 @@
 
 A family says what a change is about, whoever proposes it: a sampler that moves `MAX_LR`, a model that rewrites the
 optimiser and the edit library speak of the same `optimiser`. The order is a prior: what pays most within a short budget
-comes first, see docs/concepts on the library.
+comes first.
 """
 
 import re
