@@ -1,0 +1,44 @@
+"""Is the challenger better than the noise? Pure statistics: values in, verdicts out.
+
+`evidence` holds the formulas, `judge` turns a study into verdicts, `replication` says which program deserves another
+seed. What each level promises, and what not, with the simulated error rates: docs/verdicts.md.
+"""
+
+from swarm.verdict.evidence import (
+    PRIOR,
+    NoiseFloor,
+    Normal,
+    PairedDifference,
+    confirmation_level,
+    measure_noise,
+    noise_floor,
+    p_value,
+    paired_difference,
+    probability_better,
+    standard_error,
+)
+from swarm.verdict.judge import conclude, is_simplification, judge, reference, stale, study_noise
+from swarm.verdict.replication import replicate_credit, replicates_owed, wants_replicate
+
+__all__ = [
+    "PRIOR",
+    "NoiseFloor",
+    "Normal",
+    "PairedDifference",
+    "conclude",
+    "confirmation_level",
+    "is_simplification",
+    "judge",
+    "measure_noise",
+    "noise_floor",
+    "p_value",
+    "paired_difference",
+    "probability_better",
+    "reference",
+    "replicate_credit",
+    "replicates_owed",
+    "stale",
+    "standard_error",
+    "study_noise",
+    "wants_replicate",
+]

@@ -1,0 +1,271 @@
+"""What a study concludes about a program after one more of its trials."""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from swarm.records import MAX_DESCRIPTION, Decision, TrialFinished, VerdictReached
+from swarm.state import Program, StudyState, Trial
+from swarm.verdict.evidence import (
+    NoiseFloor,
+    PairedDifference,
+    confirmation_level,
+    measure_noise,
+    p_value,
+    probability_better,
+)
+
+PROVISIONAL = 0.70
+CONFIRMED = 0.95
+CLEARLY_WORSE = 1 - PROVISIONAL
+CONFIRMED_SEEDS = 3
+TIE_SIGMAS = 0.25
+STRICT_GATE_SIGMAS = 1.0
+LEADERS_BEFORE_STRICT = 3
+
+Level = Literal["none", "provisional", "confirmed"]
+
+
+def judge(study: StudyState, trial_id: str, paired: PairedDifference | None = None) -> VerdictReached | None:
+    """The verdict on the program of a trial that has just finished.
+
+    None when there is nothing to say: the trial failed or still runs, the program is the baseline, or the noise floor
+    is not measured yet. `paired` compares the program with `reference(study, program)` image by image.
+    Raises KeyError when the trial is not in the study.
+    """
+    trial, program = study.trials[trial_id], study.program_of(trial_id)
+    noise = study_noise(study)
+    if noise is None or trial.loss is None:
+        return None
+    return _verdict(study, program, trial, noise=noise, incumbent=study.incumbent, paired=paired)
+
+
+def conclude(study: StudyState, trial_id: str, paired: PairedDifference | None = None) -> list[VerdictReached]:
+    """Every verdict that a finished trial leads to, in the order in which to record them.
+
+    First its own program's, as `judge` says. Then those that it makes due elsewhere: programs that finished before the
+    noise floor was known, and programs judged against this one whose verdict changes with the new run.
+    """
+    noise = study_noise(study)
+    if noise is None or study.trials[trial_id].loss is None:
+        return []
+    incumbent, verdicts = study.incumbent, []
+    own = study.program_of(trial_id)
+    for program in [own, *_also_due(study, own)]:
+        trial = study.trials[trial_id] if program is own else _last_scored(program)
+        evidence = paired if program is own else None
+        verdict = _verdict(study, program, trial, noise=noise, incumbent=incumbent, paired=evidence)
+        if verdict is None or (program is not own and not _news(program.verdict, verdict)):
+            continue
+        verdicts.append(verdict)
+        if verdict.leads:
+            incumbent = program
+    return verdicts
+
+
+def study_noise(study: StudyState) -> NoiseFloor | None:
+    """Pooled over all replicates of the study; None until there are as many as the study asked for at its start.
+
+    The first run of a changed program is left out: it was lucky, or there would be no second, and with it a pair of
+    runs would measure 1.5 times the true variance.
+    """
+    groups = [p.losses if p.parent is None else p.losses[1:] for p in study.programs.values()]
+    noise = measure_noise(groups)
+    return noise if noise is not None and noise.degrees >= study.opened.noise_replicates - 1 else None
+
+
+def reference(study: StudyState, program: Program) -> Program | None:
+    """What a program is judged against: its parent or, where that was discarded or has no loss, the next ancestor.
+
+    None for the baseline, and while no ancestor has a loss.
+    """
+    ancestor = _parent(study, program)
+    while ancestor is not None:
+        if ancestor.losses and not _discarded(ancestor):
+            return ancestor
+        ancestor = _parent(study, ancestor)
+    return None
+
+
+def is_simplification(verdict: VerdictReached) -> bool:
+    """Kept because it is shorter and not worse; no gain is claimed."""
+    return verdict.decision == Decision.KEEP and verdict.level != "confirmed"
+
+
+def stale(study: StudyState, finished: TrialFinished) -> str | None:
+    """The earlier trial with the same loss to six decimals under a different program, if there is one.
+
+    A sign that the edit did nothing or was never run. A flag and not a proof: among 100 programs that differ only by
+    noise of 0.012, two agree this far by chance in about one study of eight.
+    """
+    if finished.validation_loss is None:
+        return None
+    tree = study.trials[finished.trial_id].claim.tree_sha256
+    for trial in study.trials.values():
+        if trial.trial_id == finished.trial_id or trial.loss is None or trial.claim.tree_sha256 == tree:
+            continue
+        if f"{trial.loss:.6f}" == f"{finished.validation_loss:.6f}":
+            return trial.trial_id
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A program beside the one that it is judged against."""
+
+    program: Program
+    against: Program
+    noise: NoiseFloor
+    probability: float
+    proven: bool
+
+    @property
+    def delta(self) -> float:
+        return _mean(self.program) - _mean(self.against)
+
+    @property
+    def in_sigmas(self) -> float:
+        return self.delta / self.noise.sigma if self.noise.sigma else math.copysign(math.inf, self.delta)
+
+    @property
+    def seeds(self) -> int:
+        return min(len(self.program.losses), len(self.against.losses))
+
+    @property
+    def lines_grown(self) -> int:
+        return self.program.first.claim.source_lines - self.against.first.claim.source_lines
+
+
+def _verdict(
+    study: StudyState,
+    program: Program,
+    trial: Trial,
+    *,
+    noise: NoiseFloor,
+    incumbent: Program | None,
+    paired: PairedDifference | None,
+) -> VerdictReached | None:
+    against = reference(study, program)
+    if against is None or incumbent is None:
+        return None
+    case = _Case(
+        program,
+        against,
+        noise,
+        probability_better(program.losses, against.losses, noise.sigma, paired=paired),
+        p_value(program.losses, against.losses, noise, paired) <= _level(study, program),
+    )
+    decision, level, why = _decide(case)
+    rival = _against_incumbent(case, incumbent)
+    return VerdictReached(
+        agent_id=trial.claim.agent_id,
+        study_id=study.study_id,
+        description=f"{decision.value}: {program.first.claim.description}"[:MAX_DESCRIPTION],
+        trial_id=trial.trial_id,
+        program=program.name,
+        parent=against.name,
+        decision=decision,
+        level=level,
+        leads=_leads(case, decision, incumbent, rival, strict=_leaders_mostly_fell(study)),
+        probability=round(case.probability, 6),
+        probability_incumbent=round(rival, 6) if rival is not None else None,
+        delta=case.delta,
+        sigma=noise.sigma,
+        replicates=len(program.losses),
+        parent_replicates=len(against.losses),
+        why=why,
+    )
+
+
+def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one return a rule
+    """The first rule that applies, from the strongest claim to none at all."""
+    size = f"{case.delta:+.4f} ({case.in_sigmas:+.1f} sigma) against {case.against.name}"
+    odds = f"P(better) {case.probability:.2f}"
+    runs = len(case.program.losses)
+    if runs >= CONFIRMED_SEEDS and case.probability >= CONFIRMED and case.proven:
+        return Decision.KEEP, "confirmed", f"{size} over {runs} seeds, {odds}, beyond the luck of all programs tried."
+    if case.seeds >= CONFIRMED_SEEDS and case.lines_grown < 0 and case.in_sigmas <= TIE_SIGMAS:
+        return Decision.KEEP, "none", f"{-case.lines_grown} lines shorter and not worse: {size}. No gain is claimed."
+    if case.seeds >= CONFIRMED_SEEDS and case.lines_grown > 0 and abs(case.in_sigmas) <= TIE_SIGMAS:
+        return Decision.DISCARD, "none", f"A tie, and {case.lines_grown} lines longer: {size}."
+    if case.probability >= PROVISIONAL:
+        return Decision.INCONCLUSIVE, "provisional", f"{size} on {runs} seed(s), {odds}: promising, not proven."
+    if runs > 1 and case.probability < 0.5:
+        return Decision.DISCARD, "none", f"{size} after {runs} seeds, {odds}: the first run was luck."
+    if case.probability <= CLEARLY_WORSE:
+        return Decision.DISCARD, "none", f"{size}, {odds}: worse."
+    return Decision.INCONCLUSIVE, "none", f"{size}, {odds}: within the noise of {case.noise.sigma:.4f}."
+
+
+def _against_incumbent(case: _Case, incumbent: Program) -> float | None:
+    """None when the program is the incumbent itself."""
+    if incumbent is case.program:
+        return None
+    if incumbent is case.against:
+        return case.probability
+    return probability_better(case.program.losses, incumbent.losses, case.noise.sigma)
+
+
+def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | None, *, strict: bool) -> bool:
+    """A leader stays until it is discarded; a new one must also beat the incumbent of the moment."""
+    if decision == Decision.DISCARD:
+        return False
+    if rival is None:
+        return True
+    if decision == Decision.KEEP and case.in_sigmas > -TIE_SIGMAS:  # a simplification
+        return incumbent is case.against
+    gain = _mean(incumbent) - _mean(case.program)
+    far_enough = not strict or gain >= STRICT_GATE_SIGMAS * case.noise.sigma
+    return case.probability >= PROVISIONAL and rival >= PROVISIONAL and far_enough
+
+
+def _leaders_mostly_fell(study: StudyState) -> bool:
+    """More than half of at least three programs that ever led were discarded later."""
+    led = {verdict.program for verdict in study.verdicts if verdict.leads}
+    fallen = [name for name in led if _discarded(study.programs[name])]
+    return len(led) >= LEADERS_BEFORE_STRICT and 2 * len(fallen) > len(led)
+
+
+def _level(study: StudyState, program: Program) -> float:
+    """Position and keeps count changed programs with a loss, in the order of their claims."""
+    position, keeps = 1, 0
+    for earlier in study.programs.values():
+        if earlier is program:
+            break
+        if earlier.parent is not None and earlier.losses:
+            position += 1
+            keeps += earlier.verdict is not None and earlier.verdict.level == "confirmed"
+    return confirmation_level(position, keeps)
+
+
+def _also_due(study: StudyState, own: Program) -> list[Program]:
+    """Other programs with a loss that have no verdict yet, or that were judged against `own`."""
+    return [
+        program
+        for program in study.programs.values()
+        if program is not own
+        and program.parent is not None
+        and program.losses
+        and (program.verdict is None or program.verdict.parent == own.name)
+    ]
+
+
+def _news(old: VerdictReached | None, new: VerdictReached) -> bool:
+    return old is None or (old.decision, old.level, old.leads) != (new.decision, new.level, new.leads)
+
+
+def _parent(study: StudyState, program: Program) -> Program | None:
+    return study.program_of(program.parent) if program.parent in study.trials else None
+
+
+def _last_scored(program: Program) -> Trial:
+    return next(trial for trial in reversed(program.trials) if trial.loss is not None)
+
+
+def _discarded(program: Program) -> bool:
+    return program.verdict is not None and program.verdict.decision == Decision.DISCARD
+
+
+def _mean(program: Program) -> float:
+    return fmean(program.losses)

@@ -1,0 +1,74 @@
+"""Which program deserves another seed, within the share of trials that replicates may take."""
+
+from fractions import Fraction
+
+from swarm.records import Decision, Operator
+from swarm.state import Program, StudyState
+from swarm.verdict.judge import CONFIRMED_SEEDS, TIE_SIGMAS, reference
+
+REPLICATE_SHARE = Fraction(1, 5)
+FIRST_REPLICATES = 2
+MOST_SEEDS = 12
+
+
+def wants_replicate(study: StudyState, program: Program) -> bool:
+    """Would another seed of this program decide something? Says nothing of whether the study can afford it.
+
+    Yes for a provisional program until it is confirmed or has had 12 seeds, and for a shorter program that is not worse
+    until it has the three seeds that a keep needs. No while one of its trials is still open.
+    """
+    verdict = program.verdict
+    if verdict is None or program.open_trials or len(program.losses) >= MOST_SEEDS:
+        return False
+    return _contends(study, program)
+
+
+def replicates_owed(study: StudyState) -> list[str]:
+    """Names of the programs to run again now, most urgent first, no more than the study can afford.
+
+    The incumbent comes first, then who beats its own parent, by probability. A contender's parent takes its turn when
+    it has had fewer seeds: the error of a difference shrinks fastest when both sides have equally many.
+    """
+    owed: list[str] = []
+    contenders = [program for program in study.programs.values() if _contends(study, program)]
+    for contender in sorted(contenders, key=lambda program: _urgency(study, program)):
+        against = reference(study, contender)
+        short = against is not None and _seeds(against) < _seeds(contender)
+        chosen = against if short and against is not None else contender
+        if not chosen.open_trials and len(chosen.losses) < MOST_SEEDS and chosen.name not in owed:
+            owed.append(chosen.name)
+    return owed[: replicate_credit(study)]
+
+
+def replicate_credit(study: StudyState) -> int:
+    """How many replicates may be claimed now: at most a fifth of all trials after the noise floor, and two to begin."""
+    claims = [trial.claim for trial in study.trials.values() if trial.claim.operator != Operator.BASELINE]
+    spent = sum(claim.operator == Operator.REPLICATE for claim in claims)
+    credit = 0
+    while spent + credit + 1 <= max(FIRST_REPLICATES, int(REPLICATE_SHARE * (len(claims) + credit + 1))):
+        credit += 1
+    return credit
+
+
+def _contends(study: StudyState, program: Program) -> bool:
+    verdict = program.verdict
+    if verdict is None or verdict.decision != Decision.INCONCLUSIVE:
+        return False
+    if verdict.level == "provisional":
+        return True
+    against = reference(study, program)
+    return (
+        against is not None
+        and program.first.claim.source_lines < against.first.claim.source_lines
+        and len(program.losses) < CONFIRMED_SEEDS
+        and verdict.delta <= TIE_SIGMAS * verdict.sigma
+    )
+
+
+def _urgency(study: StudyState, program: Program) -> tuple[bool, float]:
+    assert program.verdict is not None
+    return program is not study.incumbent, -program.verdict.probability
+
+
+def _seeds(program: Program) -> int:
+    return len(program.losses) + len(program.open_trials)

@@ -1,0 +1,311 @@
+"""Synthetic studies, labelled as such: the records of trials that never ran, judged by the real verdicts.
+
+Nothing here is a measurement. Every record says so in its description, and the study's device is called fake.
+"""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from swarm.records import (
+    Budget,
+    FailReason,
+    Operator,
+    ProposalClaimed,
+    ProposalRejected,
+    Record,
+    Resources,
+    Scalar,
+    Score,
+    StudyOpened,
+    TrialFinished,
+    TrialStarted,
+    TrialState,
+    WorkerStatus,
+)
+from swarm.state import BrainState, StudyState
+from swarm.verdict import conclude, replicates_owed
+
+SIGMA = 0.012
+BASELINE_LOSS = 2.2
+EPOCH = 1_790_000_000.0
+
+
+class FakeStudy:
+    """Writes records one after the other and replays them at once; `records` is what a brain file would hold."""
+
+    def __init__(
+        self, *, seed: int = 0, sigma: float = SIGMA, workers: int = 2, noise_replicates: int = 5, data: str = "standin"
+    ) -> None:
+        self.random = random.Random(seed)
+        self.sigma = sigma
+        self.brain = BrainState()
+        self.records: list[Record] = []
+        self.now = EPOCH
+        self.true_loss: dict[str, float] = {}
+        self.write(
+            StudyOpened(
+                target="resnext",
+                target_folder="models/resnext",
+                editable="train.py",
+                base_commit="0" * 40,
+                base_tree_sha256=digest("baseline"),
+                objective_sha256=digest("objective"),
+                harness_sha256=digest("harness"),
+                program_sha256=digest("program"),
+                budget=Budget(kind="samples", amount=40_000, walltime_limit_s=60),
+                data=data,
+                classes=100,
+                device="cpu",
+                device_name="fake device",
+                workers=workers,
+                seed=seed,
+                noise_replicates=noise_replicates,
+                description="synthetic study, nothing in it was measured",
+            )
+        )
+
+    @property
+    def study(self) -> StudyState:
+        study = self.brain.latest
+        assert study is not None
+        return study
+
+    def write(self, record: Record, *, after_s: float = 1.0) -> Record:
+        """Fill the envelope as the brain would, and apply."""
+        self.now += after_s
+        seq = len(self.records) + 1
+        filled = record.model_copy(
+            update={"seq": seq, "id": f"fake{seq:06d}", "at": self.now, "study_id": "fake-study"}
+        )
+        self.records.append(filled)
+        self.brain.apply(filled)
+        return filled
+
+    def claim(
+        self,
+        *,
+        effect: float = 0.0,
+        parent: str | None = None,
+        program: str | None = None,
+        operator: Operator = Operator.TUNE,
+        family: str = "optimiser",
+        description: str = "synthetic change",
+        agent_id: str = "worker_1",
+        constants: Mapping[str, tuple[Scalar | None, Scalar | None]] | None = None,
+        cites: Sequence[str] = (),
+        nearest: Sequence[str] = (),
+        expects: float | None = None,
+        source_lines: int | None = None,
+        tree: str | None = None,
+    ) -> str:
+        """A new trial. `effect` is the true change of the loss against the parent; `program` makes it a replicate."""
+        trial_id = self.study.next_trial_id
+        first = program or trial_id
+        origin = self.study.trials.get(first)
+        if origin is not None:
+            parent, lines, tree = origin.claim.parent, origin.claim.source_lines, origin.claim.tree_sha256
+        else:
+            lines = 200 if source_lines is None else source_lines
+            self.true_loss[first] = (self.true_loss[parent] if parent else BASELINE_LOSS) + effect
+        self.write(
+            ProposalClaimed(
+                agent_id=agent_id,
+                description=description,
+                trial_id=trial_id,
+                operator=operator,
+                family=family,
+                parent=parent,
+                program=first,
+                tree_sha256=tree or digest(first),
+                constants_changed=dict(constants or {}),
+                source_lines=lines,
+                seed=len(self.study.trials),
+                read_seq=len(self.records),
+                cites=tuple(cites),
+                nearest=tuple(nearest),
+                expects=expects,
+                proposer="scripted",
+            )
+        )
+        return trial_id
+
+    def baseline(self, **options: object) -> str:
+        base = self.study.baseline
+        return self.claim(
+            operator=Operator.BASELINE,
+            family="baseline",
+            description="synthetic baseline",
+            program=base.name if base is not None else None,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def start(self, trial_id: str, *, after_s: float = 1.0) -> None:
+        self.write(
+            TrialStarted(
+                agent_id=self.study.trials[trial_id].claim.agent_id,
+                trial_id=trial_id,
+                commit=digest(trial_id)[:40],
+                reservation_mib=900,
+                lease_id=f"lease-{trial_id}",
+                device_uuid="fake",
+            ),
+            after_s=after_s,
+        )
+
+    def draw(self, trial_id: str) -> float:
+        """A loss for this trial: the program's true loss plus run-to-run noise."""
+        program = self.study.trials[trial_id].claim.program
+        return self.random.gauss(self.true_loss[program], self.sigma)
+
+    def finish(
+        self,
+        trial_id: str,
+        loss: float | None = None,
+        *,
+        after_s: float = 20.0,
+        conclude_now: bool = True,
+        peak_mib: int = 700,
+        curve: Sequence[tuple[float, float]] = (),
+        rungs: Sequence[tuple[float, float]] = (),
+        audit: bool = False,
+        waited_s: float = 0.5,
+        overlap_s: float = 0.0,
+    ) -> TrialFinished:
+        if self.study.trials[trial_id].started is None:
+            self.start(trial_id)
+        claim = self.study.trials[trial_id].claim
+        value = self.draw(trial_id) if loss is None else loss
+        finished = self.write(
+            TrialFinished(
+                agent_id=claim.agent_id,
+                description=claim.description,
+                validation_loss=value,
+                trial_id=trial_id,
+                state=TrialState.COMPLETE,
+                score=Score(validation_loss=value, top1=0.4, top5=0.7, calibrated_loss=value, rows=5000),
+                resources=Resources(
+                    device="cpu", training_s=after_s, wall_s=after_s, peak_mib=peak_mib, waited_s=waited_s,
+                    overlap_s=overlap_s,
+                ),
+                seed=claim.seed,
+                curve=tuple(curve),
+                rungs=tuple(rungs),
+                audit=audit,
+            ),
+            after_s=after_s,
+        )  # fmt: skip
+        assert isinstance(finished, TrialFinished)
+        if conclude_now:
+            self.conclude(trial_id)
+        return finished
+
+    def conclude(self, trial_id: str) -> None:
+        for verdict in conclude(self.study, trial_id):
+            self.write(verdict, after_s=0.0)
+
+    def fail(
+        self,
+        trial_id: str,
+        reason: FailReason = FailReason.CRASHED,
+        *,
+        after_s: float = 5.0,
+        rungs: Sequence[tuple[float, float]] = (),
+    ) -> None:
+        if self.study.trials[trial_id].started is None:
+            self.start(trial_id)
+        claim = self.study.trials[trial_id].claim
+        self.write(
+            TrialFinished(
+                agent_id=claim.agent_id,
+                description=claim.description,
+                trial_id=trial_id,
+                state=TrialState.FAILED,
+                reason=reason,
+                detail="synthetic failure",
+                seed=claim.seed,
+                rungs=tuple(rungs),
+            ),
+            after_s=after_s,
+        )
+
+    def refuse(self, *, code: str = "duplicate", agent_id: str = "worker_1", repeats: str | None = None) -> None:
+        self.write(
+            ProposalRejected(
+                agent_id=agent_id,
+                description="synthetic proposal",
+                code=code,
+                detail=f"synthetic refusal: {code}",
+                proposer="scripted",
+                repeats=repeats,
+            )
+        )
+
+    def status(self, agent_id: str, status: str, trial_id: str | None = None, *, after_s: float = 0.5) -> None:
+        self.write(
+            WorkerStatus.model_validate(
+                {"agent_id": agent_id, "status": status, "trial_id": trial_id, "description": status}
+            ),
+            after_s=after_s,
+        )
+
+    def measure_noise(self, runs: int = 5) -> None:
+        for _ in range(runs):
+            self.finish(self.baseline())
+
+    def try_change(self, effect: float = 0.0, loss: float | None = None, **options: object) -> str:
+        """Claim a change of the incumbent, run it and judge it; its name."""
+        incumbent = self.study.incumbent
+        assert incumbent is not None
+        options.setdefault("parent", incumbent.name)
+        trial_id = self.claim(effect=effect, **options)  # type: ignore[arg-type]
+        self.finish(trial_id, loss)
+        return trial_id
+
+    def replicate(self, program: str, loss: float | None = None) -> str:
+        trial_id = self.claim(program=program, operator=Operator.REPLICATE, description="synthetic replicate")
+        self.finish(trial_id, loss)
+        return trial_id
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What one simulated night ended with. Programs by name."""
+
+    study: FakeStudy
+    names: tuple[str, ...]
+    ever_kept: frozenset[str]
+    kept: frozenset[str]
+    replicates: int
+
+
+def simulate_night(seed: int, effects: Sequence[float], *, sigma: float = SIGMA, extra_slots: int = 0) -> Night:
+    """One study of `len(effects)` proposals on the incumbent of the moment, with the replicates that it owes between.
+
+    `effects` are true changes against the parent in nats. `extra_slots` are offered to replicates after the last
+    proposal; the cap on replicates holds all the same.
+    """
+    fake = FakeStudy(seed=seed, sigma=sigma)
+    fake.measure_noise()
+    names: list[str] = []
+    for effect in effects:
+        while owed := replicates_owed(fake.study):
+            fake.replicate(owed[0])
+        names.append(fake.try_change(effect))
+    for _ in range(extra_slots):
+        if not (owed := replicates_owed(fake.study)):
+            break
+        fake.replicate(owed[0])
+    study = fake.study
+    return Night(
+        fake,
+        tuple(names),
+        frozenset(v.program for v in study.verdicts if v.level == "confirmed"),
+        frozenset(p.name for p in study.programs.values() if p.verdict and p.verdict.level == "confirmed"),
+        sum(t.claim.operator == Operator.REPLICATE for t in study.trials.values()),
+    )
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
