@@ -1,0 +1,140 @@
+"""The order of duties: the noise floor, replicates that are owed, then a proposal by one of the arms.
+
+An arm is chosen, in this order:
+
+1. a script, while there is one;
+2. the follow-up pair: the first two children of a new incumbent come from `climb`, which goes further in the direction
+   that helped and then adds the best-known partner;
+3. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
+4. the arm that is furthest behind its share (`shares`) among this worker's proposals.
+
+An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from swarm import verdict
+from swarm.records import Operator, ProposalClaimed
+from swarm.state import Program, StudyState
+from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
+from workers.dispatch.shares import arm_shares
+from workers.dispatch.stall import STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
+from workers.proposers.recombine import ablation_due
+
+FOLLOW_UPS = 2
+FAMILY_SWITCH = 0.5  # how often a worker leaves a family after its discard
+SCRIPTED = "scripted"
+
+
+def choose(
+    study: StudyState,
+    *,
+    agent_id: str,
+    arms: Sequence[str],
+    device_mib: int | None = None,
+    replicates_owed: Callable[[StudyState], Sequence[str]] = verdict.replicates_owed,
+) -> Duty:
+    """The next duty of a free worker.
+
+    `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
+    state may get the same duty: the claim settles who runs it. Raises ValueError when there is no arm.
+    """
+    if _baseline_runs(study) < study.opened.noise_replicates:
+        return BaselineReplicate()
+    if owed := replicates_owed(study):
+        return Replicate(owed[0])
+    if not arms:
+        raise ValueError("a worker without arms can propose nothing")
+    rng = random.Random(_seed(study, agent_id))
+    role = _role(study, agent_id)
+    stalled = stalled_for(study) >= STALL
+    return Propose(
+        arm=_arm(study, agent_id, role, arms),
+        role=role,
+        seed=rng.getrandbits(31),
+        cooled_families=_families_to_avoid(study, agent_id, rng),
+        diagnosis=diagnose(study, device_mib) if stalled else None,
+    )
+
+
+def _baseline_runs(study: StudyState) -> int:
+    """Runs of the baseline that count or may still count."""
+    if study.baseline is None:
+        return 0
+    return sum(trial.finished is None or trial.loss is not None for trial in study.baseline.trials)
+
+
+def _seed(study: StudyState, agent_id: str) -> int:
+    text = f"{study.opened.seed}/{agent_id}/{len(study.trials)}/{len(study.rejections)}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def _role(study: StudyState, agent_id: str) -> Role:
+    """Odd workers climb and even ones jump; they change places with each stall. One worker alone takes turns."""
+    number = int("".join(filter(str.isdigit, agent_id)) or 1)
+    turn = len(proposals(study)) if study.opened.workers == 1 else stalled_for(study) // STALL
+    return "climber" if (number + turn) % 2 == 1 else "jumper"
+
+
+def _arm(study: StudyState, agent_id: str, role: Role, arms: Sequence[str]) -> str:
+    refused = _refused_arms(study, agent_id)
+    willing = [arm for arm in arms if arm not in refused] or list(arms)
+    if SCRIPTED in willing:
+        return SCRIPTED
+    if "climb" in willing and _follow_up_due(study):
+        return "climb"
+    if "recombine" in willing and _ablation_due(study):
+        return "recombine"
+    shares = arm_shares(study, willing, role)
+    spent = _spent(study, agent_id)
+    total = sum(spent[arm] for arm in willing)
+    return max(willing, key=lambda arm: shares[arm] * (total + 1) - spent[arm])
+
+
+def _refused_arms(study: StudyState, agent_id: str) -> set[str]:
+    """Arms whose answers were refused since this worker's last claim."""
+    claims = [trial.claim.seq for trial in study.trials.values() if trial.claim.agent_id == agent_id]
+    since = max(claims, default=0)
+    return {refusal.arm for refusal in study.rejections if refusal.agent_id == agent_id and refusal.seq > since}
+
+
+def _follow_up_due(study: StudyState) -> bool:
+    incumbent = study.incumbent
+    if incumbent is None or incumbent is study.baseline:
+        return False
+    children = sum(program.parent == incumbent.name for program in study.programs.values())
+    return children < FOLLOW_UPS
+
+
+def _ablation_due(study: StudyState) -> bool:
+    operators = [program.first.claim.operator for program in proposals(study)]
+    return len(study.lineage) >= 2 and ablation_due(operators)
+
+
+def _spent(study: StudyState, agent_id: str) -> Counter[str]:
+    """Proposals of this worker by arm. A refused one counts too, or a dry arm would be asked for ever."""
+    claims = [trial.claim for trial in study.trials.values()]
+    made = Counter(claim.arm for claim in claims if claim.agent_id == agent_id and _is_proposal(claim))
+    made.update(refusal.arm for refusal in study.rejections if refusal.agent_id == agent_id)
+    return made
+
+
+def _is_proposal(claim: ProposalClaimed) -> bool:
+    return claim.operator not in (Operator.BASELINE, Operator.REPLICATE)
+
+
+def _families_to_avoid(study: StudyState, agent_id: str, rng: random.Random) -> tuple[str, ...]:
+    """Cooled families, and after a discard of this worker, half of the time, the family of that discard."""
+    avoid = list(cooled_families(study))
+    last = _last_judged(study, agent_id)
+    if last is not None and is_discarded(last) and rng.random() < FAMILY_SWITCH:
+        avoid.append(last.first.claim.family)
+    return tuple(dict.fromkeys(avoid))
+
+
+def _last_judged(study: StudyState, agent_id: str) -> Program | None:
+    own = [program for program in proposals(study) if program.first.claim.agent_id == agent_id]
+    return next((program for program in reversed(own) if not program.open_trials), None)

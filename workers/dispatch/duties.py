@@ -1,0 +1,32 @@
+"""The three things that a worker may be asked to do."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Role = Literal["climber", "jumper"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineReplicate:
+    """Run the unchanged program once more: the noise floor is not measured yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """Run a program, named by its first trial, on a fresh seed."""
+
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Let an arm propose a change. `seed` differs between workers and between turns."""
+
+    arm: str
+    role: Role
+    seed: int
+    cooled_families: tuple[str, ...] = ()
+    diagnosis: str | None = None
+
+
+Duty: TypeAlias = BaselineReplicate | Replicate | Propose

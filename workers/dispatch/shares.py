@@ -1,0 +1,62 @@
+"""How much of the proposals each arm gets: a table, the worker's role, and what the arm has gained so far."""
+
+from collections.abc import Mapping, Sequence
+
+from swarm.state import Program, StudyState
+from workers.dispatch.duties import Role
+from workers.dispatch.stall import leads_or_kept, proposals
+
+FLOOR = 0.10
+PRIOR_TRIALS = 5  # an arm counts as average until it has had about this many trials
+
+EMBEDDED: Mapping[str, float] = {"tpe": 0.35, "climb": 0.25, "library": 0.25, "recombine": 0.05}
+WITH_MODEL: Mapping[str, float] = {"tpe": 0.20, "climb": 0.20, "library": 0.15, "llm": 0.30, "recombine": 0.05}
+ROLE_FACTORS: Mapping[Role, Mapping[str, float]] = {
+    "climber": {"climb": 1.6, "library": 0.4, "recombine": 0.6},
+    "jumper": {"climb": 0.4, "library": 1.6, "recombine": 1.4},
+}
+
+
+def arm_shares(study: StudyState, arms: Sequence[str], role: Role) -> dict[str, float]:
+    """Shares that add up to 1.
+
+    The table's share times the role's factor, times what the arm gained per minute of device time against the average
+    of all arms (shrunk towards it while the arm has few trials). No arm falls below 10 %, or below its share in the
+    table if that is less. An arm that the table does not know gets the floor.
+    """
+    table = WITH_MODEL if "llm" in arms else EMBEDDED
+    base = {arm: table.get(arm, FLOOR) * ROLE_FACTORS[role].get(arm, 1.0) for arm in arms}
+    rates = _relative_gains(study, arms)
+    raw = _normalised({arm: base[arm] * rates[arm] for arm in arms})
+    return _normalised({arm: max(raw[arm], min(FLOOR, table.get(arm, FLOOR))) for arm in arms})
+
+
+def _relative_gains(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
+    """Gain per device minute of each arm, in units of the average. 1 for all while nothing was gained."""
+    judged = [program for program in proposals(study) if not program.open_trials]
+    minutes, gain = sum(map(_minutes, judged)), sum(map(_gain, judged))
+    if minutes <= 0 or gain <= 0:
+        return dict.fromkeys(arms, 1.0)
+    average, prior = gain / minutes, PRIOR_TRIALS * minutes / len(judged)
+    relative = {}
+    for arm in arms:
+        own = [program for program in judged if program.first.claim.arm == arm]
+        rate = (sum(map(_gain, own)) + average * prior) / (sum(map(_minutes, own)) + prior)
+        relative[arm] = rate / average
+    return relative
+
+
+def _gain(program: Program) -> float:
+    """How much a program that leads or was kept lowered the loss of its parent, in nats."""
+    verdict = program.verdict
+    return max(0.0, -verdict.delta) if verdict is not None and leads_or_kept(program) else 0.0
+
+
+def _minutes(program: Program) -> float:
+    spans = [trial.seconds for trial in program.trials if trial.seconds is not None]
+    return sum(end - start for start, end in spans) / 60
+
+
+def _normalised(shares: Mapping[str, float]) -> dict[str, float]:
+    total = sum(shares.values())
+    return {arm: share / total for arm, share in shares.items()}
