@@ -1,6 +1,6 @@
 """Is the challenger better than the noise? Pure statistics: values in, verdicts out.
 
-`evidence` holds the formulas, `judge` turns a study into verdicts, `replication` says which program deserves another
+`evidence` holds the formulas, `decisions` turns a study into verdicts, `replication` says which program deserves another
 seed. What each level promises, and what not, with the simulated error rates: docs/verdicts.md.
 """
 
@@ -17,7 +17,7 @@ from swarm.verdict.evidence import (
     probability_better,
     standard_error,
 )
-from swarm.verdict.judge import conclude, is_simplification, judge, reference, stale, study_noise
+from swarm.verdict.decisions import conclude, is_simplification, judge, reference, stale, study_noise
 from swarm.verdict.replication import replicate_credit, replicates_owed, wants_replicate
 
 __all__ = [

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from swarm.records import Decision, Operator
 from swarm.state import Program, StudyState
-from swarm.verdict.judge import CONFIRMED_SEEDS, TIE_SIGMAS, reference
+from swarm.verdict.decisions import CONFIRMED_SEEDS, TIE_SIGMAS, reference
 
 REPLICATE_SHARE = Fraction(1, 5)
 FIRST_REPLICATES = 2

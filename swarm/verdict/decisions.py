@@ -213,8 +213,8 @@ def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | N
         return False
     if rival is None:
         return True
-    if decision == Decision.KEEP and case.in_sigmas > -TIE_SIGMAS:  # a simplification
-        return incumbent is case.against
+    if decision == Decision.KEEP:
+        return incumbent is case.against or rival >= PROVISIONAL
     gain = _mean(incumbent) - _mean(case.program)
     far_enough = not strict or gain >= STRICT_GATE_SIGMAS * case.noise.sigma
     return case.probability >= PROVISIONAL and rival >= PROVISIONAL and far_enough
