@@ -6,7 +6,8 @@ An arm is chosen, in this order:
 2. the follow-up pair: the first two children of a new incumbent come from `climb`, which goes further in the direction
    that helped and then adds the best-known partner;
 3. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
-4. the arm that is furthest behind its share (`shares`) among this worker's proposals.
+4. the arm that is furthest behind its share (`shares`) of all proposals; for a worker whose role the arm suits, it
+   counts as one proposal further behind.
 
 An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
 """
@@ -17,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from swarm import verdict
-from swarm.records import Operator, ProposalClaimed
 from swarm.state import Program, StudyState
 from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
@@ -27,6 +27,7 @@ from workers.proposers.recombine import ablation_due
 FOLLOW_UPS = 2
 FAMILY_SWITCH = 0.5  # how often a worker leaves a family after its discard
 SCRIPTED = "scripted"
+SUITED: dict[Role, tuple[str, ...]] = {"climber": ("climb",), "jumper": ("library", "recombine")}
 
 
 def choose(
@@ -88,10 +89,9 @@ def _arm(study: StudyState, agent_id: str, role: Role, arms: Sequence[str]) -> s
         return "climb"
     if "recombine" in willing and _ablation_due(study):
         return "recombine"
-    shares = arm_shares(study, willing, role)
-    spent = _spent(study, agent_id)
+    shares, spent = arm_shares(study, willing), _spent(study)
     total = sum(spent[arm] for arm in willing)
-    return max(willing, key=lambda arm: shares[arm] * (total + 1) - spent[arm])
+    return max(willing, key=lambda arm: shares[arm] * (total + 1) - spent[arm] + (arm in SUITED[role]))
 
 
 def _refused_arms(study: StudyState, agent_id: str) -> set[str]:
@@ -114,16 +114,11 @@ def _ablation_due(study: StudyState) -> bool:
     return len(study.lineage) >= 2 and ablation_due(operators)
 
 
-def _spent(study: StudyState, agent_id: str) -> Counter[str]:
-    """Proposals of this worker by arm. A refused one counts too, or a dry arm would be asked for ever."""
-    claims = [trial.claim for trial in study.trials.values()]
-    made = Counter(claim.arm for claim in claims if claim.agent_id == agent_id and _is_proposal(claim))
-    made.update(refusal.arm for refusal in study.rejections if refusal.agent_id == agent_id)
+def _spent(study: StudyState) -> Counter[str]:
+    """Proposals by arm. A refused one counts too, or a dry arm would be asked for ever."""
+    made = Counter(program.first.claim.arm for program in proposals(study))
+    made.update(refusal.arm for refusal in study.rejections)
     return made
-
-
-def _is_proposal(claim: ProposalClaimed) -> bool:
-    return claim.operator not in (Operator.BASELINE, Operator.REPLICATE)
 
 
 def _families_to_avoid(study: StudyState, agent_id: str, rng: random.Random) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
-"""How much of the proposals each arm gets: a table, the worker's role, and what the arm has gained so far."""
+"""How much of the proposals each arm gets: a table, and what the arm has gained so far."""
 
 from collections.abc import Mapping, Sequence
 
 from swarm.state import Program, StudyState
-from workers.dispatch.duties import Role
 from workers.dispatch.stall import leads_or_kept, proposals
 
 FLOOR = 0.10
@@ -11,24 +10,20 @@ PRIOR_TRIALS = 5  # an arm counts as average until it has had about this many tr
 
 EMBEDDED: Mapping[str, float] = {"tpe": 0.35, "climb": 0.25, "library": 0.25, "recombine": 0.05}
 WITH_MODEL: Mapping[str, float] = {"tpe": 0.20, "climb": 0.20, "library": 0.15, "llm": 0.30, "recombine": 0.05}
-ROLE_FACTORS: Mapping[Role, Mapping[str, float]] = {
-    "climber": {"climb": 1.6, "library": 0.4, "recombine": 0.6},
-    "jumper": {"climb": 0.4, "library": 1.6, "recombine": 1.4},
-}
 
 
-def arm_shares(study: StudyState, arms: Sequence[str], role: Role) -> dict[str, float]:
+def arm_shares(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
     """Shares that add up to 1.
 
-    The table's share times the role's factor, times what the arm gained per minute of device time against the average
-    of all arms (shrunk towards it while the arm has few trials). No arm falls below 10 %, or below its share in the
-    table if that is less. An arm that the table does not know gets the floor.
+    The table's share times what the arm gained per minute of device time against the average of all arms (shrunk
+    towards it while the arm has few trials). No arm falls below 10 %, or below its share in the table if that is less.
+    An arm that the table does not know gets the floor.
     """
     table = WITH_MODEL if "llm" in arms else EMBEDDED
-    base = {arm: table.get(arm, FLOOR) * ROLE_FACTORS[role].get(arm, 1.0) for arm in arms}
+    base = {arm: table.get(arm, FLOOR) for arm in arms}
     rates = _relative_gains(study, arms)
     raw = _normalised({arm: base[arm] * rates[arm] for arm in arms})
-    return _normalised({arm: max(raw[arm], min(FLOOR, table.get(arm, FLOOR))) for arm in arms})
+    return _normalised({arm: max(raw[arm], min(FLOOR, base[arm])) for arm in arms})
 
 
 def _relative_gains(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
