@@ -1,15 +1,14 @@
-"""What a worker is told: computed state of bounded size, never the raw log.
-
-The values here are plain and frozen, so that a proposer is a function of its briefing and a test can write one by hand.
-`Briefing.sha256` goes into the proposal's record: the receipt that this very state was read.
-"""
+"""The plain, frozen values that a proposer is told."""
 
 import hashlib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Scalar
+from swarm.records import Budget, Scalar
+
+Outcome = Literal["kept", "leading", "discarded", "inconclusive", "failed", "running"]
+Memory = Literal["shared", "own", "off", "shuffled"]
 
 
 class _Value(BaseModel):
@@ -31,7 +30,7 @@ class Attempt(_Value):
     loss: float | None  # mean over its replicates; None while it runs or if it failed
     replicates: int
     delta: float | None  # mean loss minus the parent's mean
-    outcome: Literal["kept", "leading", "discarded", "inconclusive", "failed", "running"]
+    outcome: Outcome  # leading: provisionally better, not yet confirmed
     reason: str | None = None  # why it failed
     peak_mib: int | None = None
 
@@ -44,7 +43,8 @@ class ProgramView(_Value):
     loss: float | None
     replicates: int
     constants: dict[str, Scalar]
-    lineage: tuple[str, ...] = ()
+    lineage: tuple[str, ...] = ()  # its ancestors, oldest first
+    peak_mib: int | None = None
 
 
 class Briefing(_Value):
@@ -63,8 +63,11 @@ class Briefing(_Value):
     cooled_families: tuple[str, ...] = ()
     diagnosis: str | None = None
     steering: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()  # notes of other workers, newest last
     refusal: str | None = None  # why the previous answer of this turn was refused
     memory_limit_mib: int | None = None
+    workers: int = 1  # how many share the device
+    budget: Budget | None = None
     seed: int  # for the proposer's own random choices
     attempts_left: int = 1
 

@@ -1,0 +1,275 @@
+"""Folds a study into one briefing, as far as the worker's memory arm lets it see."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from swarm import constants
+from swarm.records import Decision, ProposalClaimed, Scalar, Steer
+from swarm.state import Program, StudyState
+from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramView
+
+MAX_ALTERNATIVES = 7
+MAX_NEAREST = 12
+MAX_FINDINGS = 8
+
+
+def compute_briefing(
+    study: StudyState,
+    *,
+    agent_id: str,
+    role: Literal["climber", "jumper"],
+    program_text: str,
+    read_source: Callable[[str], str],
+    read_seq: int,
+    memory: Memory,
+    seed: int,
+    sigma: float | None,
+    cooled_families: Sequence[str] = (),
+    diagnosis: str | None = None,
+    memory_limit_mib: int | None = None,
+    refusal: str | None = None,
+    attempts_left: int = 1,
+) -> Briefing:
+    """The study as one worker may see it.
+
+    `read_source(commit)` gives the text of the editable file; it is called for the baseline, the incumbent and at most
+    seven alternatives, so it should remember its answers. `attempts` holds all of them: samplers learn from each, and
+    the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned does not.
+
+    Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
+    """
+    baseline, incumbent = study.baseline, study.incumbent
+    if baseline is None or incumbent is None:
+        raise ValueError(f"study {study.study_id} has no baseline yet: there is nothing to propose on")
+    view = _Views(study, read_source)
+    attempts = _remembered(_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
+    knows = memory in ("shared", "own")
+    return Briefing(
+        study_id=study.study_id,
+        agent_id=agent_id,
+        role=role,
+        program_text=program_text,
+        editable=study.opened.editable,
+        metric="validation_loss",
+        read_seq=read_seq,
+        sigma=sigma,
+        incumbent=view.of(incumbent),
+        alternatives=tuple(
+            view.of(study.programs[name], attempt)
+            for name, attempt in _alternatives(attempts, {incumbent.name, *ancestors(study, incumbent)}, study)
+        ),
+        attempts=attempts,
+        nearest=_nearest(study, incumbent, attempts),
+        cooled_families=tuple(cooled_families) if knows else (),
+        diagnosis=diagnosis if knows else None,
+        steering=tuple(_steering(study.steers)),
+        findings=_findings(study, agent_id, memory),
+        refusal=refusal,
+        memory_limit_mib=memory_limit_mib,
+        workers=study.opened.workers,
+        budget=study.opened.budget,
+        seed=seed,
+        attempts_left=attempts_left,
+    )
+
+
+def ancestors(study: StudyState, program: Program) -> tuple[str, ...]:
+    """Names of the programs it was made from, oldest first, without itself."""
+    names: list[str] = []
+    parent = _parent(study, program)
+    while parent is not None and parent.name not in names:
+        names.append(parent.name)
+        parent = _parent(study, parent)
+    return tuple(reversed(names))
+
+
+class _Views:
+    """Programs with their texts; each commit is read once."""
+
+    def __init__(self, study: StudyState, read_source: Callable[[str], str]) -> None:
+        self._study = study
+        self._read = read_source
+        self._sources: dict[str, str] = {}
+
+    def source(self, program: Program) -> str:
+        commits = [trial.commit for trial in program.trials if trial.commit]
+        commit = commits[0] if commits else self._study.opened.base_commit
+        if commit not in self._sources:
+            self._sources[commit] = self._read(commit)
+        return self._sources[commit]
+
+    def of(self, program: Program, told: Attempt | None = None) -> ProgramView:
+        """`told`: what the memory arm says about it, in place of its own results."""
+        source = self.source(program)
+        return ProgramView(
+            trial_id=program.name,
+            source=source,
+            loss=told.loss if told else program.mean,
+            replicates=told.replicates if told else len(program.losses),
+            constants={name: constant.value for name, constant in constants.parse(source).items()},
+            lineage=ancestors(self._study, program),
+            peak_mib=told.peak_mib if told else _peak_mib(program),
+        )
+
+
+def _attempts(study: StudyState, base_source: str) -> list[Attempt]:
+    """All programs but the baseline. Their constants follow from the claims: a child has its parent's and its changes.
+
+    That spares one read of git for each attempt.
+    """
+    base = {name: constant.value for name, constant in constants.parse(base_source).items()}
+    values: dict[str, dict[str, Scalar]] = {}
+    attempts = []
+    for program in study.programs.values():
+        parent = _parent(study, program)
+        claim = program.first.claim
+        values[program.name] = _changed(values[parent.name], claim) if parent and parent.name in values else base
+        if parent is not None:
+            attempts.append(_attempt(program, parent, values[program.name]))
+    return attempts
+
+
+def _attempt(program: Program, parent: Program, values: dict[str, Scalar]) -> Attempt:
+    claim = program.first.claim
+    outcome = _outcome(program)
+    reasons = [trial.reason for trial in program.trials if trial.reason is not None]
+    known = program.mean is not None and parent.mean is not None
+    return Attempt(
+        trial_id=program.name,
+        agent_id=claim.agent_id,
+        operator=claim.operator,
+        family=claim.family,
+        description=claim.description,
+        parent=parent.name,
+        parent_loss=parent.mean,
+        constants=values,
+        changed=claim.constants_changed,
+        loss=program.mean,
+        replicates=len(program.losses),
+        delta=program.mean - parent.mean if known else None,  # type: ignore[operator]
+        outcome=outcome,
+        reason=reasons[-1].value if reasons and outcome == "failed" else None,
+        peak_mib=_peak_mib(program),
+    )
+
+
+def _outcome(program: Program) -> Outcome:
+    if not program.losses:
+        return "running" if program.open_trials else "failed"
+    verdict = program.verdict
+    if verdict is None:
+        return "inconclusive"
+    if verdict.decision == Decision.INCONCLUSIVE:
+        return "leading" if verdict.level == "provisional" else "inconclusive"
+    return "kept" if verdict.decision == Decision.KEEP else "discarded"
+
+
+def _remembered(attempts: list[Attempt], memory: Memory, agent_id: str, seed: int) -> tuple[Attempt, ...]:
+    if memory == "off":
+        return ()
+    if memory == "own":
+        return tuple(attempt for attempt in attempts if attempt.agent_id == agent_id)
+    return tuple(_shuffled(attempts, seed) if memory == "shuffled" else attempts)
+
+
+_RESULT = ("parent_loss", "loss", "delta", "replicates", "outcome", "reason", "peak_mib")
+
+
+def _shuffled(attempts: list[Attempt], seed: int) -> list[Attempt]:
+    """Each finished attempt gets the whole result of another one; with one alone there is nothing to exchange.
+
+    Seeded by the study, so that two briefings on the same brain agree.
+    """
+    finished = [index for index, attempt in enumerate(attempts) if attempt.outcome != "running"]
+    order = random.Random(seed).sample(finished, len(finished))
+    shuffled = list(attempts)
+    for to, source in zip(order, order[1:] + order[:1], strict=True):  # one cycle: none keeps its own
+        result = {name: getattr(attempts[source], name) for name in _RESULT}
+        shuffled[to] = attempts[to].model_copy(update=result)
+    return shuffled
+
+
+def _alternatives(attempts: Sequence[Attempt], taken: set[str], study: StudyState) -> list[tuple[str, Attempt]]:
+    """Programs that helped and are neither the incumbent nor of its line; one of each line, best first."""
+    helped = [
+        attempt
+        for attempt in attempts
+        if attempt.loss is not None
+        and attempt.delta is not None
+        and attempt.delta < 0
+        and attempt.outcome in ("kept", "leading", "inconclusive")
+        and attempt.trial_id not in taken
+    ]
+    chosen: list[tuple[str, Attempt]] = []
+    covered: set[str] = set()
+    for attempt in sorted(helped, key=_by_loss):
+        line = {attempt.trial_id, *ancestors(study, study.programs[attempt.trial_id])} - taken
+        if not line & covered:
+            chosen.append((attempt.trial_id, attempt))
+            covered |= line
+    return chosen[:MAX_ALTERNATIVES]
+
+
+def _nearest(study: StudyState, incumbent: Program, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """Attempts that touch what the incumbent's line touched, or that were made on it; most related first.
+
+    Weights: made on the incumbent 3, of its line 3, each constant in common 2, a family in common 1. Newer wins ties.
+    """
+    line = {incumbent.name, *ancestors(study, incumbent)}
+    claims = [study.programs[name].first.claim for name in line]
+    touched = {name for claim in claims for name in claim.constants_changed}
+    families = {claim.family for claim in claims if claim.parent is not None}
+
+    def relation(attempt: Attempt) -> int:
+        on_line = 3 * (attempt.parent == incumbent.name) + 3 * (attempt.trial_id in line)
+        return on_line + 2 * len(touched & attempt.changed.keys()) + (attempt.family in families)
+
+    newest_first = attempts[::-1]
+    ranked = sorted(newest_first, key=relation, reverse=True)
+    return tuple(attempt.trial_id for attempt in ranked if relation(attempt) > 0)[:MAX_NEAREST]
+
+
+def _steering(steers: Iterable[Steer]) -> Iterable[str]:
+    for steer in steers:
+        if steer.action in ("veto", "pin", "boost", "note"):
+            value = "" if steer.value is None else f" {steer.value:g}"
+            yield f"{steer.action} {steer.subject}{value}: {steer.description}".strip(": ")
+
+
+def _findings(study: StudyState, agent_id: str, memory: Memory) -> tuple[str, ...]:
+    if memory in ("off", "shuffled"):
+        return ()
+    notes = [note for note in study.notes if memory == "shared" or note.agent_id == agent_id]
+    return tuple(note.description for note in notes if note.topic == "finding")[-MAX_FINDINGS:]
+
+
+def _parent(study: StudyState, program: Program) -> Program | None:
+    """A claim may name a replicate as its parent; the program is what counts."""
+    if program.parent is None or program.parent not in study.trials:
+        return None
+    return study.program_of(program.parent)
+
+
+def _changed(values: dict[str, Scalar], claim: ProposalClaimed) -> dict[str, Scalar]:
+    child = dict(values)
+    for name, (_, new) in claim.constants_changed.items():
+        if new is None:
+            child.pop(name, None)
+        else:
+            child[name] = new
+    return child
+
+
+def _peak_mib(program: Program) -> int | None:
+    peaks = [
+        trial.finished.resources.peak_mib
+        for trial in program.trials
+        if trial.finished and trial.finished.resources and trial.finished.resources.peak_mib is not None
+    ]
+    return max(peaks, default=None)
+
+
+def _by_loss(attempt: Attempt) -> float:
+    assert attempt.loss is not None
+    return attempt.loss

@@ -1,0 +1,35 @@
+"""A circuit breaker: a server or program that keeps failing is left alone for a while, and then tried once.
+
+Closed until `failures` calls in a row have failed; then open for `cooldown_s`, doubled at each further failure up to
+`max_cooldown_s`; then half-open: one call may pass, and its outcome closes or opens it again. One breaker a server.
+"""
+
+from swarm.clock import Clock
+
+
+class Breaker:
+    def __init__(
+        self, clock: Clock, *, failures: int = 4, cooldown_s: float = 60.0, max_cooldown_s: float = 1800.0
+    ) -> None:
+        self._clock = clock
+        self._limit = failures
+        self._first_cooldown_s = cooldown_s
+        self._max_cooldown_s = max_cooldown_s
+        self._failures = 0
+        self._open_until: float | None = None
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until a call may pass; 0 when closed or half-open."""
+        return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock.monotonic())
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self._open_until = None
+
+    def failed(self) -> None:
+        self._failures += 1
+        beyond = self._failures - self._limit
+        if beyond >= 0:
+            doubled = self._first_cooldown_s * 2.0 ** min(beyond, 30)
+            self._open_until = self._clock.monotonic() + min(doubled, self._max_cooldown_s)

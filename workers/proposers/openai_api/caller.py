@@ -1,0 +1,179 @@
+"""Calls of one server within the limits: ceilings before, retries and breaker around, usage and transcript after."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from swarm.clock import Clock
+from swarm.records import Usage
+from workers.proposers import ProposalFailed
+from workers.proposers.breaker import Breaker
+from workers.proposers.openai_api.completion import Completion, Counts
+from workers.proposers.openai_api.server import CallFailed, Message, Server
+from workers.proposers.spending import Prices, Purse, price
+from workers.proposers.transcript import Transcripts
+from workers.redact import Redactor
+from workers.render import clean, estimate_tokens
+
+MAX_RETRIES = 3  # of one call, for a server that is busy or down
+LONGEST_WAIT_S = 60.0  # a longer Retry-After becomes the worker's cool-down
+EXPECTED_OUTPUT_TOKENS = 3_000  # for the ceilings, before the call
+QUOTA_COOLDOWN_S = 1800.0
+
+Schema = Mapping[str, object]
+
+
+class FormatRefused(Exception):
+    """The server does not take a schema."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """The calls of one proposal. `deadline` is on the monotonic clock; only answered calls have a usage."""
+
+    deadline: float
+    usages: list[Usage] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Caller:
+    server: Server
+    clock: Clock
+    redact: Redactor
+    transcripts: Transcripts
+    purse: Purse
+    breaker: Breaker
+    prices: Prices | None
+    call_timeout_s: float
+    _wrong_for_good: tuple[str, str] | None = None  # code and detail
+
+    def ask(self, turn: Turn, messages: Sequence[Message], schema: Schema | None = None) -> str:
+        """The text of one answer, without secrets; retries a busy or failing server within the turn's deadline.
+
+        Raises ProposalFailed, and FormatRefused when the server blames the schema.
+        """
+        safe = [{**message, "content": self.redact(message["content"])} for message in messages]
+        attempt = 0
+        while True:
+            self._check(turn, safe)
+            try:
+                return self.redact(self._call(turn, safe, schema).text)
+            except CallFailed as failure:
+                if failure.about_format and schema is not None:
+                    raise FormatRefused from failure
+                attempt += 1
+                self._wait(self._retryable(failure), attempt, turn.deadline)
+
+    def _check(self, turn: Turn, messages: Sequence[Message]) -> None:
+        """Raises ProposalFailed if no call may be made now."""
+        if self._wrong_for_good is not None:
+            self._give_up(*self._wrong_for_good)
+        if (remaining_s := self.breaker.remaining_s) > 0:
+            detail = f"{self._where} keeps failing and is left alone"
+            raise ProposalFailed("llm_failed", detail, cooldown_s=remaining_s)
+        if self.clock.monotonic() >= turn.deadline:
+            raise ProposalFailed("llm_failed", f"{self._where} took too long for one proposal")
+        asked = sum(estimate_tokens(message["content"]) for message in messages)
+        self.purse.check(tokens=asked + EXPECTED_OUTPUT_TOKENS, usd=self._price(asked, EXPECTED_OUTPUT_TOKENS))
+
+    def _call(self, turn: Turn, messages: Sequence[Message], schema: Schema | None) -> Completion:
+        started = self.clock.monotonic()
+        limit_s = min(self.call_timeout_s, turn.deadline - started)
+        try:
+            completion = self.server.complete(messages, deadline_s=limit_s, schema=schema)
+        except CallFailed as failure:
+            usage = self._count(turn, messages, failure.counts, started) if failure.counts != Counts() else None
+            self._write(messages, usage, {"failed": failure.kind, "detail": failure.detail})
+            raise
+        usage = self._count(turn, messages, completion.counts, started, completion)
+        self._write(messages, usage, {"answer": completion.text, "finish": completion.finish})
+        self.breaker.succeeded()
+        return completion
+
+    def _count(
+        self,
+        turn: Turn,
+        messages: Sequence[Message],
+        counts: Counts,
+        started: float,
+        completion: Completion | None = None,
+    ) -> Usage:
+        usd = counts.usd if counts.usd is not None else self._price(counts.input_tokens, counts.output_tokens)
+        model = completion.model if completion else None
+        usage = Usage(
+            model=clean(self.redact(model), 80) if model else self.server.model,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            usd=usd,
+            seconds=round(self.clock.monotonic() - started, 3),
+        )
+        turn.usages.append(usage)
+        self.purse.record(_with_estimates(usage, messages, completion.text if completion else ""))
+        return usage
+
+    def _write(self, messages: Sequence[Message], usage: Usage | None, outcome: Mapping[str, object]) -> None:
+        self.transcripts.write(
+            {
+                "at": self.clock.now(),
+                "server": self._where,
+                "model": self.server.model,
+                "messages": list(messages),
+                **outcome,
+                "usage": usage.model_dump() if usage else None,
+            }
+        )
+
+    def _retryable(self, failure: CallFailed) -> CallFailed:
+        """The same failure if another attempt may help, counted against the server; else raises ProposalFailed."""
+        detail = f"{self._where}: {failure.detail}"
+        match failure.kind:
+            case "auth":
+                remedy = "Set OPENAI_API_KEY to a key of this server, or OPENAI_BASE_URL to the server of your key."
+                self._give_up("llm_auth", f"{detail}. {remedy}")
+            case "config":
+                remedy = f"Check the model's name, {self.server.model}, and OPENAI_BASE_URL."
+                self._give_up("llm_config", f"{detail}. {remedy}")
+            case "quota":
+                raise ProposalFailed("llm_quota", detail, cooldown_s=failure.retry_after_s or QUOTA_COOLDOWN_S)
+            case "declined":
+                raise ProposalFailed("llm_failed", detail)
+        self.breaker.failed()
+        if failure.kind == "rejected":
+            raise ProposalFailed("llm_failed", detail, cooldown_s=self.breaker.remaining_s)
+        return failure
+
+    def _give_up(self, code: str, detail: str) -> NoReturn:
+        """For good: the next call fails without a request."""
+        self._wrong_for_good = (code, detail)
+        raise ProposalFailed(code, detail, cooldown_s=float("inf"))
+
+    def _wait(self, failure: CallFailed, attempt: int, deadline: float) -> None:
+        """Sleeps until the next attempt, as the server says or with jittered doubling; raises if there is none."""
+        code = "llm_rate_limited" if failure.kind == "busy" else "llm_failed"
+        backoff_s = min(30.0, 0.5 * 2.0**attempt) * random.uniform(0.75, 1.25)
+        wait_s = failure.retry_after_s if failure.retry_after_s is not None else backoff_s
+        too_late = wait_s > LONGEST_WAIT_S or self.clock.monotonic() + wait_s >= deadline
+        if too_late or attempt > MAX_RETRIES or self.breaker.remaining_s > 0:
+            detail = f"{self._where}: {failure.detail}"
+            raise ProposalFailed(code, detail, cooldown_s=max(self.breaker.remaining_s, wait_s))
+        self.clock.sleep(wait_s)
+
+    def _price(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
+        server = self.server
+        return price(input_tokens, output_tokens, model=server.model, base_url=server.base_url, prices=self.prices)
+
+    @property
+    def _where(self) -> str:
+        return self.server.base_url or "api.openai.com"
+
+
+def _with_estimates(usage: Usage, messages: Sequence[Message], answer: str) -> Usage:
+    """For the ceiling only: a server that counts no tokens has used some all the same."""
+    asked = sum(estimate_tokens(message["content"]) for message in messages)
+    return usage.model_copy(
+        update={
+            "input_tokens": asked if usage.input_tokens is None else usage.input_tokens,
+            "output_tokens": estimate_tokens(answer) if usage.output_tokens is None else usage.output_tokens,
+        }
+    )

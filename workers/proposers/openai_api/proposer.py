@@ -1,0 +1,176 @@
+"""From a briefing to a proposal by way of a language model, in at most a few calls.
+
+The ladder of one proposal: an answer in envelope mode (a JSON header and SEARCH/REPLACE blocks as plain text, which
+works on every server), or in schema mode if asked for; if it does not apply, one repair turn that quotes the nearest
+real lines; then the whole file; then ProposalFailed. A server that rejects or ignores the schema loses schema mode for
+good: this proposer is for one server and one model, so it remembers that itself.
+
+ProposalFailed codes: `llm_failed` (no usable answer, or no server), `llm_rate_limited`, `llm_quota` (no money there),
+`llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (wrong for good, with an endless cool-down).
+
+Not promised: that a cost is known (it then is None), and that calls by several workers at the same moment stop exactly
+at a ceiling.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from swarm.clock import Clock, SystemClock
+from swarm.errors import UsageError
+from swarm.records import Proposal
+from workers.briefing import Briefing
+from workers.proposers import ProposalFailed
+from workers.proposers.breaker import Breaker
+from workers.proposers.edits import EditFailed
+from workers.proposers.openai_api.caller import Caller, FormatRefused, Turn
+from workers.proposers.openai_api.schema import SCHEMA
+from workers.proposers.openai_api.server import Message, Server
+from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
+from workers.proposers.spending import Prices, Purse, total
+from workers.proposers.transcript import Transcripts
+from workers.redact import Redactor
+from workers.render import DEFAULT_MAX_TOKENS, Prompt, PromptTooLong, render, repair_text, whole_file_text
+
+MAX_QUOTED_ANSWER = 16_000
+
+Mode = Literal["envelope", "schema"]
+
+
+class OpenAIProposer:
+    """One model on one server.
+
+    `deadline_s` bounds a whole proposal, waits and repair turns included. `transcripts` is a folder for redacted
+    records of each call. The key is kept by this object alone and appears in nothing that it writes or returns.
+    Raises UsageError for OpenAI's own server without a key; other servers may need none.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        key: str | None = None,
+        clock: Clock | None = None,
+        mode: Mode = "envelope",
+        deadline_s: float = 240.0,
+        call_timeout_s: float = 120.0,
+        prices: Prices | None = None,
+        purse: Purse | None = None,
+        breaker: Breaker | None = None,
+        transcripts: Path | None = None,
+        max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
+    ) -> None:
+        if key is None and base_url is None:
+            raise UsageError("no key for api.openai.com: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server")
+        self._clock = clock or SystemClock()
+        self._model = model
+        self._mode: Mode = mode
+        self._deadline_s = deadline_s
+        self._max_prompt_tokens = max_prompt_tokens
+        self._redact = Redactor([key] if key else [])
+        self._caller = Caller(
+            server=Server(base_url, key, model, self._clock),
+            clock=self._clock,
+            redact=self._redact,
+            transcripts=Transcripts(transcripts, self._redact),
+            purse=purse or Purse(),
+            breaker=breaker or Breaker(self._clock),
+            prices=prices,
+            call_timeout_s=call_timeout_s,
+        )
+
+    @classmethod
+    def from_environment(
+        cls,
+        secrets: Mapping[str, str],
+        environ: Mapping[str, str],
+        *,
+        model: str | None = None,
+        base_url: str | None = None,
+        clock: Clock | None = None,
+        prices: Prices | None = None,
+        purse: Purse | None = None,
+        transcripts: Path | None = None,
+    ) -> "OpenAIProposer":
+        """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL. Raises UsageError."""
+        name = model or environ.get("SWARM_MODEL")
+        if not name:
+            raise UsageError("no model: give --proposer openai:MODEL or set SWARM_MODEL")
+        return cls(
+            model=name,
+            base_url=base_url or environ.get("OPENAI_BASE_URL") or None,
+            key=secrets.get("OPENAI_API_KEY") or None,
+            clock=clock,
+            prices=prices,
+            purse=purse,
+            transcripts=transcripts,
+        )
+
+    @property
+    def name(self) -> str:
+        return f"openai:{self._model}"
+
+    @property
+    def mode(self) -> Mode:
+        """Schema mode only as long as the server has kept to it."""
+        return self._mode
+
+    def propose(self, briefing: Briefing) -> Proposal:
+        turn = Turn(self._clock.monotonic() + self._deadline_s)
+        try:
+            draft = self._by_schema(turn, briefing) if self._mode == "schema" else None
+            draft = draft or self._by_envelope(turn, briefing)
+        except ProposalFailed as failure:
+            detail, usage = self._redact(failure.detail), total(turn.usages)
+            raise ProposalFailed(failure.code, detail, usage=usage, cooldown_s=failure.cooldown_s) from None
+        return to_proposal(draft, briefing, proposer=self.name, usage=total(turn.usages), redact=self._redact)
+
+    def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
+        prompt = self._render(briefing, "envelope")
+        answer = self._caller.ask(turn, _messages(prompt))
+        known: Header | None = None
+        reason = ""
+        for follow_up in (repair_text, whole_file_text, None):
+            try:
+                draft = read_envelope(answer, briefing, known)
+                if draft.header is None and follow_up is repair_text:  # sent back once; after that the edit counts
+                    raise EditFailed("the JSON header with the hypothesis is missing.")
+                return draft
+            except EditFailed as failure:
+                reason = str(failure)
+            if follow_up is not None:
+                known = parse_header(answer) or known
+                answer = self._caller.ask(turn, _messages(prompt, answer, follow_up(reason, briefing.editable)))
+        raise ProposalFailed("llm_failed", f"no answer of {len(turn.usages)} could be applied; the last: {reason}")
+
+    def _by_schema(self, turn: Turn, briefing: Briefing) -> Draft | None:
+        """None when the answer does not do; the envelope follows. A server without the mode is not asked again."""
+        try:
+            answer = self._caller.ask(turn, _messages(self._render(briefing, "schema")), SCHEMA)
+        except FormatRefused:
+            self._mode = "envelope"
+            return None
+        try:
+            return read_schema(answer, briefing)
+        except EditFailed:
+            if not answer.lstrip().startswith("{"):
+                self._mode = "envelope"  # accepted and ignored, as some servers do
+            return None
+
+    def _render(self, briefing: Briefing, mode: Mode) -> Prompt:
+        try:
+            return render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
+        except PromptTooLong as error:
+            raise ProposalFailed("llm_config", str(error)) from error
+
+
+def _messages(prompt: Prompt, answer: str | None = None, then: str = "") -> list[Message]:
+    messages: list[Message] = [
+        {"role": "system", "content": prompt.system},
+        {"role": "user", "content": prompt.user},
+    ]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer[:MAX_QUOTED_ANSWER]})
+        messages.append({"role": "user", "content": then})
+    return messages

@@ -1,0 +1,222 @@
+"""One request to a Chat Completions server, with a deadline that holds, and every failure put into one of a few kinds.
+
+The SDK's own retries are off: one layer retries (`proposer`), on the injected clock. A server that trickles bytes never
+meets a read timeout, so a timer shuts the sockets down at the deadline; the body is cut off at 4 MiB. Redirects are not
+followed: the key goes to the configured server only.
+"""
+
+import contextlib
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from swarm.clock import Clock
+from workers.proposers.openai_api.completion import BadAnswer, Completion, Counts, error_message, read_completion
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+
+Kind = Literal[
+    "auth",  # 401, 403: the key is wrong; no retry helps
+    "config",  # 404, a redirect: the address or the model's name is wrong; no retry helps
+    "rejected",  # 400, 413, 422: this request is wrong, another one may be right
+    "quota",  # 402, or 429 that speaks of quota or billing: no money
+    "busy",  # 408, 409, 429: come back later, `retry_after_s` if the server says when
+    "down",  # no connection, deadline passed, 5xx, or an answer that is none
+    "declined",  # the model refused or was cut off before its first word
+]
+
+Message = Mapping[str, str]
+
+
+class CallFailed(Exception):
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        counts: Counts | None = None,
+        about_format: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.counts = counts or Counts()
+        self.about_format = about_format  # a 400 that blames response_format
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to ask. `key` None is sent as a dummy: local servers want some key and ignore it."""
+
+    base_url: str | None
+    key: str | None
+    model: str
+    clock: Clock
+
+    def complete(
+        self, messages: Sequence[Message], *, deadline_s: float, schema: Mapping[str, object] | None = None
+    ) -> Completion:
+        """Raises CallFailed. Takes at most `deadline_s` seconds, plus one attempt to resolve the server's name."""
+        import httpx2
+        import openai
+
+        with _Deadline(deadline_s) as deadline, deadline.http_client() as http:
+            client = openai.OpenAI(
+                base_url=self.base_url,
+                api_key=self.key or "not-needed",
+                max_retries=0,
+                timeout=httpx2.Timeout(deadline_s, connect=min(CONNECT_TIMEOUT_S, deadline_s)),
+                http_client=http,
+            )
+            try:
+                raw = client.chat.completions.with_raw_response.create(**self._parameters(messages, schema))
+                return read_completion(raw.text)
+            except BadAnswer as error:
+                kind: Kind = "down" if error.server_fault else "declined"
+                raise CallFailed(kind, str(error), counts=error.counts) from error
+            except openai.APIStatusError as error:
+                raise self._status(error) from error
+            except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+                raise CallFailed("down", deadline.explain(error)) from error
+
+    def _parameters(self, messages: Sequence[Message], schema: Mapping[str, object] | None) -> dict[str, Any]:
+        """Few parameters: compatible servers answer 400 to those that they do not know."""
+        parameters: dict[str, Any] = {"model": self.model, "messages": list(messages)}
+        if schema is not None:
+            parameters["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "proposal", "strict": True, "schema": schema},
+            }
+        return parameters
+
+    def _status(self, error: "openai.APIStatusError") -> CallFailed:
+        status, body = error.response.status_code, _body(error)
+        words = error_message(body)
+        retry_after_s = _retry_after_s(error.response.headers.get("retry-after"), body, self.clock.now())
+        detail = f"HTTP {status}{f': {words}' if words else ''}"
+        about_format = (
+            status in (400, 422) and re.search(r"(?i)response_format|json_?schema|grammar", words) is not None
+        )
+        return CallFailed(_kind(status, words), detail, retry_after_s=retry_after_s, about_format=about_format)
+
+
+def _kind(status: int, words: str) -> Kind:
+    if status in (401, 403):
+        return "auth"
+    if status == 402 or (status == 429 and re.search(r"(?i)insufficient_quota|billing|credit balance", words)):
+        return "quota"
+    if status in (408, 409, 425, 429):
+        return "busy"
+    if status >= 500:
+        return "down"
+    return "rejected" if status in (400, 413, 422) else "config"
+
+
+def _body(error: "openai.APIStatusError") -> object:
+    try:
+        return json.loads(error.response.text)
+    except (ValueError, RecursionError):
+        return error.response.text
+
+
+def _retry_after_s(header: str | None, body: object, now: float) -> float | None:
+    """Seconds, from the header (a number or a date) or from Gemini's `retryDelay`; None if neither can be read."""
+    if header:
+        try:
+            return max(0.0, float(header)) if re.fullmatch(r"\s*\d{1,9}(\.\d*)?\s*", header) else _until(header, now)
+        except (ValueError, TypeError, OverflowError):
+            pass
+    delay = re.search(r'"retryDelay":\s*"(\d{1,6}(?:\.\d+)?)s"', json.dumps(body, default=str))
+    return float(delay[1]) if delay else None
+
+
+def _until(date: str, now: float) -> float:
+    return max(0.0, parsedate_to_datetime(date).timestamp() - now)
+
+
+class _Deadline:
+    """Shuts down every socket of its HTTP client when the time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._expired = False
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def http_client(self) -> "httpx2.Client":
+        import httpx2
+
+        hooks: dict[str, list[Any]] = {"request": [self._watch], "response": [_limit_body]}
+        return httpx2.Client(event_hooks=hooks, headers={"accept-encoding": "identity"})
+
+    def explain(self, error: Exception) -> str:
+        if self._expired:
+            return f"no complete answer within {self._seconds:.3g} s"
+        cause = error.__cause__ or error
+        return f"{type(cause).__name__}: {cause}"[:400]
+
+    def _watch(self, request: "httpx2.Request") -> None:
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            connection = info["return_value"].get_extra_info("socket")
+            with self._lock:
+                self._sockets.append(connection)
+                if self._expired:
+                    _shut_down(connection)
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._expired = True
+            for connection in self._sockets:
+                _shut_down(connection)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # closed already
+        # The plain socket's method: the TLS one would unwrap first, from the wrong thread.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _limit_body(response: "httpx2.Response") -> None:
+    import httpx2
+
+    class Limited(httpx2.SyncByteStream):
+        def __init__(self, stream: httpx2.SyncByteStream) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            seen = 0
+            for chunk in self._stream:
+                seen += len(chunk)
+                if seen > MAX_BODY_BYTES:
+                    raise httpx2.ReadError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+                yield chunk
+
+        def close(self) -> None:
+            self._stream.close()
+
+    assert isinstance(response.stream, httpx2.SyncByteStream)
+    response.stream = Limited(response.stream)

@@ -1,0 +1,215 @@
+"""What a model answered, read defensively: header, edits, and the proposal that they make.
+
+Shared by the proposers that ask a language model. An answer has one power only: to become the new text of the one
+editable file, with a few bounded fields beside it. Operators that would bypass the novelty gate (baseline, replicate)
+cannot be asked for.
+"""
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from swarm import constants
+from swarm.errors import TargetError
+from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
+from workers.briefing import Briefing
+from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
+from workers.proposers.families import FAMILIES, OTHER, family_of
+from workers.redact import Redactor
+from workers.render import clean
+
+MAX_ANSWER_CHARS = 120_000
+MAX_CITES = 16
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_ALLOWED = {operator.value: operator for operator in (Operator.TUNE, Operator.STRUCTURAL)} | {
+    operator.value: operator for operator in (Operator.ABLATE, Operator.RECOMBINE)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the model says about its change; every field was checked and cut."""
+
+    hypothesis: str = ""
+    family: str = ""
+    operator: Operator | None = None
+    cites: tuple[str, ...] = ()
+    expects: float | None = None
+    vram_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    header: Header | None
+    source: str
+
+
+def read_envelope(answer: str, briefing: Briefing, known: Header | None = None) -> Draft:
+    """A JSON header and SEARCH/REPLACE blocks, or a header and the whole file. `known`: from an earlier turn.
+
+    Raises EditFailed with a reason that the model can act on.
+    """
+    _refuse_long(answer)
+    header = parse_header(answer) or known
+    edits = parse_edits(answer, briefing.editable)
+    source = apply_edits(briefing.incumbent.source, edits) if edits else _whole(answer, briefing)
+    return checked(Draft(header, source), briefing)
+
+
+def read_schema(answer: str, briefing: Briefing) -> Draft:
+    """One JSON object with the header's fields and `edits`. Raises EditFailed."""
+    _refuse_long(answer)
+    found = next((item for item in _objects(answer) if isinstance(item.get("edits"), list)), None)
+    if found is None:
+        raise EditFailed("the answer is not one JSON object with the key `edits`.")
+    edits = [
+        Edit(str(item.get("search", "")).rstrip("\n"), str(item.get("replace", "")).rstrip("\n"))
+        for item in found["edits"]  # type: ignore[attr-defined]
+        if isinstance(item, dict)
+    ]
+    if not edits:
+        raise EditFailed("`edits` is empty: propose one change.")
+    return checked(Draft(_header(found), apply_edits(briefing.incumbent.source, edits)), briefing)
+
+
+def parse_header(answer: str) -> Header | None:
+    """The last JSON object of the answer that has a hypothesis; None if there is none."""
+    found = [item for item in _objects(answer) if isinstance(item.get("hypothesis"), str)]
+    return _header(found[-1]) if found else None
+
+
+def checked(draft: Draft, briefing: Briefing) -> Draft:
+    """The same draft, if it is a change, is Python, and fits the memory by its own prediction. Raises EditFailed."""
+    if draft.source.strip() == briefing.incumbent.source.strip():
+        raise EditFailed("the edited file equals the current one: nothing would change.")
+    try:
+        constants.parse(draft.source)
+    except TargetError as error:
+        raise EditFailed(f"the edited file is not usable: {error}") from error
+    vram_mib, limit = draft.header.vram_mib if draft.header else None, briefing.memory_limit_mib
+    if vram_mib is not None and limit is not None and vram_mib > limit:
+        raise EditFailed(f"you predict a peak of {vram_mib:g} MiB and the limit is {limit} MiB: make it smaller.")
+    return draft
+
+
+def to_proposal(draft: Draft, briefing: Briefing, *, proposer: str, usage: Usage | None, redact: Redactor) -> Proposal:
+    """Cites are passed on as they were said: whether they exist is the gate's question and a measured quantity."""
+    header, parent = draft.header or Header(), briefing.incumbent
+    return Proposal(
+        operator=_operator(parent.source, draft.source, header.operator),
+        family=_family(header.family, parent.source, draft.source),
+        description=redact(header.hypothesis) or _describe(parent.source, draft.source),
+        parent=parent.trial_id,
+        source=draft.source,
+        cites=header.cites,
+        expects=header.expects,
+        proposer=proposer,
+        usage=usage,
+    )
+
+
+def _refuse_long(answer: str) -> None:
+    if not answer.strip():
+        raise EditFailed("the answer is empty.")
+    if len(answer) > MAX_ANSWER_CHARS:
+        raise EditFailed(
+            f"the answer has {len(answer)} characters, at most {MAX_ANSWER_CHARS} are read. Send one small change."
+        )
+
+
+def _whole(answer: str, briefing: Briefing) -> str:
+    """The file given whole. Code with under half of its lines is taken for a fragment, which says not where it goes."""
+    text = whole_file(answer)
+    if text is None:
+        raise EditFailed("there is no SEARCH/REPLACE block in the answer.")
+    lines, least = text.count("\n"), briefing.incumbent.source.count("\n") // 2
+    if lines < least:
+        raise EditFailed(
+            f"the code in the answer has {lines} lines and is neither a SEARCH/REPLACE block nor the whole file."
+        )
+    return text
+
+
+def _objects(answer: str) -> Iterator[dict[str, object]]:
+    """JSON objects in the answer: in fences, else anywhere; a comma too many is forgiven."""
+    texts = [block for language, block in fenced_blocks(answer) if language in ("", "json")]
+    texts.append(answer)
+    for text in texts:
+        item = _load(text)
+        if isinstance(item, dict):
+            yield item
+    yield from _embedded(answer)
+
+
+MAX_BRACES = 200
+
+
+def _embedded(answer: str) -> Iterator[dict[str, object]]:
+    decoder = json.JSONDecoder()
+    at, tries = answer.find("{"), 0
+    while at >= 0 and tries < MAX_BRACES:
+        tries += 1
+        try:
+            item, end = decoder.raw_decode(answer, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if isinstance(item, dict):
+                yield item
+        at = answer.find("{", end)
+
+
+def _load(text: str) -> object:
+    for candidate in (text, re.sub(r",(\s*[}\]])", r"\1", text)):
+        try:
+            return json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _header(item: dict[str, object]) -> Header:
+    cites = item.get("cites")
+    listed = cites if isinstance(cites, list) else []
+    return Header(
+        hypothesis=clean(str(item.get("hypothesis") or ""), MAX_DESCRIPTION),
+        family=clean(str(item.get("family") or ""), 40).lower(),
+        operator=_ALLOWED.get(str(item.get("operator") or "").strip().lower()),
+        cites=tuple(dict.fromkeys(c for c in listed if isinstance(c, str) and _ID.fullmatch(c)))[:MAX_CITES],
+        expects=_number(item.get("expects"), low=-100, high=100),
+        vram_mib=_number(item.get("vram_mib"), low=0, high=1e8),
+    )
+
+
+def _number(value: object, *, low: float, high: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if low <= value <= high and math.isfinite(value) else None
+
+
+def _operator(parent: str, child: str, said: Operator | None) -> Operator:
+    """Tune or structural is read off the edit; that it ablates or recombines must be said."""
+    if said in (Operator.ABLATE, Operator.RECOMBINE):
+        return said
+    new = {name: value for name, (old, value) in constants.changed(parent, child).items() if old is not None}
+    settings = {name: value for name, value in new.items() if value is not None}
+    tuned = constants.assign(parent, settings)
+    only_constants = bool(settings) and ast.dump(ast.parse(tuned)) == ast.dump(ast.parse(child))
+    return Operator.TUNE if only_constants else Operator.STRUCTURAL
+
+
+def _family(said: str, parent: str, child: str) -> str:
+    british = re.sub(r"iz(er|ation)\b", r"is\1", said)
+    if british in FAMILIES:
+        return british
+    families = (family_of(name) for name in constants.changed(parent, child))
+    return next((family for family in families if family != OTHER), OTHER)
+
+
+def _describe(parent: str, child: str) -> str:
+    moves = [f"{name} {old} -> {new}" for name, (old, new) in constants.changed(parent, child).items()]
+    return clean("; ".join(moves) or "edit without a stated hypothesis", MAX_DESCRIPTION)

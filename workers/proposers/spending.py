@@ -1,0 +1,150 @@
+"""What calls cost, and the ceilings that hold before the next one is made.
+
+A cost comes from the server's own statement (`usage.cost`), else from given prices, else from the table of the library
+genai-prices if it is installed and knows the model. Unknown stays None. Costs are in USD.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from swarm.records import ProposalClaimed, ProposalRejected, Usage
+from swarm.state import StudyState
+from workers.proposers import ProposalFailed
+
+OVER_CEILING = "llm_budget"
+
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """USD per million tokens."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Known costs, all tokens, and how many calls there were whose cost nobody knows."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    unpriced_calls: int = 0
+
+    def plus(self, usage: Usage) -> "Spent":
+        return Spent(
+            self.usd + (usage.usd or 0.0),
+            self.tokens + (usage.input_tokens or 0) + (usage.output_tokens or 0),
+            self.unpriced_calls + (usage.calls if usage.usd is None else 0),
+        )
+
+    def at_least(self, other: "Spent") -> "Spent":
+        return Spent(
+            max(self.usd, other.usd), max(self.tokens, other.tokens), max(self.unpriced_calls, other.unpriced_calls)
+        )
+
+
+def spent_in(study: StudyState, prefix: str = "") -> Spent:
+    """The usage in a study's claims and rejections, of proposers whose name starts with `prefix`."""
+    claims = [trial.claim for trial in study.trials.values()]
+    records: list[ProposalClaimed | ProposalRejected] = [*claims, *study.rejections]
+    spent = Spent()
+    for record in records:
+        if record.usage is not None and record.proposer.startswith(prefix):
+            spent = spent.plus(record.usage)
+    return spent
+
+
+class Purse:
+    """Asked before each call; told after it.
+
+    `recorded` gives what the brain shows for the whole study, other workers included. Calls of this process that are
+    not recorded yet are counted from the sum at the start. With several workers a ceiling can be passed by the calls
+    that are under way at the same moment, one a worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
+        recorded: Callable[[], Spent] = Spent,
+    ) -> None:
+        self._max_usd = max_usd
+        self._max_tokens = max_tokens
+        self._recorded = recorded
+        self._own = recorded()
+
+    def check(self, *, tokens: int, usd: float | None) -> None:
+        """Raises ProposalFailed if a call of about this size would pass a ceiling."""
+        spent = self._own.at_least(self._recorded())
+        if self._max_tokens is not None and spent.tokens + tokens > self._max_tokens:
+            raise ProposalFailed(
+                OVER_CEILING,
+                f"{spent.tokens} tokens are spent, the next call needs about {tokens}, the ceiling is "
+                f"{self._max_tokens}. Raise --max-tokens to go on with the model.",
+                cooldown_s=float("inf"),
+            )
+        if self._max_usd is not None:
+            self._check_usd(spent, usd, self._max_usd)
+
+    def record(self, usage: Usage) -> None:
+        self._own = self._own.plus(usage)
+
+    def _check_usd(self, spent: Spent, usd: float | None, limit: float) -> None:
+        if usd is None and spent.unpriced_calls > 0:
+            raise ProposalFailed(
+                OVER_CEILING,
+                f"--max-usd is {limit:g}, but neither the server nor the price table says what a call costs. "
+                "Give --price-in and --price-out (USD per million tokens).",
+                cooldown_s=float("inf"),
+            )
+        if spent.usd + (usd or 0.0) > limit or spent.usd >= limit:
+            raise ProposalFailed(
+                OVER_CEILING,
+                f"{spent.usd:.4f} USD are spent, the next call costs about {usd or 0.0:.4f}, the ceiling is {limit:g}. "
+                "Raise --max-usd to go on with the model.",
+                cooldown_s=float("inf"),
+            )
+
+
+def price(
+    input_tokens: int | None, output_tokens: int | None, *, model: str, base_url: str | None, prices: Prices | None
+) -> float | None:
+    """USD of one call, None when a count or the price is unknown."""
+    if input_tokens is None or output_tokens is None:
+        return None
+    if prices is not None:
+        return (input_tokens * prices.input + output_tokens * prices.output) / 1e6
+    if importlib.util.find_spec("genai_prices") is None:
+        return None
+    import genai_prices
+
+    usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    try:
+        return float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price)
+    except (LookupError, ValueError):
+        return None
+
+
+def total(usages: Iterable[Usage]) -> Usage | None:
+    """The sum over the calls of one proposal; a sum with an unknown part is unknown. None without a call."""
+    usages = list(usages)
+    if not usages:
+        return None
+    return Usage(
+        model=usages[-1].model,
+        input_tokens=_sum([usage.input_tokens for usage in usages]),
+        output_tokens=_sum([usage.output_tokens for usage in usages]),
+        usd=_sum([usage.usd for usage in usages]),
+        seconds=_sum([usage.seconds for usage in usages]),
+        calls=sum(usage.calls for usage in usages),
+    )
+
+
+def _sum(parts: Sequence[_Number | None]) -> _Number | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
