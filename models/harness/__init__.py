@@ -1,0 +1,41 @@
+"""What a `train.py` may use. Five names:
+
+    data      data.train() -> TrainSet: labelled training images, resident on the device
+    clock     clock.batches(...) yields training batches until the budget is spent; clock.progress in [0, 1]
+    augment   flips, crops, cutout, mixup, cutmix: whole batches, on the device
+    device    the torch.device of this trial
+    finish    finish(model): hands the trained weights in
+
+All of them resolve on first use, so that the phases that only need numpy start without importing torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import device as _Device
+
+    from models.harness import augment, data
+    from models.harness.fingerprint import fingerprint
+    from models.harness.handin import finish
+    from models.harness.loop import BudgetClock
+
+    clock: BudgetClock
+    device: _Device
+
+__all__ = ["augment", "clock", "data", "device", "fingerprint", "finish"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"clock", "device"}:
+        from models.harness import session
+
+        return getattr(session.current(), name)
+    if name == "finish":
+        from models.harness.handin import finish
+
+        return finish
+    if name == "fingerprint":
+        from models.harness.fingerprint import fingerprint
+
+        return fingerprint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

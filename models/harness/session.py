@@ -1,0 +1,100 @@
+"""The one trial of this process: its device, its seed, its memory cap, its clock."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.harness import config as configuration
+from models.harness.budget import Meter, cpu_meter
+from models.harness.config import TrialConfig
+from models.harness.data import TrainSet
+from models.harness.errors import HarnessError
+from models.harness.heartbeat import Heartbeat
+from models.harness.layout import CLASSES, Layout
+from models.harness.loop import BudgetClock
+from models.harness.warmup import seed_everything
+
+
+class Session:
+    """What a training process holds. `overhead_s` collects the seconds outside training, by cause."""
+
+    def __init__(self, config: TrialConfig, *, training: bool) -> None:
+        self.config = config
+        self.overhead_s: dict[str, float] = {"import": seconds_since_process_start()}
+        self.began_s = time.monotonic()
+        self.finished = False
+        self.train_rows = 0
+        torch.set_num_threads(config.threads)
+        self.device = _device(config)
+        seed_everything(config.seed)
+        heartbeat = Heartbeat(config.train_out / "heartbeat") if training else None
+        self.clock = BudgetClock(config.budget, _meter(config), heartbeat, _RungFiles(self), config.seed)
+
+    def train_set(self) -> TrainSet:
+        began = time.monotonic()
+        layout = Layout(self.config.data_dir)
+        images = torch.from_numpy(layout.read(layout.images("train"))).to(self.device)
+        labels = torch.from_numpy(layout.read(layout.labels("train")).astype("int64")).to(self.device)
+        self.overhead_s["data"] = time.monotonic() - began
+        self.train_rows = len(images)
+        return TrainSet(images, labels, CLASSES)
+
+
+_current: list[Session] = []
+
+
+def open_session(config: TrialConfig, *, training: bool = True) -> Session:
+    """Makes `config` the trial of this process. A process has one; only a training one has a heartbeat."""
+    if _current:
+        raise HarnessError(f"this process already runs trial {_current[0].config.trial_id}")
+    _current.append(Session(config, training=training))
+    return _current[0]
+
+
+def current() -> Session:
+    """The trial of this process; opened from SWARM_TRIAL when no phase has opened it."""
+    return _current[0] if _current else open_session(configuration.load())
+
+
+def seconds_since_process_start() -> float:
+    """Interpreter start and imports, from the kernel's start time of this process (Linux; 10 ms resolution)."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+class _RungFiles:
+    """Rung images of the data cache, logits into `train_out/rung_<percent>.npy`."""
+
+    def __init__(self, session: Session) -> None:
+        self.fractions: Sequence[float] = session.config.rungs
+        self._session = session
+
+    def images(self) -> Tensor:
+        layout = Layout(self._session.config.data_dir)
+        return torch.from_numpy(layout.read(layout.images("rung"))).to(self._session.device)
+
+    def path(self, fraction: float) -> Path:
+        return self._session.config.train_out / f"rung_{round(100 * fraction)}.npy"
+
+
+def _device(config: TrialConfig) -> torch.device:
+    if config.device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise HarnessError("device is cuda, but torch sees no CUDA device: check the driver or use --device cpu")
+    if config.memory_fraction is not None:
+        torch.cuda.set_per_process_memory_fraction(config.memory_fraction)
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda")
+
+
+def _meter(config: TrialConfig) -> Meter:
+    return cpu_meter(config.budget)
