@@ -1,0 +1,42 @@
+"""Who may use how much memory of which device.
+
+    controller = AdmissionController(default_root(), detect_probe("auto"), SystemClock())
+    lease = controller.request(Request(...)).wait()
+    ...                                   # run the trial with lease.env, lease.lock_fd and lease.cap_mib
+    released = lease.release(Observed(peak_mib=5482))
+
+The policy is pure (`decide`); the ledger makes it true across processes; the lease is a kernel lock.
+"""
+
+from swarm.admission.controller import AdmissionController
+from swarm.admission.core import decide
+from swarm.admission.events import Grant, Infeasible, Kill, Retry
+from swarm.admission.lease import Lease
+from swarm.admission.ledger import default_root
+from swarm.admission.model import Ending
+from swarm.admission.oom import Observed, OomReport, after_oom, classify, parse_oom
+from swarm.admission.request import AdmissionCancelled, Cotenant, DeviceId, Released, Request
+from swarm.admission.ticket import Ticket
+
+__all__ = [
+    "AdmissionCancelled",
+    "AdmissionController",
+    "Cotenant",
+    "DeviceId",
+    "Ending",
+    "Grant",
+    "Infeasible",
+    "Kill",
+    "Lease",
+    "Observed",
+    "OomReport",
+    "Released",
+    "Request",
+    "Retry",
+    "Ticket",
+    "after_oom",
+    "classify",
+    "decide",
+    "default_root",
+    "parse_oom",
+]

@@ -1,0 +1,347 @@
+"""The file-backed controller: each process that wants a device has one, and the ledger is all they share.
+
+Every look at the queue is: lock the ledger, sweep the dead, read the devices, rebuild the state, ask the pure policy,
+and take the own grant if there is one. A grant to somebody else is left to its owner, whose lock it must be.
+"""
+
+import os
+import uuid as uuids
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from swarm.admission.core import decide, lone_room_mib, never_fits, throttled
+from swarm.admission.events import Finished, Grant, Kill, Tick
+from swarm.admission.explain import why
+from swarm.admission.failpoints import failpoint
+from swarm.admission.history import append_history, load_history
+from swarm.admission.identity import boot_id, identify
+from swarm.admission.lease import Lease, child_env
+from swarm.admission.ledger import Ledger
+from swarm.admission.model import DRAIN_LIMIT_S, Device, Ending, Hold
+from swarm.admission.oom import Observed, after_oom, classify, deficit_mib, needed_mib, round_up
+from swarm.admission.papers import IncidentPaper, LeasePaper, TicketPaper
+from swarm.admission.predict import PeakQuery, PeakRecord, Prediction, predict
+from swarm.admission.request import Cotenant, DeviceId, Released, Request
+from swarm.admission.runtime import endangered, is_over
+from swarm.admission.survey import Survey, Window, survey
+from swarm.admission.ticket import Ticket
+from swarm.clock import Clock
+from swarm.errors import NeverFits, UsageError
+from swarm.gpu.host import HostLimits, host_limits
+from swarm.gpu.reading import GpuProbe
+
+POLL_S = 0.5
+CONTEXT_MIB = 600
+KILL_GRACE_S = 8.0
+
+
+class AdmissionController:
+    """Admits trials of one machine to its devices. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        root: Path,
+        probe: GpuProbe,
+        clock: Clock,
+        *,
+        usable_fraction: float = 1.0,
+        context_mib: int | None = None,
+        limits: HostLimits | None = None,
+        poll_s: float = POLL_S,
+    ) -> None:
+        """`usable_fraction`: share of each device that the swarm may ever take. `context_mib`: memory of a bare CUDA
+        context (default 600, or 0 on a CPU). Raises AdmissionError when the ledger's folder cannot be used."""
+        if not 0 < usable_fraction <= 1:
+            raise UsageError(f"usable_fraction is {usable_fraction}; it must be above 0 and at most 1.")
+        self._ledger = Ledger(root)
+        self._probe = probe
+        self._clock = clock
+        self._usable_fraction = usable_fraction
+        self._context_mib = (CONTEXT_MIB if probe.kind == "cuda" else 0) if context_mib is None else context_mib
+        self._limits = host_limits() if limits is None else limits
+        self._poll_s = poll_s
+        self._incidents: list[int] = []
+
+    def request(self, request: Request) -> Ticket:
+        """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
+        with self._ledger.locked():
+            found = self._survey()
+            prediction = self._predict(request, found)
+            paper = self._paper(request, prediction)
+            if (reason := never_fits(found.state, paper.demand())) is not None:
+                raise NeverFits(reason)
+            descriptor = self._ledger.add_ticket(paper)
+        return Ticket(self, request, paper, prediction, descriptor=descriptor, clock=self._clock, poll_s=self._poll_s)
+
+    def try_grant(self, ticket: Ticket) -> Lease | str:
+        """The lease, or why there is none yet."""
+        with self._ledger.locked():
+            now = self._clock.monotonic()
+            self._ledger.save_ticket(replace(ticket.paper, polled_s=now, bypasses=self._ledger.bypasses(ticket.paper)))
+            found = self._survey()
+            _, actions = decide(found.state, Tick(), now)
+            mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.paper.ticket_id)
+            grant = next(mine, None)
+            if grant is None:
+                return why(found.state, ticket.paper.ticket_id, _names(found))
+            return self._take(ticket, grant, found, now)
+
+    def withdraw(self, ticket: Ticket) -> None:
+        with self._ledger.locked():
+            self._ledger.drop_ticket(ticket.paper, ticket.descriptor)
+
+    def bind(self, lease: Lease, supervisor_pid: int) -> None:
+        process = identify(supervisor_pid)
+        with self._ledger.locked():
+            paper = self._ledger.lease(lease.device, lease.lease_id)
+            if paper is not None:
+                failpoint("bind.before_record")
+                self._ledger.save_lease(
+                    replace(paper, supervisor_pid=process.pid, supervisor_starttime=process.starttime)
+                )
+                failpoint("bind.after_record")
+
+    def check(self, lease: Lease, window: Window) -> tuple[Window, Kill | None]:
+        with self._ledger.locked():
+            now = self._clock.monotonic()
+            found = self._survey({lease.lease_id: window})
+            device = found.state.devices.get(lease.device)
+            paper = self._ledger.lease(lease.device, lease.lease_id)
+            hold = None if device is None else _hold(device, lease.lease_id)
+            if device is None or hold is None or paper is None:
+                return window, None
+            failpoint("heartbeat.before_record")
+            peak = max(paper.peak_mib, hold.measured_mib)
+            self._ledger.save_lease(
+                replace(paper, heartbeat_s=now, measured_mib=hold.measured_mib, peak_mib=peak)
+            )
+            failpoint("heartbeat.after_record")
+            reason = endangered(found.state, device, hold) if is_over(hold, now) else None
+            return hold.over, None if reason is None else Kill(lease.lease_id, reason)
+
+    def cotenants(self, lease: Lease) -> list[Cotenant]:
+        with self._ledger.locked():
+            found = self._survey()
+        return [
+            Cotenant(p.lease_id, p.agent_id, p.study_id, p.trial_id, p.reservation_mib, p.granted_s)
+            for p in found.leases
+            if p.uuid == lease.device and p.lease_id != lease.lease_id and p.draining_until_s is None
+        ]
+
+    @contextmanager
+    def launching(self, lease: Lease, settle_s: float) -> Iterator[None]:
+        if self._probe.kind == "cpu":
+            yield
+            return
+        gate = self._ledger.root / lease.device / "launch.lock"
+        with FileLock(gate, fallback_to_soft=False, preserve_lock_file=True):
+            before = self._pids(lease.device)
+            yield
+            give_up = self._clock.monotonic() + settle_s
+            while not (new := self._pids(lease.device) - before) and self._clock.monotonic() < give_up:
+                self._clock.sleep(0.2)
+            if len(new) == 1:
+                self._note_host_pid(lease, new.pop())
+
+    def release(self, lease: Lease, observed: Observed | None) -> Released:
+        ending = Ending.OTHER if observed is None else classify(observed, lease.cap_mib)
+        with self._ledger.locked():
+            found = self._survey()
+            device = found.state.devices[lease.device]
+            if observed is not None:
+                self._learn(lease, observed, ending)
+                self._note_incident(lease, device, observed, ending)
+            self._give_back(lease, device)
+        following = after_oom(
+            lease.lease_id,
+            ending,
+            reservation_mib=lease.reservation_mib,
+            attempt=lease.request.attempt,
+            alone=lease.request.alone,
+            needed=0 if observed is None else needed_mib(observed.report, self._context_mib),
+            device_mib=lone_room_mib(device),
+        )
+        return Released(ending, following)
+
+    def _survey(self, windows: Mapping[str, Window] | None = None) -> Survey:
+        return survey(
+            self._ledger,
+            self._probe,
+            self._limits,
+            self._clock.monotonic(),
+            usable_fraction=self._usable_fraction,
+            windows=windows,
+        )
+
+    def _predict(self, request: Request, found: Survey) -> Prediction:
+        devices = found.state.devices.values()
+        largest = max((lone_room_mib(device) for device in devices), default=0)
+        if request.memory_mib is not None:
+            return Prediction(max(0, request.memory_mib - self._context_mib), 0.0, "given", 0)
+        if request.memory_fraction is not None:
+            if not 0 < request.memory_fraction <= 1:
+                raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
+            return Prediction(int(largest * request.memory_fraction) - self._context_mib, 0.0, "given", 0)
+        query = PeakQuery(request.code_sha256, request.parents, request.batch_ratio, request.probe_mib)
+        history = load_history(self._ledger.root / "history.jsonl")
+        prediction = predict(query, history, usable_mib=largest, device=self._probe.name)
+        # A prediction beyond the card would be refused for ever; the card itself and the cap decide then.
+        most = (largest - self._context_mib - 64) / (1 + prediction.margin)
+        return replace(prediction, peak_mib=min(prediction.peak_mib, int(most)))
+
+    def _paper(self, request: Request, prediction: Prediction) -> TicketPaper:
+        memory = prediction.reservation_mib(self._context_mib) if prediction.source != "given" else None
+        now = self._clock.monotonic()
+        me = identify(os.getpid())
+        return TicketPaper(
+            ticket_id=uuids.uuid4().hex[:12],
+            sequence=self._ledger.next_sequence(),
+            agent_id=request.agent_id,
+            study_id=request.study_id,
+            trial_id=request.trial_id,
+            memory_mib=memory if memory is not None else prediction.peak_mib + self._context_mib,
+            walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
+            alone=request.alone,
+            cpu_slots=request.cpu_slots,
+            host_ram_mib=0 if self._probe.kind == "cpu" else request.host_ram_mib,
+            shm_mib=request.shm_mib,
+            attempt=request.attempt,
+            submitted_s=now,
+            polled_s=now,
+            pid=me.pid,
+            starttime=me.starttime,
+            boot=boot_id(),
+        )
+
+    def _take(self, ticket: Ticket, grant: Grant, found: Survey, now: float) -> Lease:
+        """Lease first, ticket last: a death in between leaves both to the sweep and nothing to anybody else."""
+        device = found.state.devices[grant.uuid]
+        paper = _lease_paper(ticket.paper, grant, now)
+        descriptor = self._ledger.add_lease(paper)
+        if grant.bypassed is not None:
+            self._ledger.count_bypass(grant.bypassed)
+        failpoint("grant.after_bypass")
+        self._ledger.save_device(replace(device, last_assigned=found.state.grants + 1))
+        self._ledger.drop_ticket(ticket.paper, ticket.descriptor)
+        failpoint("grant.after_ticket")
+        cap = max(1, grant.reservation_mib - self._context_mib)
+        fraction = cap / device.total_mib if self._probe.kind == "cuda" else None
+        return Lease(
+            lease_id=paper.lease_id,
+            request=ticket.request,
+            device=DeviceId(grant.uuid),
+            device_name=device.name,
+            reservation_mib=grant.reservation_mib,
+            cap_mib=cap,
+            cap_fraction=fraction,
+            lock_fd=descriptor,
+            env=child_env(grant.uuid, fraction),
+            granted_s=now,
+            predicted_mib=ticket.prediction.peak_mib,
+            source=ticket.prediction.source,
+            _controller=self,
+        )
+
+    def _learn(self, lease: Lease, observed: Observed, ending: Ending) -> None:
+        failpoint("release.before_history")
+        if observed.peak_mib is not None and lease.request.code_sha256:
+            too_small = ending in (Ending.OWN_CAP, Ending.OVER_RESERVATION)
+            peak = observed.peak_mib
+            if observed.report is not None:
+                peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
+            if observed.alloc_retries and not too_small:
+                peak = round_up(peak * 1.05)  # it succeeded at the edge: the next one gets a little more
+            append_history(
+                self._ledger.root / "history.jsonl",
+                PeakRecord(
+                    code_sha256=lease.request.code_sha256,
+                    peak_mib=peak,
+                    reservation_mib=lease.reservation_mib,
+                    predicted_mib=lease.predicted_mib,
+                    source=lease.source,
+                    too_small=too_small,
+                    device=self._probe.name,
+                ),
+            )
+        failpoint("release.after_history")
+
+    def _note_incident(self, lease: Lease, device: Device, observed: Observed, ending: Ending) -> None:
+        """Bring the throttles on disk to what the policy says they are after this ending."""
+        finished = Finished(lease.lease_id, ending, deficit_mib(observed.report))
+        after = throttled(device, finished, self._clock.monotonic()).throttles
+        for name, paper in self._ledger.incidents(lease.device):
+            kept = next((t for t in after if t.at_s == paper.at_s and t.running == paper.running), None)
+            if kept is None:
+                self._ledger.drop_incident(lease.device, name)
+            else:
+                self._ledger.save_incident(lease.device, name, replace(paper, clean=kept.clean))
+        if ending is Ending.DEVICE_OOM:
+            new = after[-1]
+            incident = IncidentPaper(new.at_s, new.running, new.deficit_mib)
+            self._incidents.append(self._ledger.add_incident(lease.device, lease.lease_id, incident))
+        failpoint("release.after_incident")
+
+    def _give_back(self, lease: Lease, device: Device) -> None:
+        paper = self._ledger.lease(lease.device, lease.lease_id)
+        hold = _hold(device, lease.lease_id)
+        measured = 0 if hold is None else hold.measured_mib
+        if paper is not None and device.returns_slowly and not device.lost:
+            memory = measured or paper.reservation_mib
+            self._ledger.save_lease(
+                replace(
+                    paper,
+                    measured_mib=measured,
+                    draining_until_s=self._clock.monotonic() + DRAIN_LIMIT_S,
+                    drained_at_mib=max(0, device.occupied_mib - memory * 4 // 5),
+                )
+            )
+        else:
+            self._ledger.drop_lease(lease.device, lease.lease_id)
+        failpoint("release.after_record")
+        os.close(lease.lock_fd)
+        failpoint("release.after_lock")
+
+    def _pids(self, device: str) -> set[int]:
+        return {use.pid for reading in self._probe.read() if reading.uuid == device for use in reading.processes}
+
+    def _note_host_pid(self, lease: Lease, host_pid: int) -> None:
+        with self._ledger.locked():
+            paper = self._ledger.lease(lease.device, lease.lease_id)
+            if paper is not None:
+                self._ledger.save_lease(replace(paper, host_pid=host_pid))
+
+
+def _lease_paper(ticket: TicketPaper, grant: Grant, now: float) -> LeasePaper:
+    return LeasePaper(
+        lease_id=ticket.ticket_id,
+        uuid=grant.uuid,
+        agent_id=ticket.agent_id,
+        study_id=ticket.study_id,
+        trial_id=ticket.trial_id,
+        reservation_mib=grant.reservation_mib,
+        alone=grant.alone,
+        cpu_slots=ticket.cpu_slots,
+        host_ram_mib=ticket.host_ram_mib,
+        shm_mib=ticket.shm_mib,
+        attempt=ticket.attempt,
+        granted_s=now,
+        ends_by_s=grant.ends_by_s,
+        heartbeat_s=now,
+        pid=ticket.pid,
+        starttime=ticket.starttime,
+        boot=ticket.boot,
+    )
+
+
+def _hold(device: Device, lease_id: str) -> Hold | None:
+    return next((hold for hold in device.holds if hold.lease_id == lease_id), None)
+
+
+def _names(found: Survey) -> dict[str, str]:
+    """What people call the holders and the waiting: their trials."""
+    names = {paper.lease_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.leases}
+    return names | {paper.ticket_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.tickets}

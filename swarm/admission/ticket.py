@@ -1,0 +1,79 @@
+"""A waiting request: a lock that keeps its place, and a sentence that says what it waits for."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from swarm.admission.lease import Lease
+from swarm.admission.papers import TicketPaper
+from swarm.admission.predict import Prediction
+from swarm.admission.request import AdmissionCancelled, Request
+from swarm.clock import Clock
+from swarm.errors import AdmissionTimeout
+
+if TYPE_CHECKING:
+    from swarm.admission.controller import AdmissionController
+
+
+class Ticket:
+    """A place in the queue. It is lost when this process dies, and kept while it only sleeps."""
+
+    def __init__(
+        self,
+        controller: "AdmissionController",
+        request: Request,
+        paper: TicketPaper,
+        prediction: Prediction,
+        *,
+        descriptor: int,
+        clock: Clock,
+        poll_s: float,
+    ) -> None:
+        self.request = request
+        self.prediction = prediction
+        self.paper = paper
+        self.descriptor = descriptor
+        self.why = "it has not looked yet"
+        self._controller = controller
+        self._clock = clock
+        self._poll_s = poll_s
+        self._open = True
+
+    @property
+    def memory_mib(self) -> int:
+        """The reservation that it waits for."""
+        return self.paper.memory_mib
+
+    def poll(self) -> Lease | None:
+        """One look. None while it has to wait; `why` then says in a sentence for what."""
+        answer = self._controller.try_grant(self)
+        if isinstance(answer, str):
+            self.why = answer
+            return None
+        self._open = False
+        return answer
+
+    def wait(self, cancelled: Callable[[], bool] = lambda: False, timeout_s: float | None = None) -> Lease:
+        """Look twice a second until it is granted.
+
+        Raises AdmissionCancelled or AdmissionTimeout; then, and after any other exception, the place is given up.
+        """
+        started = self._clock.monotonic()
+        try:
+            while (lease := self.poll()) is None:
+                if cancelled():
+                    raise AdmissionCancelled(f"trial {self.request.trial_id} was withdrawn while it waited: {self.why}")
+                if timeout_s is not None and self._clock.monotonic() - started >= timeout_s:
+                    raise AdmissionTimeout(
+                        f"trial {self.request.trial_id} waited {timeout_s:g} s: {self.why}. "
+                        "Lower its memory request, or wait longer."
+                    )
+                self._clock.sleep(self._poll_s)
+        finally:
+            self.withdraw()
+        return lease
+
+    def withdraw(self) -> None:
+        """Give the place up. Does nothing after a grant."""
+        if self._open:
+            self._open = False
+            self._controller.withdraw(self)

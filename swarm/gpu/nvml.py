@@ -1,0 +1,178 @@
+"""NVML through nvidia-ml-py: by UUID, with every call in a thread that may hang without taking us along."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from swarm.gpu.host import MIB
+from swarm.gpu.reading import Attribution, DeviceKind, DeviceReading, NoDevice, ProcessUse
+
+CALL_TIMEOUT_S = 3.0
+_INITIAL_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO: the same on every Linux
+
+T = TypeVar("T")
+
+
+class NoData(Exception):
+    """The driver did not answer in time, or answered with an error. Never leaves this module."""
+
+
+class NvmlProbe:
+    """Reads all visible NVIDIA devices.
+
+    Raises NoDevice on construction when there is no driver, no device, or no answer. Later failures do not raise: the
+    device is reported lost until it answers again, and nothing is admitted to it meanwhile.
+    """
+
+    def __init__(
+        self, nvml: ModuleType | Any = None, *, timeout_s: float = CALL_TIMEOUT_S, host_pids: bool | None = None
+    ) -> None:
+        """`nvml` speaks the surface of `pynvml`; default is the real one. `host_pids`: this process sees the pids that
+        the driver reports (not in a pid namespace); default is to look."""
+        self._nvml = nvml if nvml is not None else _import_pynvml()
+        self._caller = _Caller(timeout_s)
+        self._sees_host_pids = _in_initial_pid_namespace() if host_pids is None else host_pids
+        try:
+            self._caller.call(self._nvml.nvmlInit)
+            self._known = self._caller.call(self._enumerate)
+        except (NoData, self._nvml.NVMLError) as error:
+            raise NoDevice(
+                f"the NVIDIA driver does not answer: {error}. Check `nvidia-smi`, or use --device cpu."
+            ) from error
+        if not self._known:
+            raise NoDevice("the NVIDIA driver reports no device. Check CUDA_VISIBLE_DEVICES, or use --device cpu.")
+
+    @property
+    def kind(self) -> DeviceKind:
+        return "cuda"
+
+    @property
+    def name(self) -> str:
+        return self._known[0].name
+
+    def driver_version(self) -> str:
+        try:
+            return _text(self._caller.call(self._nvml.nvmlSystemGetDriverVersion))
+        except (NoData, self._nvml.NVMLError) as error:
+            return f"unknown ({error})"
+
+    def read(self) -> tuple[DeviceReading, ...]:
+        return tuple(self._read_one(known) for known in self._known)
+
+    def _enumerate(self) -> tuple[DeviceReading, ...]:
+        nvml = self._nvml
+        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        return tuple(self._measure(_text(nvml.nvmlDeviceGetUUID(h)), _text(nvml.nvmlDeviceGetName(h))) for h in handles)
+
+    def _read_one(self, known: DeviceReading) -> DeviceReading:
+        try:
+            return self._caller.call(lambda: self._measure(known.uuid, known.name))
+        except (NoData, self._nvml.NVMLError) as error:
+            return replace(
+                known,
+                free_mib=0,
+                used_mib=0,
+                attribution=Attribution.UNAVAILABLE,
+                processes=(),
+                lost=True,
+                fault=f"{type(error).__name__}: {error}",
+            )
+
+    def _measure(self, uuid: str, name: str) -> DeviceReading:
+        # Asked for by UUID each time: a handle does not survive a driver reload, and an index is not an identity.
+        handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        memory = self._memory(handle)
+        attribution, processes = self._processes(handle)
+        return DeviceReading(
+            uuid=uuid,
+            name=name,
+            total_mib=memory.total // MIB,
+            free_mib=memory.free // MIB,
+            reserved_mib=getattr(memory, "reserved", 0) // MIB,
+            used_mib=memory.used // MIB,
+            attribution=attribution,
+            processes=processes,
+        )
+
+    def _memory(self, handle: Any) -> Any:
+        nvml = self._nvml
+        try:
+            return nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
+        except (nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NotSupported, AttributeError):
+            return nvml.nvmlDeviceGetMemoryInfo(handle)
+
+    def _processes(self, handle: Any) -> tuple[Attribution, tuple[ProcessUse, ...]]:
+        nvml = self._nvml
+        try:
+            listed = list(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            listed += nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission):
+            return Attribution.UNAVAILABLE, ()
+        used = {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory // MIB for p in listed}
+        processes = tuple(ProcessUse(pid, mib) for pid, mib in sorted(used.items()))
+        return self._attribution(processes), processes
+
+    def _attribution(self, processes: tuple[ProcessUse, ...]) -> Attribution:
+        if any(process.used_mib is None for process in processes):
+            return Attribution.UNAVAILABLE
+        if self._sees_host_pids:
+            return Attribution.MATCHED
+        # In a container an empty list says nothing, and a listed pid is the host's until the launch gate proves more.
+        return Attribution.UNMATCHED if processes else Attribution.UNAVAILABLE
+
+
+class _Caller:
+    """Runs one call at a time in a daemon thread.
+
+    A call that hangs stays where it is; until it comes back, further calls fail at once instead of piling up threads.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._busy = threading.Lock()
+
+    def call(self, function: Callable[[], T]) -> T:
+        if not self._busy.acquire(blocking=False):
+            raise NoData("an earlier NVML call has not come back")
+        answer: list[T] = []
+        failure: list[BaseException] = []
+        done = threading.Event()
+
+        def body() -> None:
+            try:
+                answer.append(function())
+            except BaseException as error:  # noqa: BLE001 (handed to the caller below, whatever it is)
+                failure.append(error)
+            finally:
+                self._busy.release()
+                done.set()
+
+        threading.Thread(target=body, name="nvml", daemon=True).start()
+        if not done.wait(self._timeout_s):
+            raise NoData(f"no answer from NVML within {self._timeout_s:g} s")
+        if failure:
+            raise failure[0]
+        return answer[0]
+
+
+def _import_pynvml() -> ModuleType:
+    try:
+        import pynvml
+    except ImportError as error:
+        raise NoDevice("nvidia-ml-py is not installed. Run `pip install nvidia-ml-py`, or use --device cpu.") from error
+    module: ModuleType = pynvml
+    return module
+
+
+def _in_initial_pid_namespace() -> bool:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
