@@ -177,10 +177,12 @@ def _assigned_names(statement: ast.stmt) -> list[str]:
 
 def _scalar(node: ast.expr) -> Scalar | None:
     match node:
-        case ast.Constant(value=bool() | int() | float() | str() as value):
+        case ast.Constant(value=bool() | str() as value):
             return value
+        case ast.Constant(value=int() | float() as value):
+            return value if _is_number(value) else None  # 1e999 is infinity
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return None if isinstance(value, bool) else -value
+            return -value if _is_number(value) else None
     return None
 
 
@@ -232,7 +234,9 @@ def _interval(kind: str, low: Scalar | None, high: Scalar | None) -> Space | Non
 
 
 def _is_number(value: Scalar) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _identical(a: Scalar, b: Scalar) -> bool:

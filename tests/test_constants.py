@@ -18,6 +18,7 @@ STAGES = (3)  # search: int(2, 4)
 ACTIVATION = "relu"  # search: {"relu", 'gelu', "silu"}
 USE_EMA = True  # search: {True, False}
 PATCH = -4
+ENDLESS = 1e999
 NOTE = "größer # search: int(1, 2)"  # Maße
 EPOCHS = 33; BATCH = 512  # search: int(64, 1024)
 WIDTHS = (64, 128)
@@ -56,7 +57,7 @@ def test_parse_reads_values_spaces_and_lines() -> None:
     assert found["USE_EMA"].space == Choice((True, False))
     assert found["BATCH"].space == Int(64, 1024)
     assert found["PATCH"].space is found["NOTE"].space is found["EPOCHS"].space is None
-    assert (found["MAX_LR"].line, found["BATCH"].line) == (4, 11)
+    assert (found["MAX_LR"].line, found["BATCH"].line) == (4, 12)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,8 @@ def test_parse_reads_values_spaces_and_lines() -> None:
     [
         (Log(1e-4, 1e-1), [1e-4, 0.1, 0.01], [0, 1, True, "0.01"]),
         (Linear(0, 1), [0, 1, 0.5], [-0.1, 1.1, True, float("nan")]),
-        (Int(1, 8), [1, 8], [0, 9, 2.0, True]),
+        (Int(1, 8), [1, 8], [0, 9, 2.0, True, 10**400]),
+        (Linear(0, 1), [], [10**400]),
         (Choice((True, 2, "a")), [True, 2, 2.0, "a"], [1, False, "b"]),
     ],
 )

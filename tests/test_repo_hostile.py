@@ -114,7 +114,7 @@ def test_the_callers_git_variables_lead_nowhere_else(
     repo = Repo.open(user.root)
     base = repo.head()
     commit = repo.commit_change(base, {FILE: "changed\n"}, "m", trial_ref("s", "t0001"))
-    assert repo.root == user.root
+    assert (repo.root, repo.common_dir) == (user.root, user.root / ".git")
     assert repo.diff(base, commit, FILE)
     assert repo.uncommitted("") == []
     for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF", "GIT_CONFIG_COUNT"):

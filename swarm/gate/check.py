@@ -1,0 +1,74 @@
+"""The rules in their order, cheapest and plainest first."""
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+from swarm import constants
+from swarm.errors import TargetError
+from swarm.gate.answers import Passed, Refusal, Tried
+from swarm.gate.novelty import check_novelty
+from swarm.gate.program import check_program, import_effects, imports_of
+from swarm.gate.tree import tree_sha256
+
+MAX_CHANGED_LINES = 400
+
+
+def check(source: str, parent_source: str, tried: Sequence[Tried]) -> Refusal | Passed:
+    """Whether the edited program `source` may run, given its parent and what the study has claimed so far.
+
+    Modules that the parent imports are allowed: they were a person's choice. Raises TargetError if the parent itself is
+    no Python.
+    """
+    refusal = check_program(source, also_allowed=imports_of(parent_source))
+    if refusal is not None:
+        return refusal
+    try:
+        tree = tree_sha256(source)
+    except TargetError as error:
+        return Refusal("syntax", str(error))
+    parent_tree = tree_sha256(parent_source)
+    if tree == parent_tree:
+        return Refusal(
+            "no_change",
+            "apart from comments, docstrings and layout this is the parent program: change what it does",
+        )
+    added, removed = changed_lines(parent_source, source)
+    if added + removed > MAX_CHANGED_LINES:
+        return Refusal(
+            "too_large",
+            f"the edit adds {added} and removes {removed} lines; {MAX_CHANGED_LINES} together are allowed: change one "
+            "thing at a time, so that its effect can be told",
+        )
+    changes = constants.changed(parent_source, source)
+    refusal = check_novelty(tree, changes, parent_source, parent_tree, tried)
+    return refusal or Passed(tree, changes, added, removed, tuple(_warnings(source, parent_source)))
+
+
+def check_base(source: str) -> Refusal | None:
+    """Whether a target's own program can be a study's first: all that `check` asks of a program, but any import."""
+    try:
+        own = imports_of(source)
+    except TargetError as error:
+        return Refusal("syntax", f"the program is not valid: {error}")
+    return check_program(source, also_allowed=own)
+
+
+def changed_lines(before: str, after: str) -> tuple[int, int]:
+    """(added, removed) lines of a line diff; an edited line counts as both."""
+    old, new = before.splitlines(), after.splitlines()
+    blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    kept = sum(block.size for block in blocks)
+    return len(new) - kept, len(old) - kept
+
+
+def _warnings(source: str, parent_source: str) -> list[str]:
+    warnings = list(import_effects(constants.parse_module(source)))
+    before, now = constants.parse(parent_source), constants.parse(source)
+    for name, constant in now.items():
+        if constant.space is None:
+            if name in before and before[name].space is not None:
+                warnings.append(f"line {constant.line}: {name} has lost its search comment and is tuned no more")
+        elif not constant.space.contains(constant.value):
+            warnings.append(f"line {constant.line}: {name} = {constant.value} lies outside of its own search space")
+    gone = [name for name, constant in before.items() if constant.space is not None and name not in now]
+    return warnings + [f"{name} is no constant any more and is tuned no more" for name in gone]
