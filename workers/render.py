@@ -134,7 +134,7 @@ def _study(briefing: Briefing) -> str:
     if briefing.budget is not None:
         lines.append(f"One training may use {briefing.budget.amount:g} {briefing.budget.kind}.")
     running = sum(attempt.outcome == "running" for attempt in briefing.attempts)
-    lines.append(f"{briefing.workers} workers share the device; {running} other trials are claimed or running now.")
+    lines.append(f"Workers that share the device: {briefing.workers}. Trials claimed or running now: {running}.")
     lines.append(f"You are the {briefing.role}: {_ROLES[briefing.role]}")
     if briefing.diagnosis:
         lines.append(f"Diagnosis of the search so far: {clean(briefing.diagnosis, 1000)}")

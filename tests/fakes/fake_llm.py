@@ -23,7 +23,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Request:
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
     body: dict[str, Any]
 
     @property
@@ -124,7 +124,8 @@ class FakeLLM:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                answer = fake._next(Request(self.path, dict(self.headers), body))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = fake._next(Request(self.path, headers, body))
                 if isinstance(answer, str):
                     answer = completion(answer)
                 with contextlib.suppress(OSError):  # the client gave up, as it should

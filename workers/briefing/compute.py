@@ -30,11 +30,13 @@ def compute_briefing(
     memory_limit_mib: int | None = None,
     refusal: str | None = None,
     attempts_left: int = 1,
+    base_commit: str | None = None,
 ) -> Briefing:
     """The study as one worker may see it.
 
     `read_source(commit)` gives the text of the editable file; it is called for the baseline, the incumbent and at most
-    seven alternatives, so it should remember its answers. `attempts` holds all of them: samplers learn from each, and
+    seven alternatives, so it should remember its answers. `base_commit` holds the baseline's program, if another one
+    than the study was opened on does. `attempts` holds all of them: samplers learn from each, and
     the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned does not.
 
     Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
@@ -42,7 +44,7 @@ def compute_briefing(
     baseline, incumbent = study.baseline, study.incumbent
     if baseline is None or incumbent is None:
         raise ValueError(f"study {study.study_id} has no baseline yet: there is nothing to propose on")
-    view = _Views(study, read_source)
+    view = _Views(study, base_commit or study.opened.base_commit, read_source)
     attempts = _remembered(_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
     knows = memory in ("shared", "own")
     return Briefing(
@@ -87,14 +89,15 @@ def ancestors(study: StudyState, program: Program) -> tuple[str, ...]:
 class _Views:
     """Programs with their texts; each commit is read once."""
 
-    def __init__(self, study: StudyState, read_source: Callable[[str], str]) -> None:
+    def __init__(self, study: StudyState, base_commit: str, read_source: Callable[[str], str]) -> None:
         self._study = study
+        self._base_commit = base_commit
         self._read = read_source
         self._sources: dict[str, str] = {}
 
     def source(self, program: Program) -> str:
         commits = [trial.commit for trial in program.trials if trial.commit]
-        commit = commits[0] if commits else self._study.opened.base_commit
+        commit = commits[0] if commits else self._base_commit
         if commit not in self._sources:
             self._sources[commit] = self._read(commit)
         return self._sources[commit]

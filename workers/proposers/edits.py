@@ -206,6 +206,7 @@ def _ambiguous(number: int, starts: Sequence[int]) -> str:
 
 
 MAX_QUOTED = 24
+MAX_SAME_NAME = 6
 
 
 def _missing(lines: Sequence[str], search: Sequence[str], number: int) -> str:
@@ -219,7 +220,10 @@ def _missing(lines: Sequence[str], search: Sequence[str], number: int) -> str:
 
 
 def _nearest(lines: Sequence[str], search: Sequence[str]) -> list[str]:
-    """The most similar run of real lines of the same length, if it is similar at all (ratio 0.5)."""
+    """The most similar run of real lines of the same length; if none is (ratio 0.5), lines that begin with its words.
+
+    The latter finds a line whose trailing comment was left out, the commonest miss.
+    """
     size = min(len(search), MAX_QUOTED, len(lines))
     matcher = difflib.SequenceMatcher(autojunk=False)
     matcher.set_seq2("\n".join(search[:size]))
@@ -228,4 +232,7 @@ def _nearest(lines: Sequence[str], search: Sequence[str]) -> list[str]:
         matcher.set_seq1("\n".join(lines[start : start + size]))
         if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best and matcher.ratio() > best:
             best, best_start = matcher.ratio(), start
-    return list(lines[best_start : best_start + size]) if best_start >= 0 else []
+    if best_start >= 0:
+        return list(lines[best_start : best_start + size])
+    names = {line.split()[0] for line in search if line.strip()}
+    return [line for line in lines if line.strip() and line.split()[0] in names][:MAX_SAME_NAME]

@@ -29,7 +29,7 @@ class Transcripts:
         """A transcript that cannot be written is logged and forgotten: it must not cost a proposal."""
         if self._folder is None:
             return None
-        text = self._redact(json.dumps(_cut(entry), ensure_ascii=False, indent=1, default=str))
+        text = json.dumps(self._safe(entry), ensure_ascii=False, indent=1, default=str)
         try:
             return self._create(self._folder, text)
         except OSError as error:
@@ -50,12 +50,13 @@ class Transcripts:
                 file.write(text)
             return path
 
-
-def _cut(value: object) -> object:
-    if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT] + f"... ({len(value)} characters)"
-    if isinstance(value, Mapping):
-        return {str(key): _cut(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cut(item) for item in value]
-    return value
+    def _safe(self, value: object) -> object:
+        """The same structure with every text cut and without secrets."""
+        if isinstance(value, str):
+            text = self._redact(value)  # before the cut, which could halve a key
+            return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + f"... ({len(text)} characters)"
+        if isinstance(value, Mapping):
+            return {str(key): self._safe(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._safe(item) for item in value]
+        return value

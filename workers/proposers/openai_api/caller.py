@@ -58,7 +58,7 @@ class Caller:
         while True:
             self._check(turn, safe)
             try:
-                return self.redact(self._call(turn, safe, schema).text)
+                return self._call(turn, safe, schema).text
             except CallFailed as failure:
                 if failure.about_format and schema is not None:
                     raise FormatRefused from failure
@@ -102,7 +102,7 @@ class Caller:
         usd = counts.usd if counts.usd is not None else self._price(counts.input_tokens, counts.output_tokens)
         model = completion.model if completion else None
         usage = Usage(
-            model=clean(self.redact(model), 80) if model else self.server.model,
+            model=clean(model, 80) if model else self.server.model,
             input_tokens=counts.input_tokens,
             output_tokens=counts.output_tokens,
             usd=usd,

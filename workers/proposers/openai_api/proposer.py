@@ -70,7 +70,7 @@ class OpenAIProposer:
         self._max_prompt_tokens = max_prompt_tokens
         self._redact = Redactor([key] if key else [])
         self._caller = Caller(
-            server=Server(base_url, key, model, self._clock),
+            server=Server(base_url, key, model, self._clock, self._redact),
             clock=self._clock,
             redact=self._redact,
             transcripts=Transcripts(transcripts, self._redact),

@@ -6,9 +6,11 @@ followed: the key goes to the configured server only.
 """
 
 import contextlib
+import functools
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from swarm.clock import Clock
 from workers.proposers.openai_api.completion import BadAnswer, Completion, Counts, error_message, read_completion
+from workers.redact import Redactor
 
 if TYPE_CHECKING:
     import httpx2
@@ -58,12 +61,16 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to ask. `key` None is sent as a dummy: local servers want some key and ignore it."""
+    """Where to ask. `key` None is sent as a dummy: local servers want some key and ignore it.
+
+    Whatever comes back is redacted before anything is cut out of it: a cut could halve a key and hide it.
+    """
 
     base_url: str | None
     key: str | None
     model: str
     clock: Clock
+    redact: Redactor
 
     def complete(
         self, messages: Sequence[Message], *, deadline_s: float, schema: Mapping[str, object] | None = None
@@ -73,23 +80,23 @@ class Server:
         import openai
 
         with _Deadline(deadline_s) as deadline, deadline.http_client() as http:
-            client = openai.OpenAI(
-                base_url=self.base_url,
-                api_key=self.key or "not-needed",
-                max_retries=0,
-                timeout=httpx2.Timeout(deadline_s, connect=min(CONNECT_TIMEOUT_S, deadline_s)),
-                http_client=http,
-            )
             try:
+                client = openai.OpenAI(
+                    base_url=self.base_url,
+                    api_key=self.key or "not-needed",
+                    max_retries=0,
+                    timeout=httpx2.Timeout(deadline_s, connect=min(CONNECT_TIMEOUT_S, deadline_s)),
+                    http_client=http,
+                )
                 raw = client.chat.completions.with_raw_response.create(**self._parameters(messages, schema))
-                return read_completion(raw.text)
+                return read_completion(self.redact(raw.text))
             except BadAnswer as error:
                 kind: Kind = "down" if error.server_fault else "declined"
                 raise CallFailed(kind, str(error), counts=error.counts) from error
             except openai.APIStatusError as error:
                 raise self._status(error) from error
             except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-                raise CallFailed("down", deadline.explain(error)) from error
+                raise CallFailed("down", self.redact(deadline.explain(error))[:400]) from error
 
     def _parameters(self, messages: Sequence[Message], schema: Mapping[str, object] | None) -> dict[str, Any]:
         """Few parameters: compatible servers answer 400 to those that they do not know."""
@@ -102,7 +109,7 @@ class Server:
         return parameters
 
     def _status(self, error: "openai.APIStatusError") -> CallFailed:
-        status, body = error.response.status_code, _body(error)
+        status, body = error.response.status_code, _document(self.redact(error.response.text))
         words = error_message(body)
         retry_after_s = _retry_after_s(error.response.headers.get("retry-after"), body, self.clock.now())
         detail = f"HTTP {status}{f': {words}' if words else ''}"
@@ -124,11 +131,11 @@ def _kind(status: int, words: str) -> Kind:
     return "rejected" if status in (400, 413, 422) else "config"
 
 
-def _body(error: "openai.APIStatusError") -> object:
+def _document(text: str) -> object:
     try:
-        return json.loads(error.response.text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return error.response.text
+        return text
 
 
 def _retry_after_s(header: str | None, body: object, now: float) -> float | None:
@@ -168,13 +175,13 @@ class _Deadline:
         import httpx2
 
         hooks: dict[str, list[Any]] = {"request": [self._watch], "response": [_limit_body]}
-        return httpx2.Client(event_hooks=hooks, headers={"accept-encoding": "identity"})
+        return httpx2.Client(event_hooks=hooks, headers={"accept-encoding": "identity"}, verify=_tls())
 
     def explain(self, error: Exception) -> str:
         if self._expired:
             return f"no complete answer within {self._seconds:.3g} s"
         cause = error.__cause__ or error
-        return f"{type(cause).__name__}: {cause}"[:400]
+        return f"{type(cause).__name__}: {cause}"
 
     def _watch(self, request: "httpx2.Request") -> None:
         request.extensions["trace"] = self._trace
@@ -192,6 +199,14 @@ class _Deadline:
             self._expired = True
             for connection in self._sockets:
                 _shut_down(connection)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One for all calls: loading the certificates takes longer than a small call."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _shut_down(connection: socket.socket) -> None:

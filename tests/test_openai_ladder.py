@@ -1,0 +1,209 @@
+"""The OpenAI proposer against a real loopback server: how an answer becomes a proposal, or does not."""
+
+import json
+from typing import ClassVar
+
+import pytest
+from fakes.briefings import PROGRAM, briefing
+from fakes.fake_clock import FakeClock
+from fakes.fake_llm import FakeLLM, Raw, Step, completion, envelope, tune_a_constant
+
+from swarm import constants
+from swarm.errors import UsageError
+from swarm.records import Operator, Proposal
+from workers.proposers import ProposalFailed
+from workers.proposers.openai_api import OpenAIProposer
+
+GOOD = envelope("CLASSES = 100", "CLASSES = 10", hypothesis="fewer")
+MISS = envelope("MAX_LR = 2e-2", "MAX_LR = 3e-2")
+
+
+def proposer(server: FakeLLM, **options: object) -> OpenAIProposer:
+    defaults = {"model": "fake", "base_url": server.url, "key": "sk-test-key-123456789", "clock": FakeClock()}
+    return OpenAIProposer(**{**defaults, **options})  # type: ignore[arg-type]
+
+
+def ask(*script: Step, told: object = None, **options: object) -> tuple[Proposal, FakeLLM]:
+    with FakeLLM(script) as server:
+        return proposer(server, **options).propose(told or briefing()), server  # type: ignore[arg-type]
+
+
+def blocks(search: str, replace: str) -> str:
+    return envelope(search, replace).split("```\n\n")[1]
+
+
+def test_a_real_edit_becomes_a_proposal_with_every_field_of_its_header():
+    old, new = "DROPOUT = 0.0  # search: linear(0, 0.4)", "DROPOUT = 0.2  # search: linear(0, 0.4)"
+    header = {"family": "Regularization", "cites": ["t0002", "t0002"], "expects": -0.03}
+    answer = envelope(old, new, hypothesis="less overfitting", **header)
+    proposal, server = ask(answer)
+    assert proposal.source == constants.assign(PROGRAM, {"DROPOUT": 0.2})
+    assert (proposal.description, proposal.family, proposal.expects) == ("less overfitting", "regularisation", -0.03)
+    assert (proposal.operator, proposal.parent, proposal.cites) == (Operator.TUNE, "t0001", ("t0002",))
+    assert proposal.proposer == "openai:fake"
+    assert proposal.usage is not None
+    assert (proposal.usage.input_tokens, proposal.usage.output_tokens, proposal.usage.calls) == (1000, 200, 1)
+    assert [m["role"] for m in server.requests[0].body["messages"]] == ["system", "user"]
+    assert "response_format" not in server.requests[0].body
+
+
+def test_an_endless_source_of_edits_gives_real_programs():
+    proposal, _ = ask(tune_a_constant)
+    assert list(constants.changed(PROGRAM, proposal.source)) != []
+
+
+def test_a_near_miss_gets_one_repair_turn_that_quotes_the_real_lines():
+    good = envelope("MAX_LR = 1e-2  # search: log(1e-4, 1e-1)", "MAX_LR = 3e-2  # search: log(1e-4, 1e-1)")
+    proposal, server = ask(MISS, good)
+    assert constants.changed(PROGRAM, proposal.source) == {"MAX_LR": (1e-2, 3e-2)}
+    first, second = server.requests
+    said = second.body["messages"]
+    assert [m["role"] for m in said] == ["system", "user", "assistant", "user"]
+    assert said[:2] == first.body["messages"]
+    assert "MAX_LR = 1e-2  # search: log(1e-4, 1e-1)" in said[3]["content"]
+    assert proposal.usage is not None
+    assert (proposal.usage.calls, proposal.usage.input_tokens) == (2, 2000)
+
+
+def test_then_the_whole_file_with_the_header_of_an_earlier_turn():
+    whole = f"```python\n{constants.assign(PROGRAM, {'DEPTH': 5})}```"
+    proposal, server = ask(envelope("x", "y", hypothesis="deeper"), MISS.split("```\n\n")[1], whole)
+    assert constants.changed(PROGRAM, proposal.source) == {"DEPTH": (3, 5)}
+    assert proposal.description == "deeper"
+    assert "complete new text of `train.py`" in server.requests[2].prompt
+
+
+def test_then_it_is_over_and_the_usage_is_kept():
+    with FakeLLM([MISS]) as server, pytest.raises(ProposalFailed, match="no answer of 3 could be applied") as caught:
+        proposer(server).propose(briefing())
+    assert caught.value.code == "llm_failed"
+    assert caught.value.usage is not None and caught.value.usage.calls == 3
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (blocks("DEPTH = 3  # search: int(2, 6)", "DEPTH = 4  # search: int(2, 6)"), "header with the hypothesis"),
+        (envelope("CLASSES = 100", "CLASSES = 100"), "nothing would change"),
+        (envelope("CLASSES = 100", "CLASSES = = 100"), "not usable: line 8"),
+        (envelope("CLASSES = 100", "CLASSES = 10", vram_mib=9000), "predict a peak of 9000 MiB and the limit is 4000"),
+        ("harness/score.py\n" + blocks("CLASSES = 100", "CLASSES = 1"), "only train.py may change"),
+        ("I am sorry, here is an idea: train longer.", "no SEARCH/REPLACE block"),
+        ("```python\nDEPTH = 4\n```", "has 1 lines and is neither"),
+        ("z" * 200_000, "has 200000 characters, at most 120000"),
+        ('```json\n{"hypothesis": "' + "{" * 5000 + "\n```", "no SEARCH/REPLACE block"),
+        ("[" * 100_000, "no SEARCH/REPLACE block"),
+    ],
+)
+def test_what_cannot_be_used_is_sent_back_with_its_reason(answer, reason):
+    proposal, server = ask(answer, GOOD, told=briefing(memory_limit_mib=4000))
+    assert proposal.description == "fewer"
+    sent_back = server.requests[1].body["messages"][3]["content"]
+    assert reason in sent_back
+
+
+def test_an_edit_without_a_hypothesis_counts_after_one_reminder():
+    bare = blocks("CLASSES = 100", "CLASSES = 10")
+    proposal, server = ask(bare)
+    assert len(server.requests) == 2
+    assert proposal.description == "CLASSES 100 -> 10"
+
+
+class TestOperator:
+    def edit(self, said: str, search: str = "CLASSES = 100", replace: str = "CLASSES = 10") -> Operator:
+        return ask(envelope(search, replace, operator=said))[0].operator
+
+    def test_a_model_cannot_ask_for_what_bypasses_the_gate(self):
+        for said in ("replicate", "baseline", "REPLICATE", "verify", "", "rm -rf"):
+            assert self.edit(said) == Operator.TUNE
+
+    def test_tune_or_structural_is_read_off_the_edit(self):
+        assert self.edit("structural") == Operator.TUNE
+        assert self.edit("tune", "    build_model()", "    print(build_model())") == Operator.STRUCTURAL
+        assert self.edit("tune", "CLASSES = 100", "CLASSES = 10\nWIDTH = 5") == Operator.STRUCTURAL
+
+    def test_that_it_ablates_or_recombines_is_believed(self):
+        assert self.edit("ablate") == Operator.ABLATE
+        assert self.edit("recombine") == Operator.RECOMBINE
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "value"),
+    [
+        ({"expects": 1e999}, "expects", None),
+        ({"expects": "-0.1"}, "expects", None),
+        ({"expects": True}, "expects", None),
+        ({"expects": 5000}, "expects", None),
+        ({"cites": ["t0002", 7, None, "../../etc", "x" * 99, "t0003"]}, "cites", ("t0002", "t0003")),
+        ({"cites": "t0002"}, "cites", ()),
+        ({"cites": [f"t{n}" for n in range(99)]}, "cites", tuple(f"t{n}" for n in range(16))),
+        ({"family": "Optimizer"}, "family", "optimiser"),
+        ({"family": "world domination"}, "family", "other"),
+        ({"family": ["x"]}, "family", "other"),
+        ({"hypothesis": "a\x1b[2Jb\n\u202ec"}, "description", "a[2Jb c"),
+        ({"hypothesis": "w" * 999}, "description", "w" * 299 + "…"),
+    ],
+)
+def test_header_fields_are_cut_to_what_they_may_be(header, field, value):
+    assert getattr(ask(envelope("CLASSES = 100", "CLASSES = 10", **header))[0], field) == value
+
+
+class TestSchemaMode:
+    SAID: ClassVar[dict[str, object]] = {
+        "hypothesis": "deeper", "family": "architecture", "operator": "tune", "cites": [], "expects": -0.1,
+        "vram_mib": None, "edits": [{"search": "CLASSES = 100\n", "replace": "CLASSES = 10\n"}],
+    }  # fmt: skip
+
+    def test_one_json_object_is_enough(self):
+        proposal, server = ask(json.dumps(self.SAID), mode="schema")
+        assert constants.changed(PROGRAM, proposal.source) == {"CLASSES": (100, 10)}
+        sent = server.requests[0].body["response_format"]
+        assert sent["type"] == "json_schema" and sent["json_schema"]["strict"] is True
+        assert "$ref" not in json.dumps(sent) and "default" not in json.dumps(sent)
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            Raw('{"error": {"message": "response_format is not supported"}}', status=400),
+            Raw('[{"error": {"code": 400, "message": "Unknown name json_schema", "status": "INVALID_ARGUMENT"}}]', 400),
+            "Sure! Here is my idea: train longer.",
+        ],
+    )
+    def test_a_server_without_it_is_not_asked_again(self, refusal):
+        with FakeLLM([refusal, GOOD]) as server:
+            model = proposer(server, mode="schema")
+            model.propose(briefing())
+            model.propose(briefing())
+        assert ["response_format" in request.body for request in server.requests] == [True, False, False]
+        assert model.mode == "envelope"
+
+    def test_a_miss_alone_does_not_cost_the_mode(self):
+        miss = json.dumps({**self.SAID, "edits": [{"search": "nothing", "replace": ""}]})
+        with FakeLLM([miss, GOOD]) as server:
+            model = proposer(server, mode="schema")
+            model.propose(briefing())
+        assert model.mode == "schema"
+
+
+def test_content_in_parts_is_joined():
+    text = GOOD
+    parts = [{"type": "text", "text": text[:40]}, {"type": "text", "text": text[40:]}, {"type": "image"}]
+    assert ask(completion(parts))[0].operator == Operator.TUNE
+
+
+def test_a_prompt_that_is_too_long_asks_nobody():
+    with FakeLLM([GOOD]) as server, pytest.raises(ProposalFailed, match="Raise the limit") as caught:
+        proposer(server, max_prompt_tokens=400).propose(briefing())
+    assert caught.value.code == "llm_config"
+    assert server.requests == []
+
+
+def test_flags_win_over_the_environment_and_what_is_missing_is_named():
+    environ = {"SWARM_MODEL": "from-env", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    assert OpenAIProposer.from_environment({}, environ).name == "openai:from-env"
+    assert OpenAIProposer.from_environment({}, environ, model="flag").name == "openai:flag"
+    with pytest.raises(UsageError, match="SWARM_MODEL"):
+        OpenAIProposer.from_environment({}, {})
+    with pytest.raises(UsageError, match="OPENAI_API_KEY"):
+        OpenAIProposer.from_environment({}, {"SWARM_MODEL": "m"})
