@@ -1,9 +1,10 @@
 """Is the challenger better than the noise? Pure statistics: values in, verdicts out.
 
-`evidence` holds the formulas, `decisions` turns a study into verdicts, `replication` says which program deserves another
-seed. What each level promises, and what not, with the simulated error rates: docs/verdicts.md.
+`evidence` holds the formulas, `decisions` turns a study into verdicts, `replication` says which program deserves
+another seed. What each level promises, and what not, with the simulated error rates: docs/verdicts.md.
 """
 
+from swarm.verdict.decisions import conclude, is_simplification, judge, reference, stale, study_noise
 from swarm.verdict.evidence import (
     PRIOR,
     NoiseFloor,
@@ -16,8 +17,8 @@ from swarm.verdict.evidence import (
     paired_difference,
     probability_better,
     standard_error,
+    student_tail,
 )
-from swarm.verdict.decisions import conclude, is_simplification, judge, reference, stale, study_noise
 from swarm.verdict.replication import replicate_credit, replicates_owed, wants_replicate
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "replicates_owed",
     "stale",
     "standard_error",
+    "student_tail",
     "study_noise",
     "wants_replicate",
 ]

@@ -228,12 +228,12 @@ def _leaders_mostly_fell(study: StudyState) -> bool:
 
 
 def _level(study: StudyState, program: Program) -> float:
-    """Position and keeps count changed programs with a loss, in the order of their claims."""
+    """Position and keeps count programs that were run again, in the order of their claims: one run keeps nothing."""
     position, keeps = 1, 0
     for earlier in study.programs.values():
         if earlier is program:
             break
-        if earlier.parent is not None and earlier.losses:
+        if earlier.parent is not None and len(earlier.losses) > 1:
             position += 1
             keeps += earlier.verdict is not None and earlier.verdict.level == "confirmed"
     return confirmation_level(position, keeps)

@@ -2,20 +2,25 @@
 
 from fractions import Fraction
 
-from swarm.records import Decision, Operator
+from swarm.records import Decision, Operator, VerdictReached
 from swarm.state import Program, StudyState
 from swarm.verdict.decisions import CONFIRMED_SEEDS, TIE_SIGMAS, reference
 
 REPLICATE_SHARE = Fraction(1, 5)
 FIRST_REPLICATES = 2
-MOST_SEEDS = 12
+MOST_SEEDS = 16
+INCUMBENT_SEEDS = 8
+SECOND_CHANCE = 0.4
+SPARE_CREDIT = 2
 
 
 def wants_replicate(study: StudyState, program: Program) -> bool:
     """Would another seed of this program decide something? Says nothing of whether the study can afford it.
 
-    Yes for a provisional program until it is confirmed or has had 12 seeds, and for a shorter program that is not worse
-    until it has the three seeds that a keep needs. No while one of its trials is still open.
+    Yes for a provisional program until it is confirmed or has had 16 seeds, for an unconfirmed incumbent until it has
+    8 (all others are compared with it, and its first run was lucky), once for a program that looked no worse than its
+    parent while credit is spare, and for a shorter program that is not worse until it has the three seeds of a keep.
+    No while one of its trials is still open.
     """
     verdict = program.verdict
     if verdict is None or program.open_trials or len(program.losses) >= MOST_SEEDS:
@@ -26,12 +31,13 @@ def wants_replicate(study: StudyState, program: Program) -> bool:
 def replicates_owed(study: StudyState) -> list[str]:
     """Names of the programs to run again now, most urgent first, no more than the study can afford.
 
-    The incumbent comes first, then who beats its own parent, by probability. A contender's parent takes its turn when
-    it has had fewer seeds: the error of a difference shrinks fastest when both sides have equally many.
+    By probability of being better: a study cannot afford every doubt, and the best bets finish first. A contender's
+    parent takes its turn when it has had fewer seeds: the error of a difference shrinks fastest when both sides have
+    equally many.
     """
     owed: list[str] = []
     contenders = [program for program in study.programs.values() if _contends(study, program)]
-    for contender in sorted(contenders, key=lambda program: _urgency(study, program)):
+    for contender in sorted(contenders, key=_doubt):
         against = reference(study, contender)
         short = against is not None and _seeds(against) < _seeds(contender)
         chosen = against if short and against is not None else contender
@@ -54,20 +60,23 @@ def _contends(study: StudyState, program: Program) -> bool:
     verdict = program.verdict
     if verdict is None or verdict.decision != Decision.INCONCLUSIVE:
         return False
-    if verdict.level == "provisional":
-        return True
-    against = reference(study, program)
+    runs = len(program.losses)
     return (
-        against is not None
-        and program.first.claim.source_lines < against.first.claim.source_lines
-        and len(program.losses) < CONFIRMED_SEEDS
-        and verdict.delta <= TIE_SIGMAS * verdict.sigma
+        verdict.level == "provisional"
+        or (program is study.incumbent and runs < INCUMBENT_SEEDS)
+        or (runs == 1 and verdict.probability >= SECOND_CHANCE and replicate_credit(study) > SPARE_CREDIT)
+        or (runs < CONFIRMED_SEEDS and _shorter_and_not_worse(study, program, verdict))
     )
 
 
-def _urgency(study: StudyState, program: Program) -> tuple[bool, float]:
-    assert program.verdict is not None
-    return program is not study.incumbent, -program.verdict.probability
+def _shorter_and_not_worse(study: StudyState, program: Program, verdict: VerdictReached) -> bool:
+    against = reference(study, program)
+    shorter = against is not None and program.first.claim.source_lines < against.first.claim.source_lines
+    return shorter and verdict.delta <= TIE_SIGMAS * verdict.sigma
+
+
+def _doubt(program: Program) -> float:
+    return 1.0 - program.verdict.probability if program.verdict is not None else 1.0
 
 
 def _seeds(program: Program) -> int:
