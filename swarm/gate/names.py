@@ -39,8 +39,8 @@ def imported_modules(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+            module = "." * node.level + (f"{node.module}." if node.module else "")
+            yield from ((node.lineno, f"{module}{alias.name}") for alias in node.names)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, str]]:

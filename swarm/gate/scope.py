@@ -34,6 +34,7 @@ _WHY_NOT_MODULE = {
     "tempfile": "a program reads and writes no files",
     "timm": "it is not installed for trials: write the model with torch.nn",
 }
+_UNLISTED = "allowed are torch, torchvision, numpy, math and other harmless modules of the standard library"
 _NO_FILES = "a program reads and writes no files: data comes from models.harness, weights go to finish(model)"
 _NO_CODE = "code is written out, not made at run time"
 _WHY_NOT_NAME = {
@@ -109,8 +110,7 @@ def _why_not_import(name: str) -> str | None:
     if root == "models":
         return f"of models only these names of {HARNESS} are offered: {', '.join(sorted(HARNESS_NAMES))}"
     if root not in _ALLOWED_MODULES:
-        allowed = "allowed are torch, torchvision, numpy, math and other harmless standard modules"
-        return f"{_WHY_NOT_MODULE.get(root, 'it is not on the list')}; {allowed}"
+        return _WHY_NOT_MODULE.get(root, _UNLISTED)
     return _why_not_name(name, frozenset())
 
 
