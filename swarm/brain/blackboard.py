@@ -81,6 +81,7 @@ class Brain:
         exists), DiskFull, BrainNotOurs, BrainReplaced, and BrainError for a record that cannot be written, a lock
         that is not to be had, or a disk that failed.
         """
+        self.snapshot()  # so that little is left to read while others wait for the lock
         with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
             if self._distrusted:
                 raise BrainError(self._distrusted)
@@ -113,8 +114,8 @@ class Brain:
         every `poll_s` in any case, every second where there are no events. SWARM_WATCH=inotify|poll overrides the
         choice. Bursts are one change. Raises BrainReplaced, UsageError for another value of SWARM_WATCH.
         """
-        yield self.snapshot()
-        shown = self._tail.lines
+        state, shown = self.snapshot(), self._tail.lines
+        yield state
         for _ in pulses(self.path, self._clock, timeout_s=timeout_s, poll_s=poll_s):
             state = self.snapshot()
             if self._tail.lines != shown:

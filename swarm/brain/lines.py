@@ -18,7 +18,7 @@ GENESIS = "0" * 64
 
 _EVERY_LINE_HAS = ("agent_id", "validation_loss", "description")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MAY_OVERFLOW = re.compile(rb"[0-9.][eE]\+?[0-9]{3}")
+_MAY_OVERFLOW = re.compile(rb"[:,\[]\s*-?[0-9.]+[eE]\+?[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)

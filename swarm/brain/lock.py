@@ -30,6 +30,8 @@ class WriterLock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Raises BrainError when it is not free within the timeout, or when the file system has no flock."""
+        if not self._path.parent.is_dir():  # filelock would make the folder of a mistyped path
+            raise BrainError(f"the folder {self._path.parent} does not exist. Create it or choose another --brain.")
         try:
             self._acquire()
         except OSError as problem:

@@ -1,0 +1,203 @@
+"""Files that were cut, scribbled on, exchanged: nothing that was acknowledged is lost, nothing raises by surprise."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from fakes.failing_disk import UnsyncedDisk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarm.brain import Brain, read_records, verify
+from swarm.errors import BrainReplaced
+from swarm.records import MAX_LINE_BYTES, Note
+
+GOOD = b'{"agent_id":"w","validation_loss":1.5,"description":"d"}'
+
+
+def note(detail: str = "") -> Note:
+    return Note(study_id="s", detail=detail)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "swarm_brain.jsonl"
+
+
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_a_record_torn_at_any_byte_is_set_aside_and_the_next_append_succeeds(path: Path, earlier: int) -> None:
+    disk = UnsyncedDisk()
+    Brain(path, disk=disk).append(*(note(f"earlier {index}") for index in range(earlier)))
+    intact = path.read_bytes()
+    Brain(path, disk=disk).append(note("größer"))
+    whole = path.read_bytes()
+    torn_file = path.with_suffix(".torn")
+    for cut in range(len(intact) + 1, len(whole)):
+        torn_file.unlink(missing_ok=True)
+        path.write_bytes(whole[:cut])
+        assert Brain(path).snapshot().seq == earlier
+        brain = Brain(path, disk=disk)
+        [record] = brain.append(note("next"))
+        assert record.seq == earlier + 1
+        assert brain.skipped == ()
+        assert path.read_bytes().startswith(intact)
+        assert torn_file.read_bytes() == whole[len(intact) : cut] + b"\n"
+    assert verify(path).ok
+
+
+def test_a_last_line_that_is_being_written_is_not_yet_there(path: Path) -> None:
+    Brain(path).append(note(), note())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    reader = Brain(path)
+    assert reader.snapshot().seq == 1
+    with path.open("ab") as file:
+        file.write(whole[-10:])
+    assert reader.snapshot().seq == 2
+    assert reader.skipped == ()
+
+
+BAD_LINES = {
+    "byte-order mark": b"\xef\xbb\xbf" + GOOD,
+    "NUL": b"\x00" * 40,
+    "NUL inside": GOOD.replace(b"d", b"\x00"),
+    "lone surrogate": GOOD.replace(b'"d"', b'"\\ud800"'),
+    "latin-1": GOOD.replace(b'"d"', b'"\xe9"'),
+    "10 MB": b'{"agent_id":"' + b"x" * 10_000_000 + b'"}',
+    "NaN": GOOD.replace(b"1.5", b"NaN"),
+    "infinity": GOOD.replace(b"1.5", b"-Infinity"),
+    "overflow": GOOD.replace(b"1.5", b"1e999"),
+    "overflow, spaced": GOOD.replace(b"1.5", b" 1.0E+999"),
+    "deep": b"[" * 30_000,
+    "merge conflict": b"<<<<<<< HEAD",
+    "blank": b"",
+    "no object": b"17",
+    "half": GOOD[:30],
+    "ill-typed": GOOD.replace(b"1.5", b'"low"'),
+    "ill-typed known kind": GOOD.replace(b"{", b'{"kind":"verdict",'),
+    "no such state": GOOD.replace(b"{", b'{"kind":"trial_finished","trial_id":"t0001","seed":1,"state":"complete",'),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES.keys())
+def test_a_bad_line_is_skipped_counted_and_shown(path: Path, bad: bytes) -> None:
+    Brain(path).append(note("before"))
+    with path.open("ab") as file:
+        file.write(bad + b"\n")
+    brain = Brain(path)
+    [record] = brain.append(note("after"))
+    assert record.seq == 3
+    [skipped] = brain.skipped
+    assert skipped.line == 2
+    assert skipped.reason
+    assert "\n" not in skipped.reason
+    report = verify(path)
+    assert report.broken == ()  # the chain runs over the raw bytes of the bad line
+    assert report.first_bad == skipped
+
+
+def test_a_line_at_the_limit_is_read_and_one_byte_more_is_not(path: Path) -> None:
+    for size, count in ((MAX_LINE_BYTES, 1), (MAX_LINE_BYTES + 1, 0)):
+        padding = size - len(GOOD) - 1
+        path.write_bytes(GOOD + b" " * padding + b"\n")
+        assert len(list(read_records(path))) == count
+
+
+@settings(max_examples=60, deadline=None)
+@given(garbage=st.lists(st.binary(max_size=60), min_size=4, max_size=4))
+def test_garbage_between_good_lines_costs_only_itself(garbage: list[bytes]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "swarm_brain.jsonl"
+        Brain(path, disk=UnsyncedDisk()).append(note("1"), note("2"), note("3"))
+        good = path.read_bytes().splitlines()
+        mixed = [part for pair in zip(garbage, [*good, b""], strict=True) for part in pair]
+        path.write_bytes(b"\n".join(mixed[:-1]))
+        reader = Brain(path)
+        reader.snapshot()
+        found = [record.detail for record in read_records(path) if isinstance(record, Note)]
+        assert found == ["1", "2", "3"]
+        complete = path.read_bytes().count(b"\n")
+        assert len(reader.skipped) == complete - 3
+        [after] = Brain(path, disk=UnsyncedDisk()).append(note("4"))
+        assert after.seq == complete + 1
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def delete_and_recreate(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"")
+
+
+def shrink(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def rewrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"one", b"won") + GOOD + b"\n")
+
+
+@pytest.mark.parametrize("harm", [replace, delete, delete_and_recreate, shrink, rewrite])
+def test_a_file_that_is_exchanged_in_use_stops_reader_and_writer(path: Path, harm: Callable[[Path], None]) -> None:
+    brain = Brain(path)
+    brain.append(note("one"))
+    harm(path)
+    left = path.read_bytes() if path.exists() else None
+    with pytest.raises(BrainReplaced, match="Stop the swarm"):
+        brain.snapshot()
+    with pytest.raises(BrainReplaced):
+        brain.append(note("two"))
+    assert (path.read_bytes() if path.exists() else None) == left
+
+
+def test_verify_names_a_line_that_was_changed(path: Path) -> None:
+    Brain(path).append(*(note(str(index)) for index in range(5)))
+    lines = path.read_bytes().splitlines()
+    lines[2] = lines[2].replace(b'"detail":"2"', b'"detail":"9"')
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    report = verify(path)
+    assert report.first_bad is not None
+    assert report.first_bad.line == 3
+    assert "SHA-256 is not the prev of line 4" in report.first_bad.reason
+    assert "the first is line 3" in str(report)
+
+
+@pytest.mark.parametrize(("removed", "named"), [(0, 1), (2, 3)])
+def test_verify_names_the_place_of_a_line_that_was_removed(path: Path, removed: int, named: int) -> None:
+    Brain(path).append(*(note(str(index)) for index in range(5)))
+    lines = path.read_bytes().splitlines()
+    del lines[removed]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    report = verify(path)
+    assert report.first_bad is not None
+    assert report.first_bad.line == named
+    assert "removed" in report.first_bad.reason
+
+
+def test_the_line_number_counts_whatever_a_line_calls_itself(path: Path) -> None:
+    Brain(path).append(note(), note())
+    second = json.loads(path.read_bytes().splitlines()[1])
+    with path.open("a") as file:
+        file.write(json.dumps({**second, "seq": 10**9, "id": "other"}) + "\n")
+    assert Brain(path).snapshot().seq == 3
+
+
+def test_verify_counts_repeats_and_torn_bytes_without_complaint(path: Path) -> None:
+    Brain(path).append(note())
+    line = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(line.replace(b'"seq":1', b'"seq":2') + b'{"v":1')
+    report = verify(path)
+    assert (report.lines, report.repeated, report.torn_bytes) == (2, 1, 6)
+    assert report.kinds == {"note": 2}
