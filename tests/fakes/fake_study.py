@@ -254,13 +254,15 @@ class FakeStudy:
         for _ in range(runs):
             self.finish(self.baseline())
 
-    def try_change(self, effect: float = 0.0, loss: float | None = None, **options: object) -> str:
+    def try_change(
+        self, effect: float = 0.0, loss: float | None = None, *, peak_mib: int = 700, **options: object
+    ) -> str:
         """Claim a change of the incumbent, run it and judge it; its name."""
         incumbent = self.study.incumbent
         assert incumbent is not None
         options.setdefault("parent", incumbent.name)
         trial_id = self.claim(effect=effect, **options)  # type: ignore[arg-type]
-        self.finish(trial_id, loss)
+        self.finish(trial_id, loss, peak_mib=peak_mib)
         return trial_id
 
     def replicate(self, program: str, loss: float | None = None) -> str:
