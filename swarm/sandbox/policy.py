@@ -1,0 +1,82 @@
+"""What a sandboxed process may touch, and what was reached when it was applied."""
+
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["auto", "strict", "none"]
+Level = Literal["landlock+seccomp", "landlock", "seccomp", "none"]
+Network = Literal["denied", "tcp_denied", "open"]
+
+# Files that the C library, Python and torch open on their own. Nothing here names a user, a key or another process.
+_SYSTEM_READ = (
+    "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+    "/etc/localtime", "/etc/timezone", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group",
+    "/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu", "/sys/devices/system/node",
+)  # fmt: skip
+_SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SHARED_MEMORY = "/dev/shm"
+# The CUDA driver walks these; the nodes themselves are devices (see `gpu_devices`).
+_GPU_READ = (
+    "/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/proc/sys/kernel",
+    "/sys/bus", "/sys/class", "/sys/devices", "/sys/module",
+    "/etc/OpenCL", "/usr/local/nvidia", "/usr/local/cuda",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SandboxPolicy:
+    """Paths that stay usable; everything else on the file system is closed. Absent paths are skipped.
+
+    `read` and `write` are files or whole folders (write includes read, creating and deleting, but neither symbolic
+    links nor pipes nor device nodes); `devices` are opened for reading, writing and ioctl.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SandboxReport:
+    """What really holds for a process. `network`: `denied` = no socket but AF_UNIX, `tcp_denied` = UDP is open."""
+
+    level: Level
+    landlock_abi: int = 0
+    seccomp: bool = False
+    network: Network = "open"
+    detail: str = field(default="", compare=False)
+
+
+def level_of(*, landlock: bool, seccomp: bool) -> Level:
+    if landlock:
+        return "landlock+seccomp" if seccomp else "landlock"
+    return "seccomp" if seccomp else "none"
+
+
+def candidate_policy(read: tuple[str, ...], write: tuple[str, ...], *, gpu: bool) -> SandboxPolicy:
+    """The policy of an untrusted phase: its own paths, plus what this interpreter needs to run torch at all."""
+    return SandboxPolicy(
+        read=(*read, *_SYSTEM_READ, *_interpreter_paths(), *(_GPU_READ if gpu else ())),
+        write=(*write, _SHARED_MEMORY),
+        devices=(*_SYSTEM_DEVICES, *(gpu_devices() if gpu else ())),
+    )
+
+
+def gpu_devices() -> tuple[str, ...]:
+    """Device nodes of NVIDIA's driver on this machine; WSL's `/dev/dxg` counts as one."""
+    nodes = [*Path("/dev").glob("nvidia*"), Path("/dev/dxg"), Path("/dev/dri")]
+    return tuple(str(node) for node in nodes if node.exists())
+
+
+def _interpreter_paths() -> tuple[str, ...]:
+    """The running interpreter with its library and installed packages; not its user site, which -s switches off."""
+    installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    executable = str(Path(sys.executable).resolve())
+    found = {path for path in (*installed, *prefixes, executable) if path and path != "/"}
+    return tuple(sorted(found))

@@ -1,0 +1,173 @@
+"""One phase under watch: started, held to its limits, ended whole, and described.
+
+A phase is over when its first process has ended or a limit is reached. Either way nothing that it started survives.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from swarm.sandbox.policy import SandboxReport
+from swarm.supervisor import oom
+from swarm.supervisor.logfile import CappedLog
+from swarm.supervisor.spec import SETUP_FAILED, Ending, PhaseResult, PhaseSpec, TrialSpec
+from swarm.supervisor.start import Ready, RunPhase, start_phase
+from swarm.supervisor.tree import Tree, now
+
+Cut = Literal["walltime", "cpu_limit", "stalled", "stopped"]
+
+_POLL_S = 0.05
+_FLOOD_POLL_S = 0.005
+_CPU_POLL_S = 0.5
+_STALL_FACTOR_BEFORE_FIRST_BEAT = 3.0
+
+
+@dataclass(frozen=True)
+class PhaseOutcome:
+    result: PhaseResult
+    sandbox: SandboxReport | None
+    """What the child reported; None when its set-up failed."""
+    immortal: tuple[int, ...] = ()
+    """Processes that the kernel did not let die (stuck in a driver); no further phase may run beside them."""
+
+
+def run_phase(
+    spec: TrialSpec, phase: PhaseSpec, *, trial_start: float, lease_fd: int | None, in_fork: RunPhase | None
+) -> PhaseOutcome:
+    """Runs it to its end. Times are on the clock of `tree.now`."""
+    log = CappedLog(Path(spec.folder) / "logs" / f"{phase.name}.log", spec.log_limit_bytes)
+    kills_before = oom.count_kills()
+    began = now()
+    started = start_phase(spec, phase, log, lease_fd, in_fork)
+    tree = Tree(started.pid)
+    try:
+        cut = _Watch(spec, phase, tree, log, began).until_over()
+        immortal = tree.kill() if cut is None else tree.terminate(spec.term_grace_s)
+        ready = _read_report(started.report)
+    finally:
+        tree.kill()
+        os.close(started.report)
+    seconds = now() - began
+    log.trim()
+    ending, detail = _describe(tree, cut, ready, phase, log, oom.count_kills() - kills_before)
+    log.close()
+    status = tree.leader_status
+    result = PhaseResult(
+        name=phase.name,
+        started_s=round(began - trial_start, 4),
+        seconds=round(seconds, 4),
+        cpu_seconds=round(tree.cpu_seconds(), 4),
+        peak_rss_mib=round(tree.peak_rss_mib, 1),
+        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+        signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+        ending=ending,
+        detail=detail,
+        ready_s=round(ready.at - began, 4) if ready else None,
+    )
+    return PhaseOutcome(result, ready.sandbox if ready else None, tuple(immortal))
+
+
+class _Watch:
+    """The limits of a running phase."""
+
+    def __init__(self, spec: TrialSpec, phase: PhaseSpec, tree: Tree, log: CappedLog, began: float) -> None:
+        self._phase = phase
+        self._tree = tree
+        self._log = log
+        self._deadline = began + phase.walltime_limit_s
+        self._beats = _Heartbeat(Path(spec.folder) / "train_out" / "heartbeat", began)
+        self._next_cpu_check = began
+
+    def until_over(self) -> Cut | None:
+        """The limit that was reached; None when the phase ended on its own."""
+        poll_s = _POLL_S
+        while self._tree.leader_status is None:
+            moment = now()
+            if (cut := self._cut(moment)) is not None:
+                return cut
+            self._tree.wait(min(poll_s, self._deadline - moment))
+            poll_s = _FLOOD_POLL_S if self._log.trim() else _POLL_S
+        return None
+
+    def _cut(self, moment: float) -> Cut | None:
+        if self._tree.stop_asked:
+            return "stopped"
+        if moment >= self._deadline:
+            return "walltime"
+        if self._phase.cpu_limit_s is not None and moment >= self._next_cpu_check:
+            self._next_cpu_check = moment + min(_CPU_POLL_S, self._phase.cpu_limit_s / 4)
+            if self._tree.cpu_seconds() > self._phase.cpu_limit_s:
+                return "cpu_limit"
+        if self._phase.stall_limit_s is not None and self._beats.pause_s(moment) > self._phase.stall_limit_s:
+            return "stalled"
+        return None
+
+
+class _Heartbeat:
+    """How long the training has not moved on. The file is the candidate's: any content, and no trust in its kind."""
+
+    def __init__(self, path: Path, began: float) -> None:
+        self._path = path
+        self._last: float | None = None
+        self._moved_at = began
+
+    def pause_s(self, moment: float) -> float:
+        """Seconds since the first field last changed; before the first beat a third of the time since the start."""
+        beat = self._read()
+        if beat is not None and beat != self._last:
+            self._last = beat
+            self._moved_at = moment
+        pause = moment - self._moved_at
+        return pause if self._last is not None else pause / _STALL_FACTOR_BEFORE_FIRST_BEAT
+
+    def _read(self) -> float | None:
+        try:
+            # Not blocking and not following: a named pipe or a link in this place must not stop the supervisor.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            first = os.read(descriptor, 8)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return float(struct.unpack("<d", first)[0]) if len(first) == 8 else None
+
+
+def _read_report(descriptor: int) -> Ready | None:
+    try:
+        data = os.read(descriptor, 4096)
+    except BlockingIOError:
+        return None
+    return Ready.from_bytes(data) if data else None
+
+
+def _describe(
+    tree: Tree, cut: Cut | None, ready: Ready | None, phase: PhaseSpec, log: CappedLog, oom_kills: int
+) -> tuple[Ending, str]:
+    if cut is not None:
+        return cut, _reason(cut, phase)
+    status = tree.leader_status
+    assert status is not None, "a phase that was not cut has ended"
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        killed_for_memory = code == -9 and (oom_kills > 0 or oom.is_most_of_memory(tree.peak_rss_mib))
+        ending: Ending = "host_oom" if killed_for_memory else "signal"
+        return ending, f"killed by signal {-code} at {tree.peak_rss_mib:.0f} MiB of RAM. {log.last_line()}".strip()
+    if ready is None and code == SETUP_FAILED:
+        return "exit", f"set-up failed: {log.last_line()}"
+    if code == 0:
+        return "ok", ""
+    return "exit", f"exit code {code}. {log.last_line()}".strip()
+
+
+def _reason(cut: Cut, phase: PhaseSpec) -> str:
+    return {
+        "walltime": f"walltime limit of {phase.walltime_limit_s:g} s reached",
+        "cpu_limit": f"the tree used more CPU time than its limit of {phase.cpu_limit_s} s",
+        "stalled": f"no heartbeat for longer than the limit of {phase.stall_limit_s} s",
+        "stopped": "stopped from outside",
+    }[cut]

@@ -1,0 +1,146 @@
+"""The supervising process of one trial: phases in order, a lease held as long as needed, one result at the end."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from swarm.sandbox.policy import SandboxReport
+from swarm.supervisor import proc
+from swarm.supervisor.phase import PhaseOutcome, run_phase
+from swarm.supervisor.spec import PhaseResult, TrialResult, TrialSpec
+from swarm.supervisor.start import RunPhase, close_all_but
+from swarm.supervisor.tree import block_signals, now
+
+RESULT = "result.json"
+IDENTITY = "supervisor.json"
+SESSIONS = "sessions"
+"""Session numbers of the supervisor and of each phase, one a line."""
+STOP_REASON = "stop_reason"
+_LEVELS = ("none", "seccomp", "landlock", "landlock+seccomp")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """T/supervisor.json. `deadline` is on the boot clock: by then the trial is over, hostile children included."""
+
+    pid: int
+    starttime: int
+    boot_id: str
+    deadline: float
+
+    def to_json(self) -> str:
+        return json.dumps(self.__dict__)
+
+
+def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = None) -> TrialResult:
+    """Runs the trial in this process, which must be single-threaded and lead its own session.
+
+    Writes T/supervisor.json first and T/result.json last, both atomically. `lease_fd` is closed after the last phase
+    that holds it. When this returns or raises, no descendant of this process is alive.
+    """
+    folder = Path(spec.folder)
+    _prepare(folder, lease_fd)
+    started_at, start = time.time(), now()
+    _announce(spec, folder, start)
+    outcomes = _run_phases(spec, start, lease_fd, in_fork)
+    if not spec.keep_program:
+        remove_tree(folder / "program")
+        remove_tree(folder / "scratch")
+    phases = tuple(outcome.result for outcome in outcomes)
+    result = TrialResult(
+        trial_id=spec.trial_id,
+        phases=phases,
+        sandbox=_weakest(spec, outcomes),
+        started_at=started_at,
+        ended_at=time.time(),
+        stopped_reason=_stopped_reason(folder, phases),
+    )
+    write_atomically(folder / RESULT, result.to_json())
+    return result
+
+
+def _prepare(folder: Path, lease_fd: int | None) -> None:
+    close_all_but({lease_fd} if lease_fd is not None else set())
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to its own user, candidates included
+    block_signals()
+    if lease_fd is not None:
+        os.set_inheritable(lease_fd, False)
+    for name in ("program", "scratch", "private", "logs", "train_out", "predict_in", "predict_out"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    os.chdir(folder)
+
+
+def _announce(spec: TrialSpec, folder: Path, start: float) -> None:
+    own = proc.read(os.getpid())
+    assert own is not None, "a process sees itself in /proc"
+    longest = sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
+    identity = Identity(own.pid, own.starttime, proc.boot_id(), start + longest)
+    (folder / SESSIONS).write_text(f"{own.session}\n")
+    write_atomically(folder / IDENTITY, identity.to_json())
+
+
+def _run_phases(
+    spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None
+) -> list[PhaseOutcome]:
+    """Until one fails. Between two phases no process of the first is alive."""
+    outcomes: list[PhaseOutcome] = []
+    for index, phase in enumerate(spec.phases):
+        if lease_fd is not None and not any(later.holds_lease for later in spec.phases[index:]):
+            os.close(lease_fd)
+            lease_fd = None
+        outcome = run_phase(spec, phase, trial_start=start, lease_fd=lease_fd, in_fork=in_fork)
+        outcomes.append(outcome)
+        if outcome.result.ending != "ok" or outcome.immortal:
+            break
+    return outcomes
+
+
+def _weakest(spec: TrialSpec, outcomes: list[PhaseOutcome]) -> SandboxReport:
+    untrusted = {phase.name for phase in spec.phases if not phase.trusted}
+    reports = [
+        outcome.sandbox for outcome in outcomes if outcome.sandbox is not None and outcome.result.name in untrusted
+    ]
+    if not reports:
+        return SandboxReport(level="none", detail="no untrusted phase was started")
+    return min(reports, key=lambda report: _LEVELS.index(report.level))
+
+
+def _stopped_reason(folder: Path, phases: tuple[PhaseResult, ...]) -> str | None:
+    if not phases or phases[-1].ending != "stopped":
+        return None
+    try:
+        return (folder / STOP_REASON).read_text()
+    except OSError:
+        return "SIGTERM"
+
+
+def remove_tree(folder: Path) -> None:
+    """Deletes a folder that a candidate filled: too deep for recursion, or without permissions, as may be."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except (OSError, RecursionError):
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file is there whole or not at all, also after a crash of the machine."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,141 @@
+"""What the supervisor is asked to run and what it reports: plain dataclasses that travel as JSON.
+
+Standard library only, because the supervising process imports this.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeVar
+
+from swarm.errors import TrialError
+from swarm.sandbox.policy import Mode, SandboxReport
+
+Ending = Literal["ok", "exit", "signal", "walltime", "cpu_limit", "stalled", "stopped", "host_oom"]
+
+SETUP_FAILED = 15
+"""Exit code of a phase whose limits or sandbox could not be applied: a failed set-up, not a failed trial."""
+
+
+@dataclass(frozen=True)
+class PhaseSpec:
+    """One process of a trial, started as `python -m MODULE` in a fresh session.
+
+    An untrusted phase runs in T/program under the sandbox: `read` and `write` are the absolute paths it gets beside
+    the interpreter's own. A trusted phase runs in T/private without it, and both lists are ignored. `gpu` opens the
+    NVIDIA device nodes to an untrusted phase. `cpu_limit_s` counts the CPU time of the whole process tree.
+    `stall_limit_s`: longest pause between two heartbeats (three times that before the first one).
+    """
+
+    name: str
+    module: str
+    trusted: bool
+    walltime_limit_s: float
+    cpu_limit_s: float | None = None
+    stall_limit_s: float | None = None
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    holds_lease: bool = False
+    threads: int = 1
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One trial: the folder T (absolute), its phases in order, and the limits that hold for each of them.
+
+    `env` is added to the allow-listed variables of the child. `memory_limit_mib` limits the private writable memory
+    of each single process (RLIMIT_DATA; shared and device memory are not in it). `pythonpath` is put in front of the
+    import path. `term_grace_s`: time between SIGTERM and SIGKILL.
+    """
+
+    study_id: str
+    trial_id: str
+    folder: str
+    phases: tuple[PhaseSpec, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    sandbox: Mode = "auto"
+    memory_limit_mib: int | None = None
+    log_limit_bytes: int = 4 * 1024 * 1024
+    keep_program: bool = False
+    pythonpath: tuple[str, ...] = ()
+    term_grace_s: float = 5.0
+
+    _nested: ClassVar[dict[str, type]] = {"phases": PhaseSpec}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialSpec":
+        """Raises TrialError when the text is not a spec of this version."""
+        return _from_json(cls, text)
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """How one phase went. Times in seconds; `started_s` counts from the start of the trial.
+
+    `ready_s`: from the fork to the first instruction of the phase module; None when the set-up failed before it.
+    `cpu_seconds` and `peak_rss_mib` are the kernel's figures for the tree's processes that were waited for, the peak
+    being that of the largest single process.
+    """
+
+    name: str
+    started_s: float
+    seconds: float
+    cpu_seconds: float
+    peak_rss_mib: float
+    exit_code: int | None
+    signal: int | None
+    ending: Ending
+    detail: str = ""
+    ready_s: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The whole trial. `started_at` and `ended_at` are Unix times; `sandbox` is the weakest report of its phases."""
+
+    trial_id: str
+    phases: tuple[PhaseResult, ...]
+    sandbox: SandboxReport
+    started_at: float
+    ended_at: float
+    stopped_reason: str | None = None
+
+    _nested: ClassVar[dict[str, type]] = {"phases": PhaseResult, "sandbox": SandboxReport}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrialResult":
+        """Raises TrialError when the text is not a result of this version."""
+        return _from_json(cls, text)
+
+
+_Record = TypeVar("_Record", TrialSpec, TrialResult)
+
+
+def _from_json(record: type[_Record], text: str) -> _Record:
+    try:
+        return record(**_arguments(record, json.loads(text)))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise TrialError(f"not a {record.__name__}: {error}. The file is damaged or of another version.") from error
+
+
+def _arguments(record: type[_Record], values: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of `record`: nested records built, lists turned into tuples."""
+    unknown = values.keys() - {entry.name for entry in fields(record)}
+    if unknown:
+        raise ValueError(f"unknown fields {sorted(unknown)}")
+    return {name: _build(record._nested.get(name), value) for name, value in values.items()}
+
+
+def _build(nested: type | None, value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_build(nested, entry) for entry in value)
+    if nested is not None and isinstance(value, dict):
+        return nested(**{name: _build(None, entry) for name, entry in value.items()})
+    return value

@@ -1,0 +1,130 @@
+"""Starts a phase: the fork, and what the new process does before any other code runs in it."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from swarm.sandbox.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
+from swarm.sandbox.policy import SandboxReport
+from swarm.supervisor.environment import INTERPRETER_FLAGS, phase_environment
+from swarm.supervisor.spec import SETUP_FAILED, PhaseSpec, TrialSpec
+from swarm.supervisor.tree import WAKE_SIGNALS
+
+RunPhase = Callable[[TrialSpec, PhaseSpec, int], NoReturn]
+"""Applies limits and sandbox, reports on the descriptor, runs the phase module (`swarm.supervisor.child.run_phase`)."""
+
+
+class _Output(Protocol):
+    def fileno(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Started:
+    pid: int
+    report: int
+    """Reading end of the pipe on which the child says that its set-up is complete. It is closed there before the
+    phase's own code runs."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the child reports: the sandbox it got, and when (on the deadlines' clock) it entered the phase module."""
+
+    sandbox: SandboxReport
+    at: float
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Ready":
+        values = json.loads(data)
+        return cls(SandboxReport(**values["sandbox"]), float(values["at"]))
+
+
+def start_phase(
+    spec: TrialSpec, phase: PhaseSpec, output: _Output, lease_fd: int | None, run_phase: RunPhase | None
+) -> Started:
+    """Forks the phase's first process. With `run_phase` (a zygote's fork) it goes on in this image; without, it
+    becomes a fresh interpreter. Must be called from the main thread: PDEATHSIG follows the thread that forked."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    supervisor = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _become_phase(spec, phase, output.fileno(), lease_fd, writing, supervisor, run_phase)
+    os.close(writing)
+    with (Path(spec.folder) / "sessions").open("a") as sessions:  # the child opens a session with its own number
+        sessions.write(f"{pid}\n")
+    return Started(pid, reading)
+
+
+def _become_phase(
+    spec: TrialSpec,
+    phase: PhaseSpec,
+    output_fd: int,
+    lease_fd: int | None,
+    report_fd: int,
+    supervisor: int,
+    run_phase: RunPhase | None,
+) -> NoReturn:
+    """In the child. Never returns into the supervisor's code, whatever goes wrong."""
+    try:
+        _leave_supervisor(supervisor)
+        _redirect(output_fd)
+        kept = {report_fd} | ({lease_fd} if lease_fd is not None and phase.holds_lease else set())
+        close_all_but(kept)
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        os.umask(0o077)
+        os.chdir(Path(spec.folder) / ("private" if phase.trusted else "program"))
+        environment = phase_environment(spec, phase, os.environ)
+        if run_phase is None:
+            _exec_child(spec, phase, report_fd, environment)
+        os.environ.clear()
+        os.environ.update(environment)
+        run_phase(spec, phase, report_fd)
+    except OSError as error:
+        os.write(2, f"the phase {phase.name} could not be set up: {error}\n".encode())
+    finally:
+        os._exit(SETUP_FAILED)
+
+
+def _leave_supervisor(supervisor: int) -> None:
+    os.setsid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_DUMPABLE, 1)  # the supervisor is not; its phases are, or they could not read their own /proc/self
+    if os.getppid() != supervisor:  # it died before PDEATHSIG was set
+        os._exit(SETUP_FAILED)
+    for number in WAKE_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAKE_SIGNALS)
+
+
+def _redirect(output_fd: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output_fd, 1)
+    os.dup2(output_fd, 2)
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Closes every descriptor above stderr that is not in `kept`."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if (descriptor := int(entry.name)) > 2 and descriptor not in kept:
+            with suppress(OSError):  # the listing's own descriptor is in it
+                os.close(descriptor)
+
+
+def _exec_child(spec: TrialSpec, phase: PhaseSpec, report_fd: int, environment: dict[str, str]) -> NoReturn:
+    arguments = [str(Path(spec.folder) / "spec.json"), phase.name, str(report_fd)]
+    command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor.child", *arguments]
+    os.execve(sys.executable, command, environment)
