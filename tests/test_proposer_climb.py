@@ -103,3 +103,14 @@ def test_deterministic():
 def test_nothing_declared_nothing_proposed():
     with pytest.raises(ProposalFailed, match="search_exhausted"):
         ClimbProposer().propose(briefing(incumbent=view("A = 1\n")))
+
+
+def test_after_a_refusal_the_next_step_is_proposed():
+    assert moved(briefing()) != moved(briefing(refusal="duplicate of t0009"))
+
+
+def test_a_setting_that_was_tried_from_another_parent_is_passed_over():
+    """The gate refuses a program that was tried from anywhere."""
+    mode = 'MODE = "b"  # search: {"a", "b", "c"}\n'
+    elsewhere = attempt("t0002", {"MODE": "c"}, 2.1, base=mode, parent="t0009")
+    assert moved(briefing((elsewhere,), incumbent=view(mode))) == {"MODE": ("b", "a")}

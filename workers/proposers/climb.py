@@ -19,7 +19,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 from swarm.constants import Choice, Int, Linear, Log, Space, assign, same_value
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
@@ -52,11 +52,14 @@ class ClimbProposer:
         return "climb"
 
     def propose(self, briefing: Briefing) -> Proposal:
-        """Raises ProposalFailed when no constant has a step left that was not tried."""
+        """Raises ProposalFailed when no constant has a step left that was not tried.
+
+        After a refusal in the same turn the next best step is proposed.
+        """
         spaces = searched(briefing.incumbent.source)
-        for move in _moves(briefing, spaces):
-            if not was_tried(briefing, move.changes):
-                return _proposal(self.name, briefing, spaces, move)
+        untried = (move for move in _moves(briefing, spaces) if not was_tried(briefing, move.changes))
+        for move in islice(untried, int(briefing.refusal is not None), None):
+            return _proposal(self.name, briefing, spaces, move)
         raise ProposalFailed("search_exhausted", "no constant has an untried step left around the incumbent")
 
 

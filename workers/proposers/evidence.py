@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from swarm.constants import Space
-from swarm.records import Scalar
+from swarm.gate.novelty import is_near
+from swarm.records import Operator, Scalar
 from workers.briefing import Attempt, Briefing
-from workers.proposers.spaces import is_same_try, unit
+from workers.proposers.spaces import unit
 
 BANDWIDTH = 0.15  # of a space: how far one result speaks for its neighbours
 KNOWN_WEIGHT = 0.1  # less evidence than this is none
@@ -47,14 +48,21 @@ def observations(briefing: Briefing) -> list[Observation]:
 
 
 def was_tried(briefing: Briefing, changes: Mapping[str, Scalar]) -> bool:
-    """Whether the same constants were moved to about the same values from the incumbent, finished or claimed."""
-    return any(
-        attempt.parent == briefing.incumbent.trial_id
-        and attempt.operator == "tune"
-        and attempt.changed.keys() == changes.keys()
-        and all(is_same_try(attempt.changed[name][1], value) for name, value in changes.items())
-        for attempt in briefing.attempts
+    """Whether the gate would refuse these new values for the incumbent's constants, as far as the briefing tells.
+
+    That is: they are the incumbent's own within 5 %, the same constants were moved to about the same values from the
+    incumbent, or an attempt from anywhere has exactly the constants that would result.
+    """
+    own = briefing.incumbent.constants
+    result = {**own, **changes}
+    return all(is_near(own.get(name), value) for name, value in changes.items()) or any(
+        attempt.constants == result or _is_same_move(briefing, attempt, changes) for attempt in briefing.attempts
     )
+
+
+def turn_seed(briefing: Briefing) -> str:
+    """Another seed for each turn: a proposer that is refused must not give the same answer again."""
+    return f"{briefing.seed}/{briefing.attempts_left}"
 
 
 def expected_effect(briefing: Briefing, spaces: Mapping[str, Space], changes: Mapping[str, Scalar]) -> float | None:
@@ -108,6 +116,15 @@ def restarted(briefing: Briefing) -> Briefing:
     if stalled < RESTART_AFTER:
         return briefing
     return briefing.model_copy(update={"incumbent": briefing.alternatives[0]})
+
+
+def _is_same_move(briefing: Briefing, attempt: Attempt, changes: Mapping[str, Scalar]) -> bool:
+    return (
+        attempt.parent == briefing.incumbent.trial_id
+        and attempt.operator == Operator.TUNE
+        and attempt.changed.keys() == changes.keys()
+        and all(is_near(attempt.changed[name][1], value) for name, value in changes.items())
+    )
 
 
 def _neighbour_effect(briefing: Briefing, name: str, space: Space, value: Scalar) -> float | None:

@@ -8,7 +8,7 @@ lines do not combine: the next candidate is tried.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from swarm.errors import MergeConflict
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal
@@ -61,7 +61,8 @@ class RecombineProposer:
     def propose(self, briefing: Briefing) -> Proposal:
         """Raises ProposalFailed `nothing_to_combine` when no pair of programs combines into a new one."""
         conflicts = 0
-        for candidate in _candidates(briefing):
+        # After a refusal in the same turn the next best one.
+        for candidate in islice(_candidates(briefing), int(briefing.refusal is not None), None):
             try:
                 source = self._merge(
                     self._source_of(candidate.base), briefing.incumbent.source, self._source_of(candidate.theirs)

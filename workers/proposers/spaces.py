@@ -1,4 +1,4 @@
-"""Search spaces as a program declares them: unit positions, rounding, and when two values are the same try."""
+"""Search spaces as a program declares them: unit positions, rounding, differences."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from swarm.constants import Choice, Int, Linear, Log, Space, parse, same_value
 from swarm.records import Scalar
 
-NEAR = 0.05  # two numbers closer than this are one try: the gate refuses the second
 SIGNIFICANT_DIGITS = 3
 
 
@@ -52,15 +51,6 @@ def rounded(space: Log | Linear, value: float) -> float:
     """Three significant digits, for people; a bound of the space is never overstepped by rounding."""
     short = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
     return min(float(space.high), max(float(space.low), short))
-
-
-def is_same_try(old: Scalar | None, new: Scalar | None) -> bool:
-    """Whether two settings are too close to be told apart: equal, or numbers within 5 % of the larger one."""
-    if old is None or new is None or isinstance(old, bool | str) or isinstance(new, bool | str):
-        return old is new or (old is not None and new is not None and same_value(old, new))
-    if isinstance(old, int) and isinstance(new, int):
-        return old == new
-    return abs(old - new) <= NEAR * max(abs(old), abs(new))
 
 
 def differences(spaces: Mapping[str, Space], old: Mapping[str, Scalar], new: Mapping[str, Scalar]) -> dict[str, Scalar]:

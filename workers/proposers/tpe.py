@@ -19,7 +19,15 @@ from swarm.constants import Choice, Int, Log, Space, assign, same_value
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
-from workers.proposers.evidence import Observation, cites_for, expected_effect, observations, was_tried
+from workers.proposers.evidence import (
+    Observation,
+    cites_for,
+    expected_effect,
+    observations,
+    restarted,
+    turn_seed,
+    was_tried,
+)
 from workers.proposers.families import family_of
 from workers.proposers.spaces import as_text, differences, rounded, searched
 
@@ -44,10 +52,11 @@ class TpeProposer:
 
     def propose(self, briefing: Briefing) -> Proposal:
         """Raises ProposalFailed when the program declares no search space or each sampled change was tried."""
+        briefing = restarted(briefing)
         spaces = searched(briefing.incumbent.source)
         if not spaces:
             raise ProposalFailed("no_search_space", "the program declares no constant with a `# search:` comment")
-        rng = random.Random(briefing.seed)
+        rng = random.Random(turn_seed(briefing))
         known = observations(briefing)
         for _ in range(TRIES):
             free = _choose_free(rng, spaces, self._moved, briefing.cooled_families)
