@@ -19,6 +19,7 @@
     │   └── AdmissionTimeout
     ├── SandboxError                the requested isolation is not available on this machine
     └── TrialError                  a trial could not be set up (a failed set-up is not a failed trial)
+        └── TrialLost               its supervisor died without leaving a result; it may be run again
 
 A message names the value, the limit, the holder and the remedy. The command line prints it without a traceback.
 """
@@ -99,4 +100,8 @@ class SandboxError(SwarmError):
 
 
 class TrialError(SwarmError):
+    pass
+
+
+class TrialLost(TrialError):
     pass

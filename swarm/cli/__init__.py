@@ -1,0 +1,22 @@
+"""The command line. `main` turns every outcome into an exit code: 0 ok, 1 failed, 2 usage, 130 interrupted."""
+
+import sys
+
+from swarm.errors import SwarmError
+
+
+def main() -> int:
+    from swarm.cli.app import app
+
+    try:
+        code = app(standalone_mode=False)
+    except SwarmError as error:
+        print(f"swarm: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("swarm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing is left to say to it
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,247 @@
+"""Flags and help. Each command builds its arguments, calls one function and prints what it returned."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarm.cli.gpu import gpu_app
+
+app = typer.Typer(
+    name="swarm",
+    help=(
+        "A research swarm that one person can leave alone overnight with one GPU.\n\n"
+        "Start one with [bold]swarm up[/], look at it with [bold]swarm status[/], end it with [bold]swarm stop[/]. "
+        "Everything it learns stands in swarm_brain.jsonl, one JSON object a line."
+    ),
+    epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(gpu_app, name="gpu")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+BrainOption = Annotated[
+    Path | None, typer.Option("--brain", metavar="PATH", help="The blackboard. Default: swarm_brain.jsonl.")
+]
+StudyOption = Annotated[str | None, typer.Option("--study", metavar="ID", help="Default: the latest study.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from swarm.version import VERSION
+
+        typer.echo(f"swarm {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def up(
+    workers: Annotated[int, typer.Option("--workers", "-w", help="Research workers side by side.")] = 2,
+    target: Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, or a target folder.")] = (
+        "resnext"
+    ),
+    trials: Annotated[
+        int | None, typer.Option(help="End after so many trials in all. Default: go on until stopped.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours.")] = None,
+    budget_s: Annotated[
+        float | None, typer.Option("--budget-s", help="Training seconds a trial. Default: the target's profile.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
+    data: Annotated[
+        str, typer.Option(metavar="auto|cifar100|standin", help="standin: procedural images, no claim about CIFAR.")
+    ] = "auto",
+    proposer: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME or scripted:FILE. auto uses a language model "
+            "when OPENAI_API_KEY or OPENAI_BASE_URL is set.",
+        ),
+    ] = "auto",
+    worker: Annotated[
+        list[str] | None,
+        typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Language model. Default: $SWARM_MODEL.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = (None),
+    max_usd: Annotated[float | None, typer.Option(help="Spend no more than this on models, per worker.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this, per worker.")] = None,
+    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
+    brain: BrainOption = None,
+    seed: Annotated[int, typer.Option(help="Seeds the study: its proposers and, through it, its trainings.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest study.")] = False,
+    memory: Annotated[
+        str, typer.Option(metavar="shared|own|off|shuffled", help="What of the blackboard proposers are shown.")
+    ] = "shared",
+    sandbox: Annotated[
+        str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
+    ] = "auto",
+    gpu_mode: Annotated[
+        str, typer.Option(metavar="shared|exclusive", help="exclusive: one training at a time on a device.")
+    ] = "shared",
+    early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
+    start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
+    as_json: Json = False,
+) -> int:
+    """Run a study: make the worktrees, start the workers, watch them until the limits are reached.
+
+    The first Ctrl-C lets the running trials finish, the second stops them; [bold]swarm up --resume[/] goes on.
+    """
+    from swarm.cli.up import run_up
+    from swarm.errors import UsageError
+    from swarm.study import UpOptions
+
+    pairs = dict(item.partition("=")[::2] for item in worker or [])
+    if "" in pairs.values():
+        raise UsageError(f"--worker is {worker}; it has the form worker_1=SPEC")
+    options = UpOptions(
+        workers=workers,
+        target=target,
+        trials=trials,
+        hours=hours,
+        budget_s=budget_s,
+        device=device,  # type: ignore[arg-type] # checked with the other choices in one place
+        data=data,  # type: ignore[arg-type]
+        proposer=proposer,
+        worker_proposers=pairs,
+        model=model,
+        base_url=base_url,
+        max_usd=max_usd,
+        max_tokens=max_tokens,
+        price_in=price_in,
+        price_out=price_out,
+        brain=brain,
+        seed=seed,
+        resume=resume,
+        memory=memory,  # type: ignore[arg-type]
+        sandbox=sandbox,  # type: ignore[arg-type]
+        gpu_mode=gpu_mode,  # type: ignore[arg-type]
+        early_stop=early_stop,
+        start_up=start_up,  # type: ignore[arg-type]
+    )
+    return run_up(options, Path.cwd(), as_json=as_json)
+
+
+@app.command()
+def status(study: StudyOption = None, brain: BrainOption = None, as_json: Json = False) -> None:
+    """Show the latest study: noise floor, ranking, workers, what was refused and why."""
+    from swarm.cli.read import print_status
+
+    print_status(brain, study, as_json=as_json)
+
+
+@app.command()
+def stop(
+    now: Annotated[bool, typer.Option("--now", help="Stop the running trials too; they are recorded as such.")] = False,
+    timeout: Annotated[float, typer.Option(help="Wait so many seconds for the end.")] = 900.0,
+) -> int:
+    """End the running study: trials that run may finish, or not with --now. `--resume` goes on later."""
+    from swarm.cli.stop import stop_running
+
+    return stop_running(Path.cwd(), now=now, timeout_s=timeout)
+
+
+@app.command()
+def log(
+    trial: Annotated[str | None, typer.Argument(help="A trial such as t0007 or 7. Default: the whole study.")] = None,
+    study: StudyOption = None,
+    brain: BrainOption = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what happened: the whole study line by line, or one trial with its records and output."""
+    from swarm.cli.read import print_log
+
+    print_log(brain, study, trial, as_json=as_json)
+
+
+@app.command()
+def diff(
+    trial: Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")],
+    base: Annotated[bool, typer.Option("--base", help="Against the study's base program, not the parent.")] = False,
+    study: StudyOption = None,
+    brain: BrainOption = None,
+) -> None:
+    """Show what a trial changed."""
+    from swarm.cli.read import print_diff
+
+    print_diff(brain, study, trial, against_base=base)
+
+
+@app.command()
+def adopt(
+    trial: Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")],
+    branch: Annotated[str | None, typer.Option(help="Default: swarm/STUDY/TRIAL.")] = None,
+    study: StudyOption = None,
+    brain: BrainOption = None,
+) -> None:
+    """Write a trial's change onto a new branch for review. Your checkout is not touched."""
+    from swarm.cli.read import adopt_trial
+
+    adopt_trial(brain, study, trial, branch)
+
+
+@app.command()
+def export(
+    format_: Annotated[str, typer.Option("--format", "-f", metavar="tsv|csv|jsonl", help="As results.tsv.")] = "tsv",
+    study: StudyOption = None,
+    brain: BrainOption = None,
+) -> None:
+    """Print the trials as a table: tsv has the columns commit, loss, memory_gb, status, description."""
+    from swarm.cli.read import print_export
+
+    print_export(brain, study, format_)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.md.")] = Path("report"),
+    study: StudyOption = None,
+    brain: BrainOption = None,
+) -> None:
+    """Write a ranked report with evidence: report.html stands alone, report.md goes into a pull request."""
+    from swarm.cli.read import write_report
+
+    write_report(brain, study, out)
+
+
+@app.command()
+def memory(study: StudyOption = None, brain: BrainOption = None, as_json: Json = False) -> None:
+    """Show, per worker, whether the blackboard was used: citations, repeats refused, predictions, climbing."""
+    from swarm.cli.read import print_memory
+
+    print_memory(brain, study, as_json=as_json)
+
+
+@app.command()
+def verify(brain: BrainOption = None, as_json: Json = False) -> int:
+    """Check the brain's hash chain and name the first line that is not as it was written."""
+    from swarm.cli.read import print_verify
+
+    return print_verify(brain, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """Say what this machine can do: git, sandbox, devices, locks, disk, model server."""
+    from swarm.cli.doctor import print_doctor
+
+    return print_doctor(Path.cwd(), as_json=as_json)
+
+
+if __name__ == "__main__":
+    from swarm.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""`swarm doctor`: what this machine can do, by trying it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from swarm.errors import SwarmError
+
+Verdict = Literal["ok", "warn", "fail"]
+_COLOURS: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+MIN_DISK_GIB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    verdict: Verdict
+    detail: str
+
+
+def print_doctor(cwd: Path, *, as_json: bool) -> int:
+    """0 when a study can run here, 1 when something is missing without which it cannot."""
+    findings = list(examine(cwd))
+    if as_json:
+        import json
+
+        print(json.dumps({"schema_version": 1, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        console = Console()
+        for finding in findings:
+            console.print(f"{finding.verdict:<5}", style=_COLOURS[finding.verdict], end=" ")
+            console.print(f"{finding.check}: {finding.detail}", highlight=False, markup=False, soft_wrap=True)
+    return 1 if any(finding.verdict == "fail" for finding in findings) else 0
+
+
+def examine(cwd: Path) -> Iterator[Finding]:
+    """One finding a check, in the order in which a study would need them."""
+    checks: tuple[tuple[str, Callable[[Path], tuple[Verdict, str]]], ...] = (
+        ("python", _python),
+        ("repository", _repository),
+        ("file locks", _locks),
+        ("disk", _disk),
+        ("sandbox", _sandbox),
+        ("device", _device),
+        ("torch", _torch),
+        ("data", _data),
+        ("language model", _model),
+    )
+    for name, check in checks:
+        try:
+            verdict, detail = check(cwd)
+        except (SwarmError, OSError, subprocess.SubprocessError) as error:
+            verdict, detail = "fail", str(error)
+        yield Finding(name, verdict, detail)
+
+
+def _python(_cwd: Path) -> tuple[Verdict, str]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return ("ok", version) if sys.version_info >= (3, 11) else ("fail", f"{version}; 3.11 or newer is needed")
+
+
+def _repository(cwd: Path) -> tuple[Verdict, str]:
+    from swarm.repo import Repo
+
+    repo = Repo.open(cwd)
+    changed = repo.uncommitted("models") if (repo.root / "models").is_dir() else []
+    if changed:
+        return "warn", f"{repo.root}: {', '.join(changed[:3])} has uncommitted changes; commit them before a study"
+    return "ok", f"{repo.root} at {repo.head()[:12]}"
+
+
+def _locks(cwd: Path) -> tuple[Verdict, str]:
+    """A second process must fail to take a lock that we hold, on the file system that the brain lies on."""
+    from filelock import FileLock
+
+    probe = (
+        "import sys; from filelock import FileLock, Timeout\n"
+        "try: FileLock(sys.argv[1], fallback_to_soft=False).acquire(timeout=0)\n"
+        "except Timeout: sys.exit(3)\n"
+    )
+    with tempfile.TemporaryDirectory(dir=cwd, prefix=".swarm-lock-") as folder:
+        path = Path(folder) / "probe.lock"
+        with FileLock(path, fallback_to_soft=False):
+            code = subprocess.run([sys.executable, "-c", probe, str(path)], timeout=30, check=False).returncode
+    if code == 3:
+        return "ok", "two processes exclude each other here"
+    return "fail", f"a second process got a lock that was held (exit code {code}): keep the brain on a local disk"
+
+
+def _disk(cwd: Path) -> tuple[Verdict, str]:
+    free_gib = shutil.disk_usage(cwd).free / 2**30
+    return ("ok" if free_gib > MIN_DISK_GIB else "warn"), f"{free_gib:.1f} GiB free, {MIN_DISK_GIB:g} GiB advised"
+
+
+def _sandbox(_cwd: Path) -> tuple[Verdict, str]:
+    from swarm.sandbox import probe
+
+    report = probe()
+    verdict: Verdict = "ok" if report.level == "landlock+seccomp" else "warn"
+    text = f"{report.level}, Landlock ABI {report.landlock_abi}"
+    if verdict == "warn":
+        text += ": candidates could read what they should not; results of this machine say so"
+    return verdict, text
+
+
+def _device(_cwd: Path) -> tuple[Verdict, str]:
+    from swarm.gpu import detect_probe
+
+    readings = detect_probe("auto").read()
+    texts = [f"{reading.name}: {reading.free_mib} of {reading.total_mib} MiB free" for reading in readings]
+    return ("ok", "; ".join(texts)) if texts else ("warn", "no device answered")
+
+
+def _torch(_cwd: Path) -> tuple[Verdict, str]:
+    code = "import torch, torchvision; print(torch.__version__, torchvision.__version__, torch.cuda.is_available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        return "fail", (done.stderr.strip().splitlines() or ["torch cannot be imported"])[-1]
+    torch, torchvision, cuda = done.stdout.split()
+    return "ok", f"torch {torch}, torchvision {torchvision}, CUDA {'usable' if cuda == 'True' else 'not usable'}"
+
+
+def _data(_cwd: Path) -> tuple[Verdict, str]:
+    cache = Path(os.environ.get("SWARM_CACHE") or Path.home() / ".cache" / "swarm") / "data"
+    names = [path.name for path in sorted(cache.glob("*")) if (path / "train" / "meta.json").exists()]
+    if not names:
+        return "ok", f"nothing in {cache} yet; the first study prepares it"
+    return "ok", f"{', '.join(names)} in {cache}"
+
+
+def _model(_cwd: Path) -> tuple[Verdict, str]:
+    url = os.environ.get("OPENAI_BASE_URL")
+    if not os.environ.get("OPENAI_API_KEY") and not url:
+        return "ok", "no OPENAI_API_KEY and no OPENAI_BASE_URL: the embedded proposers do the work"
+    model = os.environ.get("SWARM_MODEL")
+    if not model:
+        return "warn", "no model is named: set SWARM_MODEL or give --model"
+    return "ok", f"{model} at {url or 'the default OpenAI server'}"

@@ -1,0 +1,167 @@
+"""The commands that read: status, log, diff, export, report, memory, verify; and adopt, which writes a branch."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from swarm.brain import Brain, verify
+from swarm.cli.render import EventLines, headline, live_view, ranking_lines
+from swarm.clock import SystemClock
+from swarm.errors import RepoError, SwarmError, UsageError
+from swarm.executor import log_tail
+from swarm.repo import Repo
+from swarm.settings import Layout
+from swarm.state import StudyState, Trial
+from swarm.study import brain_path
+from swarm.summary import summarize
+
+
+def open_brain(given: Path | None) -> Brain:
+    """The brain that was named, the repository's, or the one in this folder. SwarmError when there is none."""
+    if given is None:
+        try:
+            given = brain_path(Repo.open(Path.cwd()).root, None)
+        except RepoError:
+            given = brain_path(Path.cwd(), None)
+    if not given.exists():
+        raise SwarmError(f"there is no brain at {given}; `swarm up` makes one, --brain names another")
+    return Brain(given, clock=SystemClock())
+
+
+def find_study(brain: Brain, study_id: str | None) -> StudyState:
+    """The study with this id or an unambiguous beginning of it; the latest when None."""
+    state = brain.snapshot()
+    if study_id is None:
+        if state.latest is None:
+            raise SwarmError(f"{brain.path} holds no study yet ({len(state.history)} lines of the original format)")
+        return state.latest
+    matches = [study for name, study in state.studies.items() if name.startswith(study_id)]
+    if len(matches) != 1:
+        known = ", ".join(state.studies) or "none"
+        raise UsageError(f"--study {study_id!r} fits {len(matches)} studies of {known}")
+    return matches[0]
+
+
+def find_trial(study: StudyState, name: str) -> Trial:
+    """By id (t0007) or number (7)."""
+    trial_id = f"t{int(name):04d}" if name.isdigit() else name
+    trial = study.trials.get(trial_id)
+    if trial is None:
+        raise UsageError(f"there is no trial {name!r} in {study.study_id}; it has {len(study.trials)}, from t0001 on")
+    return trial
+
+
+def print_status(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
+    study = find_study(open_brain(brain), study_id)
+    summary = summarize(study)
+    if as_json:
+        print(summary.model_dump_json())
+        return
+    console = Console()
+    if console.is_terminal:
+        layout = Layout(root=_root_of(brain))
+        console.print(live_view(study, summary, layout))
+        return
+    print(headline(summary).plain)
+    for line in ranking_lines(summary):
+        print(line)
+
+
+def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_json: bool) -> None:
+    study = find_study(open_brain(brain), study_id)
+    if name is None:
+        for line in EventLines().fresh(study):
+            print(line)
+        return
+    trial = find_trial(study, name)
+    parts = [part for part in (trial.claim, trial.started, trial.finished) if part is not None]
+    if as_json:
+        print(json.dumps([part.model_dump(mode="json") for part in parts]))
+        return
+    for part in parts:
+        print(f"{part.kind} at {datetime.fromtimestamp(part.at):%Y-%m-%d %H:%M:%S} (line {part.seq})")
+        for key, value in part.model_dump(mode="json", exclude_none=True, exclude={"v", "id", "prev", "kind"}).items():
+            if value not in ("", [], {}):
+                print(f"  {key}: {json.dumps(value)}")
+    folder = Layout(root=_root_of(brain)).trial(study.study_id, trial.trial_id)
+    for phase in ("train", "stage", "predict", "score"):
+        if tail := log_tail(folder, phase, lines=40, limit=4000):
+            print(f"--- {phase} ---\n{tail}")
+
+
+def print_diff(brain: Path | None, study_id: str | None, name: str, *, against_base: bool) -> None:
+    study = find_study(open_brain(brain), study_id)
+    trial = find_trial(study, name)
+    repo = Repo.open(_root_of(brain))
+    parent = trial.claim.parent
+    before = study.opened.base_commit
+    if parent is not None and not against_base:
+        before = commit_of(study, parent)
+    path = f"{study.opened.target_folder}/{study.opened.editable}"
+    sys.stdout.write(repo.diff(before, commit_of(study, trial.trial_id), path))
+
+
+def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str | None) -> None:
+    study = find_study(open_brain(brain), study_id)
+    trial = find_trial(study, name)
+    repo = Repo.open(_root_of(brain))
+    chosen = branch or f"swarm/{study.study_id}/{trial.trial_id}"
+    loss = f", validation loss {trial.loss:.4f}" if trial.loss is not None else ""
+    message = f"{trial.claim.description}\n\nTrial {trial.trial_id} of study {study.study_id}{loss}."
+    path = f"{study.opened.target_folder}/{study.opened.editable}"
+    commit = repo.adopt(
+        study.opened.base_commit, commit_of(study, trial.trial_id), path, branch=chosen, message=message
+    )
+    print(f"Wrote {commit[:12]} onto the new branch {chosen}. Review it with: git diff HEAD...{chosen}")
+
+
+def print_export(brain: Path | None, study_id: str | None, format_: str) -> None:
+    from swarm.export import EXPORTERS
+
+    if format_ not in EXPORTERS:
+        raise UsageError(f"--format is {format_!r}; it is one of {', '.join(EXPORTERS)}")
+    sys.stdout.write(EXPORTERS[format_](find_study(open_brain(brain), study_id)))
+
+
+def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None:
+    from swarm.report import report_html, report_markdown
+
+    study = find_study(open_brain(brain), study_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text(report_html(study), encoding="utf-8")
+    (folder / "report.md").write_text(report_markdown(study), encoding="utf-8")
+    print(f"Wrote {folder / 'report.html'} and {folder / 'report.md'}")
+
+
+def print_memory(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
+    from swarm.report import memory_rows, memory_table
+
+    rows = memory_rows(find_study(open_brain(brain), study_id))
+    print(json.dumps([row.model_dump(mode="json") for row in rows]) if as_json else memory_table(rows))
+
+
+def print_verify(brain: Path | None, *, as_json: bool) -> int:
+    report = verify(open_brain(brain).path)
+    if as_json:
+        first = report.first_bad
+        facts = {"ok": report.ok, "lines": report.lines, "kinds": report.kinds, "torn_bytes": report.torn_bytes}
+        bad = {"line": first.line, "reason": first.reason} if first is not None else None
+        print(json.dumps({"schema_version": 1, **facts, "first_bad": bad}))
+    else:
+        print(report)
+    return 0 if report.ok else 1
+
+
+def commit_of(study: StudyState, trial_id: str) -> str:
+    """The commit of a trial's program; the base commit stands for the baseline. SwarmError if it never started."""
+    trial = study.trials[trial_id]
+    if trial.commit is None:
+        raise SwarmError(f"trial {trial_id} was claimed and never started, so there is no program of it")
+    return trial.commit
+
+
+def _root_of(brain: Path | None) -> Path:
+    return Repo.open(brain.absolute().parent if brain is not None else Path.cwd()).root

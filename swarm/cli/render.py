@@ -1,0 +1,177 @@
+"""Tables and lines for people. Takes a summary or a state, returns rich renderables or strings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from swarm.executor import read_progress
+from swarm.records import TrialState
+from swarm.settings import Layout
+from swarm.state import StudyState, Trial
+from swarm.summary import ProgramRow, StudySummary
+
+COLOURS = {
+    "kept": "bold green",
+    "leading": "green",
+    "baseline": "cyan",
+    "discard": "dim",
+    "inconclusive": "yellow",
+    "failed": "red",
+}
+TOP_ROWS = 10
+
+
+def headline(summary: StudySummary) -> Text:
+    """Two lines: what is studied, and where it stands."""
+    text = Text()
+    text.append(summary.study_id, style="bold")
+    text.append(f"  {summary.device}, {summary.budget} a trial, ")
+    if summary.data == "standin":
+        text.append("stand-in data: says nothing about CIFAR-100", style="bold red")
+    else:
+        text.append(summary.data)
+    wanted = f" of {summary.trials_wanted}" if summary.trials_wanted else ""
+    failed = sum(summary.failed.values())
+    text.append(f"\n{summary.trials}{wanted} trials: {summary.complete} complete, {summary.running} running")
+    if failed:
+        text.append(f", {failed} failed", style="red")
+    if summary.refused:
+        text.append(f", {sum(summary.refused.values())} proposals refused")
+    text.append(f"; {summary.kept} kept")
+    if summary.noise_sigma is not None:
+        text.append(f"; noise floor {summary.noise_sigma:.4f} (n={summary.noise_trials})")
+    else:
+        text.append("; noise floor not measured yet")
+    if summary.closed:
+        text.append(f"; closed: {summary.closed}")
+    return text
+
+
+def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
+    """Programs by mean loss, best first."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, justify in (("#", "right"), ("program", "left"), ("loss", "right"), ("n", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("vs base", justify="right")
+    table.add_column("P(better)", justify="right")
+    table.add_column("top-1", justify="right")
+    table.add_column("verdict")
+    table.add_column("change", overflow="ellipsis", no_wrap=True, max_width=60)
+    for row in summary.ranking[:rows]:
+        table.add_row(*_cells(row), style=COLOURS.get(row.standing, ""))
+    return table
+
+
+def ranking_lines(summary: StudySummary, rows: int = TOP_ROWS) -> Iterator[str]:
+    """The same as plain lines, for pipes and logs."""
+    yield "rank program   loss     n  vs base  P(better)  top-1  verdict       change"
+    for row in summary.ranking[:rows]:
+        rank, program, loss, count, delta, better, top1, verdict, change = _cells(row)
+        yield f"{rank:>4} {program:<8} {loss:>7} {count:>3} {delta:>8} {better:>10} {top1:>6}  {verdict:<12}  {change}"
+
+
+def live_view(study: StudyState, summary: StudySummary, layout: Layout) -> RenderableType:
+    """What `swarm up` and `swarm status --watch` show while a study runs."""
+    workers = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("worker", "state", "trial", "progress", "loss", "what"):
+        workers.add_column(name, overflow="ellipsis", no_wrap=True)
+    for row in summary.workers:
+        trial = study.trials.get(row.trial_id or "")
+        view = running_view(study, trial, layout)
+        state = row.status + (f" (restarted {row.restarts}x)" if row.restarts else "")
+        workers.add_row(row.agent_id, state, row.trial_id or "", view.bar, view.loss, view.what)
+    return Group(headline(summary), Text(), workers, Text(), ranking_table(summary))
+
+
+@dataclass(frozen=True)
+class RunningView:
+    bar: RenderableType = ""
+    loss: str = ""
+    what: str = ""
+
+
+def running_view(study: StudyState, trial: Trial | None, layout: Layout) -> RunningView:
+    """Progress of a worker's trial as its heartbeat tells it."""
+    if trial is None or trial.finished is not None:
+        return RunningView()
+    progress = read_progress(layout.trial(study.study_id, trial.trial_id))
+    if progress is None:
+        return RunningView(what=trial.claim.description)
+    bar = ProgressBar(total=1.0, completed=min(1.0, progress.progress), width=20)
+    return RunningView(bar, f"{progress.loss:.3f}", trial.claim.description)
+
+
+class EventLines:
+    """The study as plain lines, each told once. Feed it the same growing state again and again."""
+
+    def __init__(self) -> None:
+        self._claimed = 0
+        self._finished: set[str] = set()
+        self._verdicts = 0
+        self._rejections = 0
+        self._notes = 0
+        self._restarts: dict[str, int] = {}
+
+    def fresh(self, study: StudyState) -> Iterator[str]:
+        """Lines for what is new since the last call, in the order of the brain."""
+        events: list[tuple[int, float, str]] = []
+        trials = list(study.trials.values())
+        for trial in trials[self._claimed :]:
+            claim = trial.claim
+            events.append((claim.seq, claim.at, f"{claim.agent_id} {trial.trial_id} begins: {claim.description}"))
+        self._claimed = len(trials)
+        for trial in trials:
+            if trial.finished is not None and trial.trial_id not in self._finished:
+                self._finished.add(trial.trial_id)
+                events.append((trial.finished.seq, trial.finished.at, _ending(trial)))
+        events.extend(
+            (verdict.seq, verdict.at, f"  {verdict.program} {verdict.decision}: {verdict.why}")
+            for verdict in study.verdicts[self._verdicts :]
+        )
+        self._verdicts = len(study.verdicts)
+        for refused in study.rejections[self._rejections :]:
+            text = f"{refused.agent_id} proposal refused ({refused.code}): {refused.detail[:160]}"
+            events.append((refused.seq, refused.at, text))
+        self._rejections = len(study.rejections)
+        events.extend((note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
+        self._notes = len(study.notes)
+        for agent_id, count in study.restarts.items():
+            if count > self._restarts.get(agent_id, 0):
+                self._restarts[agent_id] = count
+                status = study.workers[agent_id]
+                events.append((status.seq, status.at, f"{agent_id} was restarted ({count} so far)"))
+        for _, at, text in sorted(events):
+            yield f"{datetime.fromtimestamp(at):%H:%M:%S} {text}"
+
+
+def _ending(trial: Trial) -> str:
+    finished = trial.finished
+    assert finished is not None
+    if trial.state is TrialState.COMPLETE and finished.score is not None:
+        took = f" in {finished.resources.wall_s:.0f} s" if finished.resources and finished.resources.wall_s else ""
+        flags = f" [{', '.join(finished.flags)}]" if finished.flags else ""
+        return (
+            f"{finished.agent_id} {trial.trial_id} loss {finished.score.validation_loss:.4f} "
+            f"top-1 {100 * finished.score.top1:.1f} %{took}{flags}"
+        )
+    lines = finished.detail.splitlines()
+    return f"{finished.agent_id} {trial.trial_id} failed: {finished.reason}: {lines[0] if lines else ''}"
+
+
+def _cells(row: ProgramRow) -> tuple[str, ...]:
+    return (
+        str(row.rank),
+        row.program,
+        f"{row.loss:.4f}",
+        str(row.replicates),
+        f"{row.delta_baseline:+.4f}" if row.delta_baseline is not None else "",
+        f"{row.probability:.2f}" if row.probability is not None else "",
+        f"{100 * row.top1:.1f}" if row.top1 is not None else "",
+        row.standing,
+        row.description,
+    )

@@ -1,0 +1,129 @@
+"""`swarm up`: open the study, run it, draw it, sum it up."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
+from swarm.clock import Clock, SystemClock
+from swarm.errors import SwarmError
+from swarm.orchestrator import Orchestrator, only_orchestrator
+from swarm.repo import Repo
+from swarm.settings import Layout
+from swarm.state import StudyState
+from swarm.study import OpenStudy, UpOptions, open_study
+from swarm.summary import StudySummary, summarize
+
+DRAW_EVERY_S = 0.5
+
+
+def run_up(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
+    """Runs one study to its end. 0 when it ended by its limits or was drained, 130 when it was stopped at once."""
+    clock = SystemClock()
+    console = Console(stderr=as_json)
+    repo = Repo.open(cwd)
+    with only_orchestrator(Layout(root=repo.root)) as announce:
+        opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False))
+        announce(opened.settings.study_id)
+        _say_what_runs(opened, console)
+        orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock)
+        display = _Display(opened, console, clock, lambda: orchestrator.interrupts)
+        with display.shown():
+            reason = orchestrator.run(display.tick)
+        display.last_lines()
+    summary = summarize(_study(opened))
+    if as_json:
+        print(summary.model_dump_json())
+    else:
+        _say_result(summary, reason, console)
+    return 130 if orchestrator.interrupts > 1 else 0
+
+
+class _Display:
+    """A live table on a terminal, plain lines in a pipe."""
+
+    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, interrupts: Callable[[], int]) -> None:
+        self._opened = opened
+        self._console = console
+        self._clock = clock
+        self._interrupts = interrupts
+        self._events = EventLines()
+        self._live: Live | None = None
+        self._next = 0.0
+        self._told = 0
+
+    def shown(self) -> AbstractContextManager[object]:
+        if not self._console.is_terminal:
+            return nullcontext()
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        return self._live
+
+    def tick(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._next:
+            return
+        self._next = now + DRAW_EVERY_S
+        self._tell_interrupts()
+        study = _study(self._opened)
+        for line in self._events.fresh(study):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self._live is not None:
+            layout = self._opened.settings.layout
+            self._live.update(live_view(study, summarize(study), layout))
+
+    def last_lines(self) -> None:
+        for line in self._events.fresh(_study(self._opened)):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _tell_interrupts(self) -> None:
+        count = self._interrupts()
+        if count == self._told:
+            return
+        self._told = count
+        text = (
+            "Draining: running trials finish, none starts. Press Ctrl-C again to stop them at once."
+            if count == 1
+            else "Stopping the running trials."
+        )
+        self._console.print(text, style="yellow")
+
+
+def _study(opened: OpenStudy) -> StudyState:
+    study = opened.brain.snapshot().study(opened.settings.study_id)
+    if study is None:
+        raise SwarmError(f"study {opened.settings.study_id} has vanished from {opened.settings.brain}")
+    return study
+
+
+def _say_what_runs(opened: OpenStudy, console: Console) -> None:
+    settings = opened.settings
+    proposers = ", ".join(f"{agent}: {chosen.spec}" for agent, chosen in settings.proposers.items())
+    console.print(
+        f"Study {settings.study_id}: {settings.target} on {settings.device}, "
+        f"{settings.budget.amount:g} {settings.budget.kind} a trial, {proposers}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if settings.dataset == "standin":
+        console.print("Data: procedural stand-in images. No number here says anything about CIFAR-100.", style="red")
+    if settings.device == "cpu":
+        console.print("No GPU is used: trials share the CPU cores.", style="yellow")
+    if settings.trials is None and settings.deadline_at is None:
+        console.print("It goes on until stopped: Ctrl-C once drains, twice stops.", style="dim")
+
+
+def _say_result(summary: StudySummary, reason: str, console: Console) -> None:
+    console.print()
+    if console.is_terminal:
+        console.print(headline(summary))
+        console.print(ranking_table(summary))
+    else:
+        console.print(headline(summary).plain, highlight=False, soft_wrap=True)
+        for line in ranking_lines(summary):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    pairs = f"{summary.overlapping_pairs} pairs of trials ran at the same time."
+    following = "Next: swarm report, swarm diff TRIAL, swarm adopt TRIAL."
+    console.print(f"Ended: {reason}. {pairs} {following}", highlight=False, soft_wrap=True)

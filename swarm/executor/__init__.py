@@ -1,0 +1,18 @@
+"""Runs one trial as a tree of processes and says how it ended. Knows no brain, no verdict and no proposal."""
+
+from swarm.executor.harness import harness_root, harness_sha256
+from swarm.executor.local import Executor, LocalExecutor, TrialOrder
+from swarm.executor.outcome import Outcome, Progress, log_tail, read_outcome, read_progress
+
+__all__ = [
+    "Executor",
+    "LocalExecutor",
+    "Outcome",
+    "Progress",
+    "TrialOrder",
+    "harness_root",
+    "harness_sha256",
+    "log_tail",
+    "read_outcome",
+    "read_progress",
+]

@@ -1,0 +1,216 @@
+"""Trials on this machine: their folders, their limits, and the wait for their end.
+
+A trial is four processes, one after the other, under one supervisor (`swarm.supervisor`):
+
+    train    the candidate's program, sandboxed: sees the labelled train split and leaves weights
+    stage    trusted: lays out the unlabelled evaluation images in a secret order
+    predict  a fresh sandboxed process of the candidate: rebuilds the model and leaves logits
+    score    trusted: holds the labels
+
+The lease of the device ends after `predict`. Every number that counts comes from `score`; what `train` reports about
+itself is shown and never believed.
+
+Not promised: that the work goes on if the machine goes down. A trial without a result is run again from its commit.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from swarm.admission import Lease
+from swarm.errors import TrialError, TrialLost
+from swarm.executor.harness import harness_root, harness_sha256
+from swarm.executor.outcome import STALL_LIMIT_S, Outcome, read_outcome
+from swarm.records import Budget, FailReason
+from swarm.repo import Repo
+from swarm.settings import RunSettings
+from swarm.supervisor import Running, attach, kill_leftovers, launch
+from swarm.supervisor.spec import PhaseSpec, TrialResult, TrialSpec
+
+PREDICT_WALLTIME_S = 180.0
+TRUSTED_WALLTIME_S = 120.0
+START_UP_CPU_S = 60.0
+POLL_S = 0.1
+LOG_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """What is to be run. `commit` holds the program, `seed` is the harness's, never the candidate's."""
+
+    trial_id: str
+    commit: str
+    seed: int
+    rungs: tuple[float, ...] = ()
+
+
+class Executor(Protocol):
+    def run(
+        self, order: TrialOrder, lease: Lease, *, on_start: Callable[[int], None], poll: Callable[[], str | None]
+    ) -> Outcome:
+        """Run it to its end. `on_start` is told the supervisor's pid; `poll` is asked several times a second and
+        answers with a reason to stop the trial, or None. Raises TrialError when it could not be set up, and TrialLost
+        when its supervisor died."""
+
+    def adopt(self, trial_id: str, *, poll: Callable[[], str | None]) -> Outcome | None:
+        """Wait for a trial that an earlier process started. None when nothing of it can be saved."""
+
+
+class LocalExecutor:
+    """Trials on this machine, each in `.swarm/trials/<study>/<trial>/`."""
+
+    def __init__(
+        self, settings: RunSettings, repo: Repo, *, zygote: Path | None, sleep: Callable[[float], None]
+    ) -> None:
+        self._settings = settings
+        self._repo = repo
+        self._zygote = zygote
+        self._sleep = sleep
+
+    def run(
+        self, order: TrialOrder, lease: Lease, *, on_start: Callable[[int], None], poll: Callable[[], str | None]
+    ) -> Outcome:
+        folder = self._settings.layout.trial(self._settings.study_id, order.trial_id)
+        self._lay_out(folder, order, lease)
+        before = harness_sha256()
+        with lease.launching():
+            running = launch(self._spec(folder, order, lease), lease.lock_fd, socket=self._zygote)
+        with contextlib.suppress(ProcessLookupError):  # it may be over already
+            if running.pid is not None:
+                on_start(running.pid)
+        outcome = read_outcome(folder, self._wait(running, poll))
+        if harness_sha256() != before:
+            return _harness_modified(outcome)
+        return outcome
+
+    def adopt(self, trial_id: str, *, poll: Callable[[], str | None]) -> Outcome | None:
+        folder = self._settings.layout.trial(self._settings.study_id, trial_id)
+        running = attach(folder)
+        if running is None:
+            kill_leftovers(folder)
+            return None
+        return read_outcome(folder, self._wait(running, poll))
+
+    def _wait(self, running: Running, poll: Callable[[], str | None]) -> TrialResult:
+        stopping = False
+        try:
+            while (result := running.poll()) is None:
+                if not stopping and (reason := poll()) is not None:
+                    running.stop(reason)
+                    stopping = True
+                self._sleep(POLL_S)
+        except TrialError as error:
+            kill_leftovers(running.folder)
+            raise TrialLost(str(error)) from error
+        return result
+
+    def _lay_out(self, folder: Path, order: TrialOrder, lease: Lease) -> None:
+        if folder.exists():
+            kill_leftovers(folder)
+            shutil.rmtree(folder)
+        for name in ("program", "scratch", "train_out", "predict_in", "predict_out", "private", "logs"):
+            (folder / name).mkdir(parents=True)
+        (folder / "private").chmod(0o700)
+        self._repo.export(order.commit, self._settings.target_folder, folder / "program")
+        config = self._harness_config(folder, order, lease)
+        (folder / "harness.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    def _harness_config(self, folder: Path, order: TrialOrder, lease: Lease) -> dict[str, object]:
+        settings = self._settings
+        return {
+            "trial_id": order.trial_id,
+            "study_id": settings.study_id,
+            "seed": order.seed,
+            "device": settings.device,
+            "threads": settings.threads,
+            "data_dir": str(settings.data_dir),
+            "folder": str(folder),
+            "budget": {"kind": settings.budget.kind, "amount": settings.budget.amount},
+            "split": "val",
+            "memory_fraction": lease.cap_fraction,
+            "memory_cap_mib": lease.cap_mib,
+            "rungs": list(order.rungs),
+            "gate": None,
+            "editable": settings.editable,
+        }
+
+    def _spec(self, folder: Path, order: TrialOrder, lease: Lease) -> TrialSpec:
+        settings = self._settings
+        on_cpu = settings.device == "cpu"
+        return TrialSpec(
+            study_id=settings.study_id,
+            trial_id=order.trial_id,
+            folder=str(folder),
+            phases=trial_phases(folder, settings),
+            env=dict(lease.env),
+            sandbox=settings.sandbox,
+            memory_limit_mib=lease.cap_mib if on_cpu else None,
+            log_limit_bytes=LOG_LIMIT_BYTES,
+            keep_program=False,
+            pythonpath=(str(harness_root().parent.parent),),
+        )
+
+
+def trial_phases(folder: Path, settings: RunSettings) -> tuple[PhaseSpec, ...]:
+    """The four processes of a trial with their limits and what each may read and write."""
+    budget = settings.budget
+    harness, config, program = str(harness_root()), str(folder / "harness.json"), str(folder / "program")
+    scratch, train_out, predict_in = (str(folder / name) for name in ("scratch", "train_out", "predict_in"))
+
+    def trusted(name: str) -> PhaseSpec:
+        return PhaseSpec(
+            name=name,
+            module=f"models.harness.{name}_phase",
+            trusted=True,
+            walltime_limit_s=TRUSTED_WALLTIME_S,
+            cpu_limit_s=None,
+            stall_limit_s=None,
+            read=(),
+            write=(),
+            holds_lease=name == "stage",
+            threads=1,
+        )
+
+    train = PhaseSpec(
+        name="train",
+        module="models.harness.train_phase",
+        trusted=False,
+        walltime_limit_s=budget.walltime_limit_s,
+        cpu_limit_s=_train_cpu_limit(budget, settings),
+        stall_limit_s=STALL_LIMIT_S,
+        read=(harness, config, str(settings.data_dir / "train")),
+        write=(program, scratch, train_out),
+        holds_lease=True,
+        threads=settings.threads,
+        gpu=settings.device == "cuda",
+    )
+    predict = PhaseSpec(
+        name="predict",
+        module="models.harness.predict_phase",
+        trusted=False,
+        walltime_limit_s=PREDICT_WALLTIME_S,
+        cpu_limit_s=None,
+        stall_limit_s=None,
+        read=(harness, config, program, train_out, predict_in),
+        write=(scratch, str(folder / "predict_out")),
+        holds_lease=True,
+        threads=settings.threads,
+        gpu=settings.device == "cuda",
+    )
+    return train, trusted("stage"), predict, trusted("score")
+
+
+def _train_cpu_limit(budget: Budget, settings: RunSettings) -> float | None:
+    """CPU seconds after which training is past any honest use of its budget. Only a CPU's work is counted so."""
+    if settings.device != "cpu" or budget.kind == "samples":
+        return None
+    return 1.25 * budget.amount * settings.threads + START_UP_CPU_S
+
+
+def _harness_modified(outcome: Outcome) -> Outcome:
+    detail = "the harness's files changed while the trial ran; its result is not comparable"
+    return replace(outcome, score=None, reason=FailReason.HARNESS_MODIFIED, detail=detail)

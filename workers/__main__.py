@@ -1,0 +1,34 @@
+"""`python -m workers --settings FILE --agent-id worker_1`: one research worker. Started by `swarm up`, or by hand."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from swarm.errors import SwarmError
+from swarm.study import load_settings
+from swarm.trial import Walkaway
+from workers.desk import open_desk
+from workers.loop import work
+from workers.redact import take_secrets
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="settings.json of the study")
+    parser.add_argument("--agent-id", required=True, help="worker_1, worker_2, ...")
+    arguments = parser.parse_args()
+    secrets = take_secrets()
+    try:
+        with open_desk(load_settings(arguments.settings), arguments.agent_id, secrets) as desk:
+            work(desk)
+    except Walkaway:
+        print(f"{arguments.agent_id}: the orchestrator has gone; `swarm up --resume` goes on", file=sys.stderr)
+        return 1
+    except SwarmError as error:
+        print(f"{arguments.agent_id}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The arms of one worker: which proposers it has, and which of them rest.
+
+An arm that failed with a cool-down is left alone until that has passed. The embedded arms need no key, no server and no
+money: whatever happens to a language model, they keep the device busy.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.clock import Clock
+from swarm.errors import UsageError
+from swarm.records import Proposal
+from swarm.settings import ProposerSettings, RunSettings
+from swarm.state import StudyState
+from workers.briefing import Briefing
+from workers.proposers import ProposalFailed, Proposer
+from workers.proposers.climb import ClimbProposer
+from workers.proposers.library import LibraryProposer
+from workers.proposers.recombine import RecombineProposer
+from workers.proposers.scripted import ScriptedProposer
+from workers.proposers.spending import Prices, Purse, spent_in
+from workers.proposers.tpe import TpeProposer
+
+EMBEDDED = ("tpe", "climb", "library", "recombine")
+LLM = "llm"
+SCRIPTED = "scripted"
+SLOW_ARMS = frozenset({LLM})
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What proposers may ask of the world: texts of programs, merges, and what was spent so far."""
+
+    settings: RunSettings
+    agent_id: str
+    clock: Clock
+    merge: Callable[[str, str, str], str]
+    source_of: Callable[[str], str]
+    study: Callable[[], StudyState]
+    secrets: Mapping[str, str]
+
+
+class Arms:
+    """Proposers by the name of their arm. `chosen` are those that the policy may pick; the others only stand in."""
+
+    def __init__(self, proposers: Mapping[str, Proposer], chosen: tuple[str, ...], clock: Clock) -> None:
+        self._proposers = dict(proposers)
+        self._chosen = chosen
+        self._clock = clock
+        self._resting_until: dict[str, float] = {}
+
+    def available(self) -> tuple[str, ...]:
+        """What the policy may pick now: the chosen arms that do not rest, else those that can stand in."""
+        return self._awake(self._chosen) or self._awake(tuple(self._proposers))
+
+    def at_once(self, first: str) -> tuple[str, ...]:
+        """Arms that propose without waiting for anybody, beginning with `first` if it is one of them."""
+        ready = [name for name in self._awake(tuple(self._proposers)) if name not in SLOW_ARMS]
+        return tuple(sorted(ready, key=lambda name: name != first))
+
+    def label(self, arm: str) -> str:
+        """What the records call the arm's proposer, such as openai:gpt-5-mini."""
+        proposer = self._proposers.get(arm)
+        return proposer.name if proposer is not None else arm
+
+    def propose(self, arm: str, briefing: Briefing) -> Proposal:
+        """Raises ProposalFailed; one with a cool-down sends the arm to rest."""
+        try:
+            return self._proposers[arm].propose(briefing)
+        except ProposalFailed as failure:
+            if failure.cooldown_s > 0:
+                self._resting_until[arm] = self._clock.monotonic() + failure.cooldown_s
+            raise
+
+    def _awake(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        now = self._clock.monotonic()
+        return tuple(name for name in names if self._resting_until.get(name, 0.0) <= now)
+
+
+def build_arms(around: Surroundings) -> Arms:
+    """The arms that the settings give this worker. Raises UsageError for a proposer that cannot be made."""
+    chosen = around.settings.proposers[around.agent_id]
+    kind, _, rest = chosen.spec.partition(":")
+    if kind == "scripted":
+        return Arms({SCRIPTED: ScriptedProposer(Path(rest))}, (SCRIPTED,), around.clock)
+    if kind == "tpe":
+        return Arms({"tpe": TpeProposer()}, ("tpe",), around.clock)
+    embedded = _embedded(around)
+    if kind == "openai":
+        return Arms({LLM: _openai(around, chosen), **embedded}, (LLM,), around.clock)
+    if kind == "cli":
+        return Arms({LLM: _cli_agent(around, rest), **embedded}, (LLM,), around.clock)
+    if kind == "auto" and (
+        around.secrets.get("OPENAI_API_KEY") or chosen.base_url or os.environ.get("OPENAI_BASE_URL")
+    ):
+        arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
+        return Arms(arms, tuple(arms), around.clock)
+    return Arms(embedded, tuple(embedded), around.clock)
+
+
+def _embedded(around: Surroundings) -> dict[str, Proposer]:
+    return {
+        "tpe": TpeProposer(),
+        "climb": ClimbProposer(),
+        "library": LibraryProposer(),
+        "recombine": RecombineProposer(around.merge, around.source_of),
+    }
+
+
+def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
+    from workers.proposers.openai_api import OpenAIProposer
+
+    prices = None
+    if chosen.price_in is not None and chosen.price_out is not None:
+        prices = Prices(chosen.price_in, chosen.price_out)
+    purse = Purse(
+        max_usd=chosen.max_usd,
+        max_tokens=chosen.max_tokens,
+        recorded=lambda: spent_in(around.study(), "openai:"),
+    )
+    return OpenAIProposer.from_environment(
+        around.secrets,
+        os.environ,
+        model=chosen.model,
+        base_url=chosen.base_url,
+        clock=around.clock,
+        prices=prices,
+        purse=purse,
+        transcripts=around.settings.layout.study(around.settings.study_id) / "llm" / around.agent_id,
+    )
+
+
+def _cli_agent(around: Surroundings, name: str) -> Proposer:
+    raise UsageError(f"cli:{name} is not known")

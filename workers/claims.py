@@ -1,0 +1,186 @@
+"""Claims: a trial begins to exist by compare-and-append, so that "read before proposing" is true and not hoped for.
+
+Every builder here runs under the brain's lock, on a state that nobody can change any more. It raises StaleSnapshot when
+the world has moved on since the decision, and then nothing is written.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swarm import gate
+from swarm.errors import StaleSnapshot
+from swarm.records import MAX_DESCRIPTION, Operator, Proposal, ProposalClaimed
+from swarm.settings import RunSettings
+from swarm.state import BrainState, Program, StudyState
+from workers.briefing import Briefing
+
+
+class Refused(Exception):
+    """The gate said no to a proposal that was fine when it was made."""
+
+    def __init__(self, refusal: gate.Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A proposal that has passed the gate once, with what it was made on."""
+
+    proposal: Proposal
+    briefing: Briefing
+    passed: gate.Passed
+    arm: str
+
+
+def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, tree_sha256: str) -> ProposalClaimed:
+    """Another run of the unchanged program, for the noise floor."""
+    study = study_with_room(state, settings)
+    runs = len(study.baseline.trials) - _failures(study.baseline) if study.baseline else 0
+    if runs >= settings.noise_replicates:
+        raise StaleSnapshot("the noise floor has all its trials")
+    trial_id = study.next_trial_id
+    return ProposalClaimed(
+        agent_id=agent_id,
+        study_id=study.study_id,
+        description=f"baseline, run {runs + 1} of {settings.noise_replicates}",
+        trial_id=trial_id,
+        operator=Operator.BASELINE,
+        family="baseline",
+        parent=None,
+        program=study.baseline.name if study.baseline else trial_id,
+        tree_sha256=tree_sha256,
+        seed=trial_seed(settings.seed, trial_id),
+        read_seq=state.seq,
+        proposer="baseline",
+        arm="baseline",
+    )
+
+
+def replicate_claim(state: BrainState, settings: RunSettings, agent_id: str, name: str) -> ProposalClaimed:
+    """The same program again on a fresh seed."""
+    study = study_with_room(state, settings)
+    program = study.programs[name]
+    if program.open_trials:
+        raise StaleSnapshot(f"{name} is being run by {program.open_trials[0].claim.agent_id}")
+    first, trial_id = program.first.claim, study.next_trial_id
+    return first.model_copy(
+        update={
+            "agent_id": agent_id,
+            "description": f"replicate of {name}: {first.description}"[:MAX_DESCRIPTION],
+            "trial_id": trial_id,
+            "operator": Operator.REPLICATE,
+            "seed": trial_seed(settings.seed, trial_id),
+            "read_seq": state.seq,
+            "briefing_sha256": None,
+            "briefing_tokens": None,
+            "cites": (),
+            "nearest": (),
+            "expects": None,
+            "proposer": "verify",
+            "arm": "verify",
+            "usage": None,
+            "warnings": (),
+            "seq": 0,
+            "id": "",
+        }
+    )
+
+
+def proposal_claim(
+    state: BrainState, settings: RunSettings, agent_id: str, draft: Draft, parent_source: str
+) -> ProposalClaimed:
+    """A new program. Raises StaleSnapshot when its parent is not the incumbent any more, Refused when the gate says
+    no to it now."""
+    study = study_with_room(state, settings)
+    proposal, briefing = draft.proposal, draft.briefing
+    incumbent = study.incumbent
+    built_on_incumbent = proposal.parent == briefing.incumbent.trial_id
+    if built_on_incumbent and incumbent is not None and incumbent.name != proposal.parent:
+        raise StaleSnapshot(f"the incumbent is {incumbent.name} now and was {proposal.parent}")
+    passed = check(study, proposal.source, parent_source)
+    trial_id = study.next_trial_id
+    return ProposalClaimed(
+        agent_id=agent_id,
+        study_id=study.study_id,
+        description=proposal.description,
+        trial_id=trial_id,
+        operator=proposal.operator,
+        family=proposal.family,
+        parent=proposal.parent,
+        program=trial_id,
+        parent_tree_sha256=study.programs[proposal.parent].first.claim.tree_sha256,
+        tree_sha256=passed.tree_sha256,
+        constants_changed=passed.constants_changed,
+        lines_added=passed.lines_added,
+        lines_removed=passed.lines_removed,
+        source_lines=len(proposal.source.splitlines()),
+        seed=trial_seed(settings.seed, trial_id),
+        read_seq=briefing.read_seq,
+        briefing_sha256=briefing.sha256,
+        cites=proposal.cites,
+        nearest=briefing.nearest,
+        expects=proposal.expects,
+        proposer=proposal.proposer,
+        arm=draft.arm,
+        usage=proposal.usage,
+        warnings=passed.warnings,
+    )
+
+
+def check(study: StudyState, source: str, parent_source: str) -> gate.Passed:
+    """The gate against everything that the study has claimed so far. Raises Refused."""
+    answer = gate.check(source, parent_source, tried(study))
+    if isinstance(answer, gate.Refusal):
+        raise Refused(answer)
+    return answer
+
+
+def tried(study: StudyState) -> list[gate.Tried]:
+    """Every program of the study, once."""
+    return [
+        gate.Tried(
+            trial_id=program.name,
+            tree_sha256=program.first.claim.tree_sha256,
+            parent_tree_sha256=program.first.claim.parent_tree_sha256,
+            constants_changed=program.first.claim.constants_changed,
+            state=program.first.state,
+        )
+        for program in study.programs.values()
+    ]
+
+
+def missing_citation(proposal: Proposal, briefing: Briefing) -> str | None:
+    """Why the proposal's citations do not do, or None. What was not in the briefing cannot have been read in it."""
+    known = {attempt.trial_id for attempt in briefing.attempts} | set(briefing.nearest)
+    known |= {briefing.incumbent.trial_id} | {view.trial_id for view in briefing.alternatives}
+    invented = [name for name in proposal.cites if name not in known]
+    if invented:
+        return f"it cites {', '.join(invented)}, which the briefing does not name; cite from {_some(sorted(known))}"
+    if briefing.nearest and not proposal.cites:
+        return f"it cites nothing, and related trials exist: cite those it builds on, such as {_some(briefing.nearest)}"
+    return None
+
+
+def study_with_room(state: BrainState, settings: RunSettings) -> StudyState:
+    """The study, if it may have one more trial. Raises StaleSnapshot."""
+    study = state.study(settings.study_id)
+    if study is None:
+        raise StaleSnapshot(f"study {settings.study_id} is not in the brain")
+    if settings.trials is not None and len(study.trials) >= settings.trials:
+        raise StaleSnapshot(f"the study has its {settings.trials} trials")
+    return study
+
+
+def trial_seed(study_seed: int, trial_id: str) -> int:
+    """A fresh seed for each trial, the same in each repetition of the study."""
+    return int.from_bytes(hashlib.sha256(f"{study_seed}/{trial_id}".encode()).digest()[:4], "big")
+
+
+def _failures(program: Program) -> int:
+    return sum(trial.finished is not None and trial.loss is None for trial in program.trials)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) or "none"

@@ -1,0 +1,188 @@
+"""From a duty to a draft: brief the arm, check its answer, give it one more turn, record what was refused.
+
+A draft may be made while a trial trains: it runs in a thread of its own with a brain of its own, so that the device
+never waits for a language model. What it was made on may have changed by the time it is claimed; the claim checks
+again.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swarm import verdict
+from swarm.brain import Brain
+from swarm.records import Proposal, ProposalRejected
+from swarm.repo import Repo
+from swarm.settings import RunSettings
+from swarm.state import StudyState
+from workers.arms import Arms
+from workers.briefing import Briefing, compute_briefing
+from workers.claims import Draft, Refused, check, missing_citation
+from workers.dispatch import Propose
+from workers.proposers import ProposalFailed
+
+TURNS = 2
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Program texts by trial, out of git."""
+
+    settings: RunSettings
+    repo: Repo
+
+    def of_commit(self, commit: str) -> str:
+        return self.repo.read(commit, self.settings.editable_path)
+
+    def of_program(self, study: StudyState, name: str) -> str:
+        """The text of a program by its first trial. KeyError when there is no such program."""
+        return self.of_commit(self.commit_of(study, name))
+
+    def commit_of(self, study: StudyState, name: str) -> str:
+        program = study.programs[name]
+        if program is study.baseline:
+            return self.settings.base_commit
+        return program.first.commit or self.repo.refs(study.study_id)[name]
+
+
+class Drafter:
+    """Makes drafts for one worker. One thread at a time may use it."""
+
+    def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, sources: Sources, arms: Arms) -> None:
+        self._settings = settings
+        self._agent_id = agent_id
+        self._brain = brain
+        self._sources = sources
+        self._arms = arms
+
+    def draft(self, duty: Propose) -> Draft | None:
+        """A draft by the duty's arm, or None after its turns. Every refusal and failure is in the brain then."""
+        refusal: str | None = None
+        for turn in range(TURNS):
+            study = self._study()
+            briefing = self._brief(study, duty, refusal, TURNS - turn)
+            try:
+                proposal = self._arms.propose(duty.arm, briefing)
+            except ProposalFailed as failure:
+                self._failed(briefing, duty.arm, failure)
+                return None
+            refused = self._check(study, briefing, proposal, duty.arm)
+            if isinstance(refused, Draft):
+                return refused
+            refusal = refused
+        return None
+
+    def _study(self) -> StudyState:
+        study = self._brain.snapshot().study(self._settings.study_id)
+        assert study is not None
+        return study
+
+    def _brief(self, study: StudyState, duty: Propose, refusal: str | None, turns_left: int) -> Briefing:
+        noise = verdict.study_noise(study)
+        return compute_briefing(
+            study,
+            agent_id=self._agent_id,
+            role=duty.role,
+            program_text=self._settings.program_text,
+            read_source=self._sources.of_commit,
+            base_commit=self._settings.base_commit,
+            memory=self._settings.memory,
+            seed=duty.seed,
+            sigma=noise.sigma if noise is not None else None,
+            cooled_families=duty.cooled_families,
+            diagnosis=duty.diagnosis,
+            memory_limit_mib=None,
+            refusal=refusal,
+            attempts_left=turns_left,
+            read_seq=self._brain.snapshot().seq,
+        )
+
+    def _check(self, study: StudyState, briefing: Briefing, proposal: Proposal, arm: str) -> Draft | str:
+        """The draft, or the sentence that the proposer is told on its next turn."""
+        if proposal.parent not in study.programs:
+            return self.refuse(briefing, proposal, arm, "unknown_parent", f"there is no trial {proposal.parent}")
+        if (problem := missing_citation(proposal, briefing)) is not None:
+            return self.refuse(briefing, proposal, arm, "no_citation", problem)
+        parent_source = self._sources.of_program(study, proposal.parent)
+        try:
+            passed = check(study, proposal.source, parent_source)
+        except Refused as answer:
+            refusal = answer.refusal
+            return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail)
+        return Draft(proposal, briefing, passed, arm)
+
+    def refuse(self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str) -> str:
+        self._brain.append(
+            ProposalRejected(
+                agent_id=self._agent_id,
+                study_id=self._settings.study_id,
+                description=proposal.description,
+                code=code,
+                detail=detail[:2000],
+                operator=proposal.operator,
+                family=proposal.family,
+                parent=proposal.parent,
+                read_seq=briefing.read_seq,
+                briefing_sha256=briefing.sha256,
+                cites=proposal.cites,
+                proposer=proposal.proposer,
+                arm=arm,
+                usage=proposal.usage,
+            )
+        )
+        return detail
+
+    def _failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
+        self._brain.append(
+            ProposalRejected(
+                agent_id=self._agent_id,
+                study_id=self._settings.study_id,
+                description=f"{arm}: no proposal",
+                code=failure.code,
+                detail=failure.detail[:2000],
+                parent=briefing.incumbent.trial_id,
+                read_seq=briefing.read_seq,
+                briefing_sha256=briefing.sha256,
+                proposer=self._arms.label(arm),
+                arm=arm,
+                usage=failure.usage,
+            )
+        )
+
+
+class Background:
+    """At most one draft in the making, in a daemon thread: a stalled model must not keep a worker from ending."""
+
+    def __init__(self, make: Callable[[Propose], Draft | None]) -> None:
+        self._make = make
+        self._thread: threading.Thread | None = None
+        self._draft: Draft | None = None
+        self._failure: BaseException | None = None
+
+    def start(self, duty: Propose) -> None:
+        """Begin a draft, unless one is being made or waits to be taken."""
+        if self.busy or self._draft is not None:
+            return
+        self._thread = threading.Thread(target=self._run, args=(duty,), name="draft", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def take(self, patience_s: float) -> Draft | None:
+        """The draft, if it is ready or becomes so within `patience_s`. What its maker raised is raised here."""
+        if self._thread is not None:
+            self._thread.join(patience_s)
+        if self.busy:
+            return None
+        draft, self._draft, failure, self._failure = self._draft, None, self._failure, None
+        if failure is not None:
+            raise failure
+        return draft
+
+    def _run(self, duty: Propose) -> None:
+        try:
+            self._draft = self._make(duty)
+        except BaseException as error:  # noqa: BLE001 - handed to the worker's own thread by take()
+            self._failure = error
