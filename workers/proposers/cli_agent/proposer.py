@@ -1,0 +1,216 @@
+"""A coding agent as a patch author: one call, one edited file, one proposal.
+
+The agent gets a scratch copy with the one editable file and the briefing as its prompt. It can run what it likes there
+and nothing of it counts but that file's text afterwards: the swarm commits, trains and judges. Its claim of success is
+not believed, an unchanged file is `no_change`, every other file is deleted and counted.
+
+ProposalFailed codes: `no_change`, `llm_failed`, `llm_rate_limited`, `llm_auth` and `llm_config` (wrong for good),
+`llm_budget` (a ceiling of ours).
+
+Not promised: a wall around the agent. It runs as the user, with the network, and most agents bring a sandbox of their
+own; a program that reads or writes elsewhere on purpose is stopped by that sandbox or not at all.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from swarm.clock import Clock, SystemClock
+from swarm.records import Proposal, Usage
+from workers.briefing import Briefing
+from workers.proposers import ProposalFailed
+from workers.proposers.breaker import Breaker
+from workers.proposers.cli_agent.agents import AgentSpec
+from workers.proposers.cli_agent.output import AgentOutput, read_output
+from workers.proposers.cli_agent.process import GRACE_S, Ran, run_agent
+from workers.proposers.cli_agent.workspace import Workspace, make_home, open_workspace
+from workers.proposers.edits import EditFailed
+from workers.proposers.reply import Draft, checked, parse_header, to_proposal
+from workers.proposers.spending import Prices, Purse, price
+from workers.proposers.transcript import Transcripts
+from workers.redact import MIN_SECRET, Redactor
+from workers.render import DEFAULT_MAX_TOKENS, PromptTooLong, clean, render
+
+EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
+RATE_LIMIT_COOLDOWN_S = 900.0
+
+_RATE_LIMITED = re.compile(r"(?i)rate.?limit|too many requests|\b429\b|usage limit|quota|resource.?exhausted")
+_NOT_SIGNED_IN = re.compile(
+    r"(?i)unauthori[sz]ed|\b401\b|invalid.{0,9}api.?key|not logged in|please (log|sign) ?in|/login"
+)
+
+
+class CliAgentProposer:
+    """One agent. `scratch` is a folder of this worker's own, outside any place that matters.
+
+    `variables` are the environment and the secrets that may be passed on; which of them the agent sees is said in its
+    table. `deadline_s` bounds one call. `strays` counts the files that agents left beside theirs.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        spec: AgentSpec,
+        *,
+        scratch: Path,
+        variables: Mapping[str, str],
+        model: str | None = None,
+        clock: Clock | None = None,
+        deadline_s: float = 300.0,
+        grace_s: float = GRACE_S,
+        prices: Prices | None = None,
+        purse: Purse | None = None,
+        breaker: Breaker | None = None,
+        transcripts: Path | None = None,
+        max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
+    ) -> None:
+        self._agent = agent
+        self._spec = spec
+        self._scratch = scratch
+        self._variables = dict(variables)
+        self._model = model
+        self._clock = clock or SystemClock()
+        self._deadline_s = deadline_s
+        self._grace_s = grace_s
+        self._prices = prices
+        self._purse = purse or Purse()
+        self._breaker = breaker or Breaker(self._clock)
+        self._redact = Redactor(_secrets(spec, variables))
+        self._transcripts = Transcripts(transcripts, self._redact)
+        self._max_prompt_tokens = max_prompt_tokens
+        self._last_usd: float | None = None
+        self._wrong_for_good: tuple[str, str] | None = None
+        self.strays = 0
+
+    @property
+    def name(self) -> str:
+        return f"cli:{self._agent}:{self._model}" if self._model else f"cli:{self._agent}"
+
+    def propose(self, briefing: Briefing) -> Proposal:
+        self._check()
+        prompt = self._prompt(briefing)
+        with open_workspace(self._scratch, briefing.editable, briefing.incumbent.source) as workspace:
+            ran = self._run(workspace, prompt)
+            output = read_output(self._spec.output, self._redact(ran.stdout))
+            usage = self._count(output, ran)
+            strays = workspace.strays()
+            self.strays += len(strays)
+            self._write(prompt, ran, output, usage, strays)
+            self._require_success(ran, output, usage)
+            draft = self._draft(workspace, briefing, output, usage)
+        self._breaker.succeeded()
+        return to_proposal(draft, briefing, proposer=self.name, usage=usage, redact=self._redact)
+
+    def _check(self) -> None:
+        """Raises ProposalFailed if the agent may not be started now."""
+        if self._wrong_for_good is not None:
+            raise ProposalFailed(*self._wrong_for_good, cooldown_s=float("inf"))
+        if (remaining_s := self._breaker.remaining_s) > 0:
+            raise ProposalFailed("llm_failed", f"{self._agent} keeps failing and is left alone", cooldown_s=remaining_s)
+        self._purse.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
+
+    def _prompt(self, briefing: Briefing) -> str:
+        try:
+            prompt = render(briefing, reply="files", max_tokens=self._max_prompt_tokens)
+        except PromptTooLong as error:
+            raise ProposalFailed("llm_config", str(error)) from error
+        return self._redact(f"{prompt.system}\n{prompt.user}")
+
+    def _run(self, workspace: Workspace, prompt: str) -> Ran:
+        users_home = Path(self._variables["HOME"]) if "HOME" in self._variables else Path.home()
+        return run_agent(
+            self._spec,
+            workspace,
+            prompt=prompt,
+            model=self._model,
+            home=make_home(self._scratch, self._spec.login, users_home),
+            variables=self._variables,
+            deadline_s=self._deadline_s,
+            grace_s=self._grace_s,
+        )
+
+    def _count(self, output: AgentOutput, ran: Ran) -> Usage | None:
+        if ran.report.ended == "not_started":
+            return None
+        model = output.model or self._model
+        usd = output.usd
+        if usd is None and model:
+            usd = price(output.input_tokens, output.output_tokens, model=model, base_url=None, prices=self._prices)
+        usage = Usage(
+            model=clean(model, 80) if model else None,
+            input_tokens=output.input_tokens,
+            output_tokens=output.output_tokens,
+            usd=usd,
+            seconds=round(ran.report.seconds, 3),
+        )
+        self._purse.record(usage)
+        self._last_usd = usd if usd is not None else self._last_usd
+        return usage
+
+    def _write(self, prompt: str, ran: Ran, output: AgentOutput, usage: Usage | None, strays: list[str]) -> None:
+        self._transcripts.write(
+            {
+                "at": self._clock.now(),
+                "agent": self.name,
+                "prompt": prompt,
+                "ended": ran.report.ended,
+                "exit_code": ran.report.exit_code,
+                "left_over_processes": ran.report.left_over,
+                "stray_files": strays[:200],
+                "message": output.message,
+                "error": output.error,
+                "stderr": ran.stderr[-8000:],
+                "usage": usage.model_dump() if usage else None,
+            }
+        )
+
+    def _require_success(self, ran: Ran, output: AgentOutput, usage: Usage | None) -> None:
+        """Raises ProposalFailed unless it ended by itself, in time and without an error."""
+        report, stderr = ran.report, self._redact(ran.stderr)
+        if report.ended == "not_started":
+            binary = self._spec.argv[0]
+            detail = f"{binary} cannot be started: {report.detail}. Install it, or choose another --proposer."
+            self._wrong_for_good = ("llm_config", self._redact(detail))
+            raise ProposalFailed(*self._wrong_for_good, cooldown_s=float("inf"))
+        reason = _failure(ran, output, self._deadline_s)
+        if reason is None:
+            return
+        words = " ".join(f"{output.error or ''} {stderr[-2000:]}".split())
+        detail = f"{self._agent} {reason}: {words[:600]}" if words else f"{self._agent} {reason}"
+        if report.ended == "exit" and _NOT_SIGNED_IN.search(words):
+            self._wrong_for_good = ("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.")
+            raise ProposalFailed(*self._wrong_for_good, usage=usage, cooldown_s=float("inf"))
+        self._breaker.failed()
+        if report.ended == "exit" and _RATE_LIMITED.search(words):
+            raise ProposalFailed("llm_rate_limited", detail, usage=usage, cooldown_s=RATE_LIMIT_COOLDOWN_S)
+        raise ProposalFailed("llm_failed", detail, usage=usage, cooldown_s=self._breaker.remaining_s)
+
+    def _draft(self, workspace: Workspace, briefing: Briefing, output: AgentOutput, usage: Usage | None) -> Draft:
+        try:
+            source = self._redact(workspace.read_back())
+            if source == briefing.incumbent.source:
+                raise ProposalFailed(
+                    "no_change", f"{self._agent} ended without editing {workspace.editable}", usage=usage
+                )
+            return checked(Draft(parse_header(output.message), source), briefing)
+        except EditFailed as failure:
+            raise ProposalFailed("llm_failed", f"{self._agent}: {failure}", usage=usage) from failure
+
+
+def _failure(ran: Ran, output: AgentOutput, deadline_s: float) -> str | None:
+    match ran.report.ended:
+        case "deadline":
+            return f"was stopped after {deadline_s:g} s"
+        case "too_much_output":
+            return "printed too much and was stopped"
+        case "stopped":
+            return f"was stopped {ran.report.detail}".strip()
+    if ran.report.exit_code != 0:
+        return f"ended with exit code {ran.report.exit_code}"
+    return "failed" if output.error is not None else None
+
+
+def _secrets(spec: AgentSpec, variables: Mapping[str, str]) -> list[str]:
+    """What the agent is given under the names of its table: keys, mostly, and never to be written down."""
+    values = (variables.get(name, "") for name in (*spec.env, *spec.rename))
+    return [value for value in values if len(value) >= MIN_SECRET and not value.startswith(("http://", "https://"))]
