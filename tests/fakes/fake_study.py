@@ -311,3 +311,77 @@ def simulate_night(seed: int, effects: Sequence[float], *, sigma: float = SIGMA,
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def demo_study(seed: int = 3, pairs: int = 14) -> FakeStudy:
+    """Two workers side by side, with gains, luck, failures, refusals, curves and constants: something of everything."""
+    fake = FakeStudy(seed=seed)
+    for status in ("started", "proposing"):
+        for agent in ("worker_1", "worker_2"):
+            fake.status(agent, status)
+    for _ in range(3):
+        _run_pair(fake, [fake.baseline(agent_id=agent) for agent in ("worker_1", "worker_2")])
+    for index in range(pairs):
+        _run_pair(fake, [_demo_claim(fake, agent, index) for agent in ("worker_1", "worker_2")])
+        if index % 4 == 2:
+            fake.refuse(agent_id="worker_2", repeats="t0007")
+    fake.claim(parent="t0001", description="still waiting for memory", agent_id="worker_1")
+    return fake
+
+
+def _demo_claim(fake: FakeStudy, agent: str, index: int) -> str:
+    owed = replicates_owed(fake.study)
+    if owed and agent == "worker_2":
+        return fake.claim(
+            program=owed[0], operator=Operator.REPLICATE, family="replicate", description="replicate", agent_id=agent
+        )
+    incumbent = fake.study.incumbent
+    assert incumbent is not None
+    if agent == "worker_2":
+        return fake.claim(
+            parent=incumbent.name,
+            effect=fake.random.choice([-0.02, 0.01, 0.03]),
+            operator=Operator.STRUCTURAL,
+            family="architecture",
+            agent_id=agent,
+            description=f"synthetic edit {index}: <b>zero</b> the last gamma of each residual branch & drop its bias",
+            source_lines=200 + index - 6,
+            expects=-0.01,
+        )
+    name, values = (("MAX_LR", (0.003, 0.03, 0.1)), ("WIDTH", (32, 48, 64)), ("ACTIVATION", ("silu", "gelu")))[
+        index % 3
+    ]
+    old: dict[str, Scalar] = {"MAX_LR": 0.01, "WIDTH": 40, "ACTIVATION": "relu"}
+    related = tuple(trial.trial_id for trial in fake.study.finished_trials()[-4:])
+    return fake.claim(
+        parent=incumbent.name,
+        effect=-0.06 if index in {2, 7} else fake.random.choice([0.0, 0.015, 0.05]),
+        agent_id=agent,
+        family="optimiser",
+        description=f"synthetic: set {name} to {values[index % len(values)]}",
+        constants={name: (old[name], values[index % len(values)])},
+        cites=related[-1:],
+        nearest=related,
+        expects=-0.02,
+    )
+
+
+def _run_pair(fake: FakeStudy, trial_ids: Sequence[str]) -> None:
+    for trial_id in trial_ids:
+        fake.start(trial_id, after_s=1.5)
+    for place, trial_id in enumerate(trial_ids):
+        wait_s = 18.0 if place == 0 else fake.random.uniform(1, 6)
+        if place == 0 and fake.random.random() < 0.12:
+            fake.fail(trial_id, fake.random.choice([FailReason.CRASHED, FailReason.OUT_OF_MEMORY]), after_s=7)
+            continue
+        loss = fake.draw(trial_id)
+        rungs = [(0.25, loss + 0.9 + fake.random.gauss(0, 0.03)), (0.5, loss + 0.4 + fake.random.gauss(0, 0.02))]
+        fake.finish(
+            trial_id,
+            loss,
+            after_s=wait_s,
+            peak_mib=600 + 40 * fake.random.randrange(8),
+            curve=[(step / 20, loss + 2.2 * (1 - step / 20) ** 2 + fake.random.gauss(0, 0.02)) for step in range(21)],
+            rungs=rungs,
+            overlap_s=wait_s - 2 if wait_s > 2 else 0.0,
+        )
