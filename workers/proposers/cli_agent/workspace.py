@@ -37,10 +37,12 @@ class Workspace:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise EditFailed(f"{self.editable} cannot be read back: {error.strerror}") from error
-        with os.fdopen(handle, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise EditFailed(f"{self.editable} is no plain file any more")
-            content = file.read(MAX_SOURCE_BYTES + 1)
+            content = os.read(handle, MAX_SOURCE_BYTES + 1)
+        finally:
+            os.close(handle)
         if len(content) > MAX_SOURCE_BYTES:
             raise EditFailed(f"{self.editable} is larger than {MAX_SOURCE_BYTES} bytes")
         try:
