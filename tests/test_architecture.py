@@ -40,6 +40,7 @@ BROAD_EXCEPTS = {
     "models/harness/program.py": "the candidate's own code may raise anything",
     "swarm/gpu/nvml.py": "a driver call in a thread of its own; its caller gets the error",
     "swarm/supervisor/child.py": "between fork and exec: printed as python would have",
+    "swarm/supervisor/zygote_server.py": "a fork that must never return into the loop it was made in",
     "workers/drafts.py": "the proposing thread; the worker's own thread gets the error",
 }
 
@@ -61,7 +62,7 @@ def tree_of(name: str) -> ast.Module:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of each import below a node; `from a import b` counts as a.b, relative ones begin with dots."""
+    """(line, dotted name) of each import below a node; `from a import b` counts as a.b; dots lead relative ones."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

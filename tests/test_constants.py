@@ -120,7 +120,7 @@ def test_assign_writes_short_exact_literals(old: str, value: constants.Scalar, n
 
 
 def test_assign_changes_only_the_named_literals() -> None:
-    edited = constants.assign(PROGRAM, {"MAX_LR": 3e-3, "BATCH": 256, "EPOCHS": 7, "NOTE": "ä"})
+    edited = constants.assign(PROGRAM, {"MAX_LR": 3e-3, "EPOCHS": 7, "BATCH": 256, "NOTE": "ä"})
     expected = (
         PROGRAM.replace("MAX_LR = 1e-2 ", "MAX_LR = 3e-3 ")
         .replace("EPOCHS = 33; BATCH = 512", "EPOCHS = 7; BATCH = 256")

@@ -166,6 +166,10 @@ def test_nearness_needs_the_same_parent_and_nothing_but_settings() -> None:
     passed(with_constants(structural, MAX_LR=2.01e-2), tried("t0005", with_constants(MAX_LR=2e-2)))
     added = PROGRAM.replace("JITTER = True", "EMA = 0.999\nJITTER = True")
     passed(added, tried("t0006", added.replace("0.999", "0.99")))
+    passed(with_constants(MAX_LR=2e-2), tried("t0007", added.replace("MAX_LR = 1e-2", "MAX_LR = 2e-2"), added))
+    passed(with_constants(MAX_LR=2e-2), tried("t0008", with_constants(added, MAX_LR=2e-2, EMA=0.9), added))
+    only_there = tried("t0009", added.replace("0.999", "0.9"), added)
+    passed(PROGRAM.replace("JITTER = True", "EMA = 0.9\nJITTER = False"), only_there)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +321,7 @@ def test_warnings_refuse_nothing() -> None:
         "+".join("1" * 9000),
         "x = " + "a." * 9000 + "b",
         "x" * 24000,
+        "\nx = " + "a." * 700 + "b\n",
     ],
 )
 def test_absurd_texts_are_refused_and_break_nothing(text: str) -> None:
