@@ -26,8 +26,8 @@ TITLE = "Validation loss of each trial"
 def history(study: StudyState | None) -> go.Figure:
     """One mark a trial: colour for the outcome, shape for the worker; the incumbent's mean as a step line in its band.
 
-    Replicates are small and hollow. Failed trials have no loss and stand on a line above the others; losses far off the bulk are drawn at the upper edge
-    with their true value in the hover text.
+    Replicates are small and hollow. Failed trials have no loss and stand on a line above the others; losses far off the
+    bulk are drawn at the upper edge with their true value in the hover text.
     """
     if study is None:
         return empty_figure(TITLE, "No study yet. Start one with: swarm up")
@@ -81,6 +81,7 @@ def _add_outcome(
             "size": [look.size if is_first(study, trial) else 0.7 * look.size for _, trial in chosen],
             "symbol": ["x" if failed else _symbol(study, t, ceiling, symbols) for _, t in chosen],
             "line": {"width": 1.5},
+            "opacity": 1.0,
         },
         hovertext=[describe(study, trial) for _, trial in chosen],
         hoverinfo="text",

@@ -33,7 +33,7 @@ class Span:
 
 
 def timeline(study: StudyState | None) -> go.Figure:
-    """A row a worker and one for the time in which two or more trials ran at once; open work reaches to the last record.
+    """A row a worker, and one for the time in which two or more trials ran at once. Open work lasts to the last record.
 
     A worker proposes its next change while its trial trains, so *proposing* is only the time that it had no trial.
     """

@@ -348,18 +348,18 @@ def _demo_claim(fake: FakeStudy, agent: str, index: int) -> str:
             source_lines=200 + index - 6,
             expects=-0.01,
         )
-    name, values = (("MAX_LR", (0.003, 0.03, 0.1)), ("WIDTH", (32, 48, 64)), ("ACTIVATION", ("silu", "gelu")))[
-        index % 3
-    ]
     old: dict[str, Scalar] = {"MAX_LR": 0.01, "WIDTH": 40, "ACTIVATION": "relu"}
+    tried = {"MAX_LR": (0.003, 0.03, 0.1), "WIDTH": (32, 48, 64), "ACTIVATION": ("silu", "gelu")}
+    name, values = list(tried.items())[index % 3]
+    value = values[index // 3 % len(values)]
     related = tuple(trial.trial_id for trial in fake.study.finished_trials()[-4:])
     return fake.claim(
         parent=incumbent.name,
         effect=-0.06 if index in {2, 7} else fake.random.choice([0.0, 0.015, 0.05]),
         agent_id=agent,
         family="optimiser",
-        description=f"synthetic: set {name} to {values[index % len(values)]}",
-        constants={name: (old[name], values[index % len(values)])},
+        description=f"synthetic: set {name} to {value}",
+        constants={name: (old[name], value)},
         cites=related[-1:],
         nearest=related,
         expects=-0.02,
