@@ -71,7 +71,7 @@ class AdmissionController:
         with self._ledger.locked():
             found = self._survey()
             prediction = self._predict(request, found)
-            paper = self._paper(request, prediction)
+            paper = self._paper(request, prediction, found)
             if (reason := never_fits(found.state, paper.demand())) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(paper)
@@ -117,7 +117,14 @@ class AdmissionController:
             failpoint("heartbeat.before_record")
             peak = max(paper.peak_mib, hold.measured_mib)
             self._ledger.save_lease(
-                replace(paper, heartbeat_s=now, measured_mib=hold.measured_mib, peak_mib=peak)
+                replace(
+                    paper,
+                    heartbeat_s=now,
+                    measured_mib=hold.measured_mib,
+                    fading_mib=hold.fading_mib,
+                    fading_until_s=hold.fading_until_s,
+                    peak_mib=peak,
+                )
             )
             failpoint("heartbeat.after_record")
             reason = endangered(found.state, device, hold) if is_over(hold, now) else None
@@ -161,7 +168,7 @@ class AdmissionController:
             ending,
             reservation_mib=lease.reservation_mib,
             attempt=lease.request.attempt,
-            alone=lease.request.alone,
+            alone=lease.alone,
             needed=0 if observed is None else needed_mib(observed.report, self._context_mib),
             device_mib=lone_room_mib(device),
         )
@@ -178,23 +185,21 @@ class AdmissionController:
         )
 
     def _predict(self, request: Request, found: Survey) -> Prediction:
-        devices = found.state.devices.values()
-        largest = max((lone_room_mib(device) for device in devices), default=0)
+        largest = _largest_mib(found)
         if request.memory_mib is not None:
-            return Prediction(max(0, request.memory_mib - self._context_mib), 0.0, "given", 0)
+            return Prediction(request.memory_mib - self._context_mib, 0.0, "given", 0)
         if request.memory_fraction is not None:
             if not 0 < request.memory_fraction <= 1:
                 raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
             return Prediction(int(largest * request.memory_fraction) - self._context_mib, 0.0, "given", 0)
         query = PeakQuery(request.code_sha256, request.parents, request.batch_ratio, request.probe_mib)
         history = load_history(self._ledger.root / "history.jsonl")
-        prediction = predict(query, history, usable_mib=largest, device=self._probe.name)
-        # A prediction beyond the card would be refused for ever; the card itself and the cap decide then.
-        most = (largest - self._context_mib - 64) / (1 + prediction.margin)
-        return replace(prediction, peak_mib=min(prediction.peak_mib, int(most)))
+        return predict(query, history, usable_mib=largest, device=self._probe.name)
 
-    def _paper(self, request: Request, prediction: Prediction) -> TicketPaper:
-        memory = prediction.reservation_mib(self._context_mib) if prediction.source != "given" else None
+    def _paper(self, request: Request, prediction: Prediction, found: Survey) -> TicketPaper:
+        memory, alone = prediction.peak_mib + self._context_mib, False
+        if prediction.source != "given":
+            memory, alone = prediction.demand(self._context_mib, _largest_mib(found))
         now = self._clock.monotonic()
         me = identify(os.getpid())
         return TicketPaper(
@@ -203,9 +208,9 @@ class AdmissionController:
             agent_id=request.agent_id,
             study_id=request.study_id,
             trial_id=request.trial_id,
-            memory_mib=memory if memory is not None else prediction.peak_mib + self._context_mib,
+            memory_mib=memory,
             walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
-            alone=request.alone,
+            alone=alone or request.alone,
             cpu_slots=request.cpu_slots,
             host_ram_mib=0 if self._probe.kind == "cpu" else request.host_ram_mib,
             shm_mib=request.shm_mib,
@@ -236,6 +241,7 @@ class AdmissionController:
             device=DeviceId(grant.uuid),
             device_name=device.name,
             reservation_mib=grant.reservation_mib,
+            alone=grant.alone,
             cap_mib=cap,
             cap_fraction=fraction,
             lock_fd=descriptor,
@@ -288,17 +294,10 @@ class AdmissionController:
     def _give_back(self, lease: Lease, device: Device) -> None:
         paper = self._ledger.lease(lease.device, lease.lease_id)
         hold = _hold(device, lease.lease_id)
-        measured = 0 if hold is None else hold.measured_mib
+        measured = 0 if hold is None else hold.known_mib(self._clock.monotonic())
         if paper is not None and device.returns_slowly and not device.lost:
-            memory = measured or paper.reservation_mib
-            self._ledger.save_lease(
-                replace(
-                    paper,
-                    measured_mib=measured,
-                    draining_until_s=self._clock.monotonic() + DRAIN_LIMIT_S,
-                    drained_at_mib=max(0, device.occupied_mib - memory * 4 // 5),
-                )
-            )
+            until = self._clock.monotonic() + DRAIN_LIMIT_S
+            self._ledger.save_lease(replace(paper, measured_mib=measured, draining_until_s=until))
         else:
             self._ledger.drop_lease(lease.device, lease.lease_id)
         failpoint("release.after_record")
@@ -335,6 +334,10 @@ def _lease_paper(ticket: TicketPaper, grant: Grant, now: float) -> LeasePaper:
         starttime=ticket.starttime,
         boot=ticket.boot,
     )
+
+
+def _largest_mib(found: Survey) -> int:
+    return max((lone_room_mib(device) for device in found.state.devices.values()), default=0)
 
 
 def _hold(device: Device, lease_id: str) -> Hold | None:

@@ -58,11 +58,11 @@ def never_fits(state: AdmissionState, demand: Demand) -> str | None:
             f"/dev/shm; requested are {demand.cpu_slots}, {demand.host_ram_mib} and {demand.shm_mib}. "
             "Lower the request."
         )
-    largest = max(state.devices.values(), key=lone_room_mib, default=None)
-    if largest is None:
+    if not state.devices:
         return "there is no device"
-    if demand.memory_mib <= lone_room_mib(largest):
+    if any(demand.memory_mib <= lone_room_mib(device) for device in state.devices.values()):
         return None
+    largest = max(state.devices.values(), key=lone_room_mib)
     return (
         f"{largest.name} cannot hold {demand.memory_mib} MiB, even alone: {largest.total_mib} total, "
         f"{largest.reserved_mib} reserved by the driver, {base_headroom_mib(largest)} headroom. "
@@ -104,11 +104,9 @@ def refreshed(device: Device, event: Sampled, now: float) -> Device:
     throttles = tuple(t for t in device.throttles if now - t.at_s < THROTTLE_WINDOW_S)
     if event.lost:
         return replace(device, lost=True, throttles=throttles)
-    occupied = max(0, event.total_mib - event.reserved_mib - event.free_mib)
-    drains = tuple(d for d in device.drains if now < d.until_s and occupied > d.gone_at_mib)
     holds = device.holds
     if event.attribution is Attribution.MATCHED:
-        holds = tuple(observe_use(hold, event.measured.get(hold.lease_id, 0), now) for hold in holds)
+        holds = tuple(_measured(hold, event.measured.get(hold.lease_id, 0), now) for hold in holds)
     device = replace(
         device,
         total_mib=event.total_mib,
@@ -117,25 +115,49 @@ def refreshed(device: Device, event: Sampled, now: float) -> Device:
         attribution=event.attribution,
         lost=False,
         holds=holds,
-        drains=drains,
+        drains=tuple(drain for drain in device.drains if now < drain.until_s),
         throttles=throttles,
     )
-    return _with_foreign(device, occupied, now)
+    return _with_foreign(device, now)
 
 
-def _with_foreign(device: Device, occupied_mib: int, now: float) -> Device:
-    draining = sum(drain.memory_mib for drain in device.drains)
+def _measured(hold: Hold, mib: int, now: float) -> Hold:
+    if mib:
+        return observe_use(hold if not hold.fading_mib else replace(hold, fading_mib=0), mib, now)
+    if hold.measured_mib:
+        hold = replace(hold, fading_mib=hold.measured_mib, fading_until_s=now + DRAIN_LIMIT_S)
+    return observe_use(hold, 0, now)
+
+
+def _with_foreign(device: Device, now: float) -> Device:
+    """Occupied memory is split in three: our jobs', what our dead jobs have not returned, and foreign."""
     if device.attribution is Attribution.MATCHED:
-        foreign = occupied_mib - draining - sum(hold.measured_mib for hold in device.holds)
-        floor = max(0, foreign)
+        ours = sum(hold.known_mib(now) for hold in device.holds)
+        drains = _shrunk(device.drains, device.occupied_mib - ours)
+        foreign = max(0, device.occupied_mib - ours - sum(drain.memory_mib for drain in drains))
+        floor = foreign
     else:
         # Nobody can say whose memory it is. Ours is at most what we booked; what was there before us stays foreign.
-        floor = device.foreign_floor_mib if device.holds or device.drains else occupied_mib
-        foreign = max(floor, occupied_mib - draining - sum(hold.booked_mib for hold in device.holds))
-    foreign = max(0, foreign)
+        idle = not device.holds and not device.drains
+        floor = device.occupied_mib if idle else min(device.foreign_floor_mib, device.occupied_mib)
+        drains = _shrunk(device.drains, device.occupied_mib - floor)
+        booked = sum(hold.booked_mib for hold in device.holds) + sum(drain.memory_mib for drain in drains)
+        foreign = max(floor, device.occupied_mib - booked)
     # Only values that can still become the maximum are kept: later and larger.
     kept = tuple((at, mib) for at, mib in device.foreign_seen if now - at <= FOREIGN_WINDOW_S and mib > foreign)
-    return replace(device, foreign_seen=(*kept, (now, foreign)), foreign_floor_mib=floor)
+    return replace(device, drains=drains, foreign_seen=(*kept, (now, foreign)), foreign_floor_mib=floor)
+
+
+def _shrunk(drains: tuple[Drain, ...], unexplained_mib: int) -> tuple[Drain, ...]:
+    """The drains, cut to the memory that nobody else accounts for; the oldest is taken to be back first."""
+    excess = sum(drain.memory_mib for drain in drains) - max(0, unexplained_mib)
+    kept = []
+    for drain in drains:
+        gone = min(drain.memory_mib, max(0, excess))
+        excess -= gone
+        if gone < drain.memory_mib:
+            kept.append(replace(drain, memory_mib=drain.memory_mib - gone))
+    return tuple(kept)
 
 
 def _finish(state: AdmissionState, event: Finished, now: float) -> tuple[AdmissionState, list[Action]]:
@@ -148,7 +170,8 @@ def _finish(state: AdmissionState, event: Finished, now: float) -> tuple[Admissi
     device = throttled(device, event, now)
     device = without_hold(device, hold, now)
     state = put(state, device)
-    located = {lease: at for lease, at in state.located.items() if lease != hold.lease_id}
+    located = dict(state.located)
+    del located[hold.lease_id]
     state = replace(state, located=located, free=state.free.plus(hold))
     following = after_oom(
         hold.lease_id,
@@ -179,9 +202,9 @@ def without_hold(device: Device, hold: Hold, now: float) -> Device:
     if not device.returns_slowly or device.lost:
         return replace(device, holds=holds)
     matched = device.attribution is Attribution.MATCHED
-    memory = hold.measured_mib if matched else hold.reservation_mib
+    memory = hold.known_mib(now) if matched else hold.reservation_mib
     if memory <= 0:
         return replace(device, holds=holds)
-    drain = Drain(hold.lease_id, memory, max(0, device.occupied_mib - memory * 4 // 5), now + DRAIN_LIMIT_S)
+    drain = Drain(hold.lease_id, memory, now + DRAIN_LIMIT_S)
     return replace(device, holds=holds, drains=(*device.drains, drain))
 

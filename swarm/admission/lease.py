@@ -28,6 +28,7 @@ class Lease:
     device: DeviceId
     device_name: str
     reservation_mib: int
+    alone: bool
     cap_mib: int
     cap_fraction: float | None
     lock_fd: int

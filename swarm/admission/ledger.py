@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from swarm.admission.failpoints import failpoint
 from swarm.admission.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.identity import boot_id
-from swarm.admission.model import DRAIN_LIMIT_S, Demand, Device, Drain
+from swarm.admission.model import DRAIN_LIMIT_S, Demand, Device
 from swarm.admission.papers import DevicePaper, IncidentPaper, LeasePaper, TicketPaper, read_paper, write_paper
 from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
@@ -159,7 +159,12 @@ class Ledger:
         (folder / f"{lease_id}.json").unlink(missing_ok=True)
         (folder / f"{lease_id}.lock").unlink(missing_ok=True)
 
-    def leases(self, uuid: str, now: float, occupied_mib: int, *, returns_slowly: bool) -> tuple[LeasePaper, ...]:
+    def forget_drain(self, paper: LeasePaper) -> None:
+        """Its memory is back. A lease that is just being released keeps its files until its lock is gone."""
+        if not is_held(self.root / paper.uuid / "leases" / f"{paper.lease_id}.lock"):
+            self.drop_lease(paper.uuid, paper.lease_id)
+
+    def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeasePaper, ...]:
         """Everything booked on a device. Leases of the dead are reclaimed first: removed, or left draining."""
         folder = self._folder(uuid, "leases")
         kept = []
@@ -170,7 +175,7 @@ class Ledger:
                     _end_orphans(lock, paper, now)
                     kept.append(paper)
                 continue
-            paper = _after_death(paper, now, occupied_mib, returns_slowly=returns_slowly)
+            paper = _after_death(paper, now, returns_slowly=returns_slowly)
             failpoint("reclaim.before_record")
             if paper is None:
                 self.drop_lease(uuid, lock.stem)
@@ -184,7 +189,7 @@ class Ledger:
 
     def books(self, reading: DeviceReading, now: float, *, returns_slowly: bool) -> Books:
         """The device as the policy sees it, before this reading's memory figures are taken in."""
-        leases = self.leases(reading.uuid, now, reading.occupied_mib, returns_slowly=returns_slowly)
+        leases = self.leases(reading.uuid, now, returns_slowly=returns_slowly)
         stored = read_paper(self.root / reading.uuid / "device.json", DevicePaper)
         if stored is None or stored.boot != boot_id():
             stored = DevicePaper(boot=boot_id())
@@ -250,21 +255,16 @@ class Ledger:
         return folder
 
 
-def _after_death(
-    paper: LeasePaper | None, now: float, occupied_mib: int, *, returns_slowly: bool
-) -> LeasePaper | None:
+def _after_death(paper: LeasePaper | None, now: float, *, returns_slowly: bool) -> LeasePaper | None:
     """What is left of a lease that nobody holds any more."""
     if paper is None or not paper.of_this_boot or not returns_slowly:
         return None
     if paper.draining_until_s is not None:
-        drain: Drain = paper.drain()
-        return paper if now < drain.until_s and occupied_mib > drain.gone_at_mib else None
+        return paper if now < paper.draining_until_s else None
     supervisor = paper.supervisor
     if supervisor is not None and supervisor.alive:
         return paper  # it lost its descriptor, not its life
-    memory = paper.measured_mib or paper.reservation_mib
-    gone_at = max(0, occupied_mib - memory * 4 // 5)
-    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S, drained_at_mib=gone_at)
+    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S)
 
 
 def _end_orphans(lock: Path, paper: LeasePaper, now: float) -> None:

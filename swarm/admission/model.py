@@ -51,7 +51,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One granted reservation. `ends_by_s` is a true upper bound: the supervisor kills at it."""
+    """One granted reservation. `ends_by_s` is a true upper bound: the supervisor kills at it.
+
+    `fading_mib`: what a job used whose process has just gone, until the driver must have it back. Without it the memory
+    on its way back would look foreign for half a minute.
+    """
 
     lease_id: str
     reservation_mib: int
@@ -62,24 +66,28 @@ class Hold:
     host_ram_mib: int = 0
     shm_mib: int = 0
     attempt: int = 0
+    fading_mib: int = 0
+    fading_until_s: float = 0.0
     over: tuple[tuple[float, bool], ...] = ()
 
     @property
     def booked_mib(self) -> int:
         return max(self.reservation_mib, self.measured_mib)
 
+    def known_mib(self, now: float) -> int:
+        """Memory on the device that is this job's for certain."""
+        return self.measured_mib or (self.fading_mib if now < self.fading_until_s else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Memory of a job that has ended but that the driver has not yet shown to be free.
+    """Memory of a job that has ended, which the driver has not yet shown to be free.
 
-    It is dropped when the device's occupied memory has fallen to `gone_at_mib`, or at `until_s`; what is left then is
-    foreign.
+    It shrinks with the memory that nobody else accounts for, and is dropped at `until_s`; what is left then is foreign.
     """
 
     lease_id: str
     memory_mib: int
-    gone_at_mib: int
     until_s: float
 
 

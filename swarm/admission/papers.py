@@ -70,12 +70,13 @@ class LeasePaper:
     starttime: int
     boot: str
     measured_mib: int = 0
+    fading_mib: int = 0
+    fading_until_s: float = 0.0
     peak_mib: int = 0
     supervisor_pid: int | None = None
     supervisor_starttime: int | None = None
     host_pid: int | None = None
     draining_until_s: float | None = None
-    drained_at_mib: int = 0
 
     @property
     def holder(self) -> Identity:
@@ -102,11 +103,13 @@ class LeasePaper:
             host_ram_mib=self.host_ram_mib,
             shm_mib=self.shm_mib,
             attempt=self.attempt,
+            fading_mib=self.fading_mib,
+            fading_until_s=self.fading_until_s,
         )
 
     def drain(self) -> Drain:
-        memory = self.measured_mib or self.reservation_mib
-        return Drain(self.lease_id, memory, self.drained_at_mib, self.draining_until_s or 0.0)
+        memory = self.measured_mib or self.fading_mib or self.reservation_mib
+        return Drain(self.lease_id, memory, self.draining_until_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

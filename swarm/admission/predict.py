@@ -21,7 +21,8 @@ KNOWN_AFTER = 5
 RATE_WINDOW = 50
 TARGET_RATE = 0.05
 CALIBRATE_AFTER = 20
-EDGE = 1.05
+NEARLY_ALL = 0.9
+LONE_LEAST = 0.75
 
 Source = Literal["given", "same_code", "parents", "probe", "default"]
 
@@ -64,6 +65,17 @@ class Prediction:
     def reservation_mib(self, context_mib: int) -> int:
         """R = context + peak * (1 + margin), rounded up to 64 MiB."""
         return round_up(context_mib + math.ceil(self.peak_mib * (1 + self.margin)))
+
+    def demand(self, context_mib: int, room_mib: int) -> tuple[int, bool]:
+        """(reservation, alone) for a card on which a lone job may have `room_mib`.
+
+        A prediction near or above the whole card asks to be alone with whatever is there, and not for a number that
+        the smallest foreign process would make impossible.
+        """
+        reservation = self.reservation_mib(context_mib)
+        if reservation <= NEARLY_ALL * room_mib:
+            return reservation, False
+        return round_up(min(self.peak_mib + context_mib, LONE_LEAST * room_mib)), True
 
 
 @dataclass

@@ -7,6 +7,7 @@ kills at them.
 """
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from swarm.admission.events import Grant
@@ -20,6 +21,8 @@ from swarm.admission.model import (
     Host,
     slot,
 )
+
+SHADOW_CANDIDATES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,20 @@ def best_fit(state: AdmissionState, demand: Demand) -> Device | None:
 
 
 def shadow_of(state: AdmissionState, head: Demand) -> Shadow | None:
-    """None when no ending of our own jobs can make room: then foreign memory blocks the head, and nobody delays it."""
+    """None when no ending of our own jobs can make room: then foreign memory blocks the head, and nobody delays it.
+
+    Any device would do for the bound, so that of many only the roomiest are looked at.
+    """
     host = _host_when(state, head)
     if host is None:
         return None
     host_at, spare_host = host
-    best: tuple[float, str, int, float] | None = None
-    for device in state.devices.values():
-        if device.lost:
-            continue
-        most = 0 if head.alone else device.concurrency_limit - 1
-        for at, room, left in device.releases:
-            if room >= head.memory_mib and left <= most:
-                if best is None or at < best[0]:
-                    best = (at, device.uuid, 0 if head.alone else room - head.memory_mib, most - left)
-                break
+    roomiest = [state.devices[uuid] for _, _, uuid in state.by_offer[-SHADOW_CANDIDATES:]]
+    best = _earliest(roomiest, head) or _earliest(state.devices.values(), head)
     if best is None:
         return None
-    return Shadow(max(best[0], host_at), best[1], best[2], best[3], spare_host)
+    at, uuid, spare_mib, spare_holds = best
+    return Shadow(max(at, host_at), uuid, spare_mib, spare_holds, spare_host)
 
 
 def put(state: AdmissionState, device: Device) -> AdmissionState:
@@ -90,6 +89,22 @@ def put(state: AdmissionState, device: Device) -> AdmissionState:
     del order[bisect_left(order, former)]
     insort(order, slot(device))
     return replace(state, devices={**state.devices, device.uuid: device}, by_offer=tuple(order))
+
+
+def _earliest(devices: Iterable[Device], head: Demand) -> tuple[float, str, int, float] | None:
+    """(time, device, MiB to spare, jobs to spare) of the first moment at which the deadlines make room for the head."""
+    best: tuple[float, str, int, float] | None = None
+    for device in devices:
+        if device.lost:
+            continue
+        most = 0 if head.alone else device.concurrency_limit - 1
+        for at, room, left in device.releases:
+            if best is not None and at >= best[0]:
+                break
+            if room >= head.memory_mib and left <= most:
+                best = (at, device.uuid, 0 if head.alone else room - head.memory_mib, most - left)
+                break
+    return best
 
 
 def _backfill(state: AdmissionState, now: float) -> tuple[AdmissionState, list[Grant]]:

@@ -48,6 +48,9 @@ def survey(
         device = replace(book.device, holds=holds, withheld_mib=withheld)
         device = refreshed(device, _sampled(reading, book.leases, trees), now)
         ledger.save_device(device)
+        for paper in book.leases:
+            if paper.draining_until_s is not None and all(d.lease_id != paper.lease_id for d in device.drains):
+                ledger.forget_drain(paper)
         devices.append(device)
     host = Host(limits.cpu_slots, limits.ram_mib, limits.shm_mib)
     tickets = tuple(ledger.tickets())

@@ -1,0 +1,13 @@
+"""A seeded simulation of cards, workers and trials on a virtual clock: the policy's proving ground and a planning tool.
+
+    report = simulate(cards=1, workers=2, jobs=1000, seed=0)
+
+The same seed gives the same log, byte for byte.
+"""
+
+from swarm.admission.simulator.policies import POLICIES, PolicyName
+from swarm.admission.simulator.report import SimulationReport, Violation
+from swarm.admission.simulator.run import simulate
+from swarm.admission.simulator.workload import Peaks, Workload
+
+__all__ = ["POLICIES", "Peaks", "PolicyName", "SimulationReport", "Violation", "Workload", "simulate"]

@@ -1,0 +1,138 @@
+"""The policy under test, and the obvious ones that must fail the same invariants."""
+
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from swarm.admission.core import decide
+from swarm.admission.events import Event, Finished, Grant, Kill, Sampled, Submitted, Tick
+from swarm.admission.model import FOREVER, AdmissionState, Demand, Device, Host, opening
+from swarm.admission.simulator.card import Card
+
+PolicyName = Literal["swarm", "sequential", "count=2", "count=3", "free-memory-now", "kill-on-spike"]
+POLICIES: tuple[PolicyName, ...] = ("swarm", "sequential", "count=2", "count=3", "free-memory-now", "kill-on-spike")
+SPIKE_LINE = 0.95
+
+
+class Policy(Protocol):
+    caps: bool
+    reserves: bool
+
+    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]: ...
+
+    def waiting(self) -> tuple[Demand, ...]: ...
+
+
+class SwarmPolicy:
+    """`decide`, with its state."""
+
+    caps = True
+    reserves = True
+
+    def __init__(self, cards: list[Card]) -> None:
+        devices = tuple(Device(card.uuid, card.uuid, card.total_mib, card.reserved_mib) for card in cards)
+        devices = tuple(replace(device, free_mib=device.usable_mib) for device in devices)
+        plenty = 1 << 30
+        self.state: AdmissionState = opening(devices, Host(plenty, plenty, plenty))
+
+    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+        self.state, actions = decide(self.state, event, now)
+        return tuple(action for action in actions if isinstance(action, Grant | Kill))
+
+    def waiting(self) -> tuple[Demand, ...]:
+        return self.state.queue
+
+
+class CountPolicy:
+    """At most n jobs a card, whatever they need. What a person does by hand."""
+
+    caps = False
+    reserves = False
+
+    def __init__(self, cards: list[Card], limit: int) -> None:
+        self._cards = cards
+        self._limit = limit
+        self._queue: list[Demand] = []
+
+    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+        if isinstance(event, Submitted):
+            self._queue.append(event.demand)
+        elif not isinstance(event, Finished):
+            return ()
+        grants: list[Grant | Kill] = []
+        taken = {card.uuid: len(card.processes) for card in self._cards} if self._queue else {}
+        while self._queue:
+            uuid = min(taken, key=lambda name: taken[name])
+            if taken[uuid] >= self._limit:
+                break
+            taken[uuid] += 1
+            demand = self._queue.pop(0)
+            grants.append(Grant(demand.ticket_id, uuid, demand.memory_mib, FOREVER, False))
+        return tuple(grants)
+
+    def waiting(self) -> tuple[Demand, ...]:
+        return tuple(self._queue)
+
+
+class FreeMemoryPolicy:
+    """Start whatever fits into the memory that is free at this moment. What a script around nvidia-smi does."""
+
+    caps = False
+    reserves = False
+
+    def __init__(self, cards: list[Card]) -> None:
+        self._cards = cards
+        self._queue: list[Demand] = []
+
+    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+        if isinstance(event, Submitted):
+            self._queue.append(event.demand)
+        if not self._queue:
+            return ()
+        free = sorted(((card.free_mib, card.uuid) for card in self._cards), reverse=True)
+        grants: list[Grant | Kill] = []
+        for demand in list(self._queue):
+            room, uuid = free[0]
+            if demand.memory_mib <= room and all(grant.uuid != uuid for grant in grants if isinstance(grant, Grant)):
+                self._queue.remove(demand)
+                grants.append(Grant(demand.ticket_id, uuid, demand.memory_mib, FOREVER, False))
+        return tuple(grants)
+
+    def waiting(self) -> tuple[Demand, ...]:
+        return tuple(self._queue)
+
+
+class KillOnSpikePolicy(SwarmPolicy):
+    """Ours, but it kills the youngest job when a card is nearly full. What a memory watchdog does."""
+
+    def __init__(self, cards: list[Card]) -> None:
+        super().__init__(cards)
+        self._cards = {card.uuid: card for card in cards}
+
+    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+        actions = super().handle(event, now)
+        if not isinstance(event, Sampled):
+            return actions
+        card = self._cards[event.uuid]
+        if card.processes and card.usable_mib - event.free_mib > SPIKE_LINE * card.usable_mib:
+            youngest = list(card.processes)[-1]
+            return (*actions, Kill(youngest, f"{event.uuid} is nearly full"))
+        return actions
+
+
+def make_policy(name: PolicyName, cards: list[Card]) -> Policy:
+    match name:
+        case "swarm":
+            return SwarmPolicy(cards)
+        case "sequential":
+            return CountPolicy(cards, 1)
+        case "count=2":
+            return CountPolicy(cards, 2)
+        case "count=3":
+            return CountPolicy(cards, 3)
+        case "free-memory-now":
+            return FreeMemoryPolicy(cards)
+        case "kill-on-spike":
+            return KillOnSpikePolicy(cards)
+
+
+__all__ = ["POLICIES", "Policy", "PolicyName", "SwarmPolicy", "Tick", "make_policy"]

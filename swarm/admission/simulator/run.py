@@ -1,0 +1,372 @@
+"""The event loop: workers submit trials, cards answer, the policy decides."""
+
+import hashlib
+import heapq
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import mean
+
+from swarm.admission.events import Event, Finished, Grant, Infeasible, Kill, Retry, Sampled, Submitted
+from swarm.admission.model import Demand, Ending
+from swarm.admission.oom import after_oom
+from swarm.admission.predict import History, PeakQuery, PeakRecord, Prediction, predict, under_prediction_rate
+from swarm.admission.simulator.card import Answer, Card, Process
+from swarm.admission.simulator.invariants import Checker
+from swarm.admission.simulator.policies import PolicyName, make_policy
+from swarm.admission.simulator.report import SimulationReport
+from swarm.admission.simulator.workload import CONTEXT_MIB, Job, Peaks, Step, Workload, make_jobs
+from swarm.gpu.reading import Attribution
+
+BOOKED_CONTEXT_MIB = 600
+THINK_S = (5.0, 40.0)
+RETURN_S = (0.1, 2.0)
+FOREIGN_EVERY_S = 900.0
+KILL_GRACE_S = 8.0
+CHECKED_CARDS = 8
+GIVE_UP_AFTER = 8
+
+
+def simulate(
+    cards: int = 1,
+    workers: int = 2,
+    jobs: int = 1000,
+    seed: int = 0,
+    *,
+    policy: PolicyName = "swarm",
+    peaks: Peaks | None = None,
+    workload: Workload | None = None,
+    foreign_surge_mib: int | None = None,
+    attribution: Attribution = Attribution.MATCHED,
+) -> SimulationReport:
+    """Run `jobs` trials of `workers` workers on `cards` equal cards (24,564 MiB).
+
+    `foreign_surge_mib`: most that other people's processes grow by at once; default is half the headroom, more than
+    the headroom breaks the policy's premise. Invariants are checked on up to 8 cards.
+    """
+    load = workload or Workload(peaks=peaks or Peaks())
+    setup = _Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution)
+    return _Simulation(setup).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    cards: int
+    workers: int
+    jobs: int
+    seed: int
+    policy: PolicyName
+    load: Workload
+    surge_mib: int | None
+    attribution: Attribution
+
+
+@dataclass
+class _Run:
+    """One trial on its way through attempts. `needed` is what it asks for now."""
+
+    job: Job
+    worker: int
+    prediction: Prediction
+    memory_mib: int
+    alone: bool = False
+    attempt: int = 0
+    number: int = 0
+    submitted_s: float = 0.0
+    started_s: float = 0.0
+    card: str = ""
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.job.job_id}.{self.number}"
+
+
+@dataclass
+class _Tally:
+    finished: int = 0
+    infeasible: int = 0
+    device_ooms: int = 0
+    own_ooms: int = 0
+    kills: int = 0
+    crashes: int = 0
+    lost_work_s: float = 0.0
+    used_mib_s: float = 0.0
+    most_running: int = 0
+    waits: list[float] = field(default_factory=list)
+    over: list[float] = field(default_factory=list)
+    decisions: list[float] = field(default_factory=list)
+
+
+class _Simulation:
+    def __init__(self, setup: _Setup) -> None:
+        self.setup = setup
+        self.load = setup.load
+        self.rng = random.Random(setup.seed + 1)
+        self.cards = {f"GPU-{i:04d}": Card(f"GPU-{i:04d}") for i in range(setup.cards)}
+        self.card = self.cards["GPU-0000"]  # they are all alike
+        self.policy = make_policy(setup.policy, list(self.cards.values()))
+        self.surge = self.card.headroom_mib // 2 if setup.surge_mib is None else setup.surge_mib
+        self.todo = list(reversed(make_jobs(setup.jobs, setup.seed, setup.load)))
+        self.history = History()
+        self.checker = Checker(self.cards, setup.load.walltime_limit_s + KILL_GRACE_S)
+        self.checking = setup.cards <= CHECKED_CARDS
+        self.tally = _Tally()
+        self.log = hashlib.sha256()
+        self.runs: dict[str, _Run] = {}
+        self.running: set[str] = set()
+        self.now = 0.0
+        self.used_mib = 0
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def run(self) -> SimulationReport:
+        for worker in range(min(self.setup.workers, len(self.todo))):
+            self._at(self.rng.uniform(0, 5), partial(self._next_trial, worker))
+        for uuid in self.cards:
+            self._at(self.rng.uniform(0, FOREIGN_EVERY_S), partial(self._foreign, uuid))
+        while self._heap and (self.todo or self.runs):
+            at, _, action = heapq.heappop(self._heap)
+            self.tally.used_mib_s += self.used_mib * (at - self.now)
+            self.now = at
+            action()
+        return self._report()
+
+    # A trial's life
+
+    def _next_trial(self, worker: int) -> None:
+        if not self.todo:
+            return
+        job = self.todo.pop()
+        room = self.card.usable_mib - self.card.headroom_mib
+        prediction = predict(PeakQuery(job.code, (job.parent,), job.batch_ratio), self.history, usable_mib=room)
+        memory, alone = prediction.demand(BOOKED_CONTEXT_MIB, room)
+        self._submit(_Run(job, worker, prediction, memory, alone))
+
+    def _submit(self, run: _Run) -> None:
+        run.submitted_s = self.now
+        self.runs[run.run_id] = run
+        self._note(f"submit {run.run_id} {run.memory_mib}")
+        limit = self.load.walltime_limit_s + KILL_GRACE_S
+        demand = Demand(run.run_id, run.memory_mib, limit, run.alone, attempt=run.attempt)
+        self._tell(Submitted(demand))
+
+    def _start(self, grant: Grant) -> None:
+        run = self.runs[grant.ticket_id]
+        card = self.cards[grant.uuid]
+        run.card, run.started_s = grant.uuid, self.now
+        run.memory_mib = grant.reservation_mib
+        cap = grant.reservation_mib - BOOKED_CONTEXT_MIB if self.policy.caps else None
+        card.start(run.run_id, Process(grant.reservation_mib, cap, grant.alone))
+        self.running.add(run.run_id)
+        self._note(f"start {run.run_id} {grant.uuid} {grant.reservation_mib}")
+        if self.checking:
+            self.checker.granted(card, self.now)
+        self.tally.waits.append(self.now - run.submitted_s)
+        self.tally.most_running = max(self.tally.most_running, len(self.running))
+        for step in run.job.steps:
+            if step.at_s < run.job.duration_s:
+                self._at(step.at_s, partial(self._use, run.run_id, step))
+        if run.job.crashes and run.attempt == 0:
+            self._at(run.job.duration_s * 0.4, partial(self._crash, run.run_id))
+        self._at(run.job.duration_s, partial(self._complete, run.run_id))
+
+    def _use(self, run_id: str, step: Step) -> None:
+        if run_id not in self.running:
+            return
+        run = self.runs[run_id]
+        card = self.cards[run.card]
+        before = card.used_mib
+        answer, missing = card.set_use(run_id, step.allocator_mib, step.raw_mib + CONTEXT_MIB)
+        if answer is Answer.OK:
+            self.used_mib += card.used_mib - before
+            if self.checking:
+                self.checker.used(card, run_id, self.now)
+            self._sample(run.card)
+            if card.processes.get(run_id) is not None and card.processes[run_id].over:
+                self._watch(run_id, 15)
+            return
+        device = answer is Answer.DEVICE_FULL
+        if self.checking:
+            self.checker.out_of_memory(card, run_id, self.now, device=device)
+        if device:
+            self.tally.device_ooms += 1
+            self._end(run_id, Ending.DEVICE_OOM, deficit=missing)
+        else:
+            self.tally.own_ooms += 1
+            self._learn(run, step.allocator_mib, too_small=True)
+            needed = int(step.allocator_mib * 1.15) + BOOKED_CONTEXT_MIB
+            self._end(run_id, Ending.OWN_CAP, needed=needed)
+
+    def _watch(self, run_id: str, left: int) -> None:
+        """Once a second while a job is over its reservation."""
+        if left and run_id in self.running:
+            self._at(1.0, partial(self._look, run_id, left))
+
+    def _look(self, run_id: str, left: int) -> None:
+        if run_id in self.running:
+            self._sample(self.runs[run_id].card)
+            self._watch(run_id, left - 1)
+
+    def _complete(self, run_id: str) -> None:
+        if run_id not in self.running:
+            return
+        run = self.runs[run_id]
+        self._learn(run, run.job.peak_mib, too_small=False)
+        if self.policy.reserves and not run.alone and run.prediction.source != "default":
+            self.tally.over.append((run.memory_mib - BOOKED_CONTEXT_MIB - run.job.peak_mib) / run.job.peak_mib)
+        self.tally.finished += 1
+        self._end(run_id, Ending.CLEAN)
+
+    def _crash(self, run_id: str) -> None:
+        """It dies and nobody says so; the sweep finds out within two seconds."""
+        if run_id not in self.running:
+            return
+        self.tally.crashes += 1
+        self._free(run_id, silently=True)
+        self._note(f"crash {run_id}")
+        self._at(self.rng.uniform(0.1, 2.0), partial(self._conclude, run_id, Ending.VANISHED, 0, 0))
+
+    def _kill(self, run_id: str) -> None:
+        if run_id not in self.running:
+            return
+        self.tally.kills += 1
+        if self.checking:
+            self.checker.killed(run_id, self.now)
+        self._learn(self.runs[run_id], self.runs[run_id].job.peak_mib, too_small=True)
+        self._end(run_id, Ending.OVER_RESERVATION)
+
+    def _end(self, run_id: str, ending: Ending, deficit: int = 0, needed: int = 0) -> None:
+        self._free(run_id, silently=False)
+        self._conclude(run_id, ending, deficit, needed)
+
+    def _free(self, run_id: str, *, silently: bool) -> None:
+        run = self.runs[run_id]
+        card = self.cards[run.card]
+        if self.checking:
+            self.checker.ended(card, run_id, self.now, silently=silently)
+        self.running.discard(run_id)
+        memory = card.end(run_id)
+        self.used_mib -= memory
+        back = self.rng.uniform(*RETURN_S)
+        self._at(back, partial(self._returned, card.uuid, memory))
+        # The policy looks again when a drain or a foreign high-water may have run out.
+        for later in (10.5, 31.0):
+            self._at(later, partial(self._sample, card.uuid))
+
+    def _conclude(self, run_id: str, ending: Ending, deficit: int, needed: int) -> None:
+        run = self.runs.pop(run_id)
+        self._note(f"end {run_id} {ending.value}")
+        self._tell(Finished(run_id, ending, deficit, needed))
+        following: Retry | Infeasible | None
+        if ending is Ending.VANISHED:
+            following = Retry(run_id, run.memory_mib, run.alone, run.attempt + 1)
+        else:
+            card = self.cards[run.card]
+            following = after_oom(
+                run_id,
+                ending,
+                reservation_mib=run.memory_mib,
+                attempt=run.attempt,
+                alone=run.alone,
+                needed=needed,
+                device_mib=card.usable_mib - card.headroom_mib,
+            )
+        if isinstance(following, Retry) and run.number + 1 >= GIVE_UP_AFTER:
+            following = Infeasible(run_id, f"failed {GIVE_UP_AFTER} times")
+        if following is not None:
+            self.tally.lost_work_s += self.now - run.started_s
+        if isinstance(following, Retry):
+            memory, alone = following.memory_mib, following.alone
+            again = _Run(run.job, run.worker, run.prediction, memory, alone, following.attempt, run.number + 1)
+            self._submit(again)
+            return
+        self.tally.infeasible += following is not None
+        self._at(self.rng.uniform(*THINK_S), partial(self._next_trial, run.worker))
+
+    # The cards
+
+    def _returned(self, uuid: str, memory: int) -> None:
+        self.cards[uuid].returned(memory)
+        self._sample(uuid)
+
+    def _foreign(self, uuid: str) -> None:
+        """Somebody's viewer opens or closes; half a second of spike now and then."""
+        card = self.cards[uuid]
+        card.set_foreign(self.rng.randrange(0, self.surge + 1) if self.rng.random() < 0.5 else 0)
+        self.checker.changed_outside(card, self.now)
+        self._sample(uuid)
+        for later in (31.0, 32.0):
+            self._at(later, partial(self._sample, uuid))
+        self._at(self.rng.uniform(0.5, 2 * FOREIGN_EVERY_S), partial(self._foreign, uuid))
+
+    def _sample(self, uuid: str) -> None:
+        card = self.cards[uuid]
+        matched = self.setup.attribution is Attribution.MATCHED
+        measured = {name: process.used_mib for name, process in card.processes.items()} if matched else {}
+        self._tell(Sampled(uuid, card.total_mib, card.reserved_mib, card.free_mib, self.setup.attribution, measured))
+
+    # The policy
+
+    def _tell(self, event: Event) -> None:
+        began = time.thread_time()
+        actions = self.policy.handle(event, self.now)
+        self.tally.decisions.append(time.thread_time() - began)
+        for action in actions:
+            if isinstance(action, Grant):
+                self._start(action)
+        for action in actions:
+            if isinstance(action, Kill):
+                self._note(f"kill {action.lease_id}")
+                self._kill(action.lease_id)
+        if self.checking:
+            self.checker.looked(self.policy, self.now)
+
+    def _learn(self, run: _Run, peak: int, *, too_small: bool) -> None:
+        self.history.add(
+            PeakRecord(
+                run.job.code, peak, run.memory_mib, run.prediction.peak_mib, run.prediction.source, too_small
+            )
+        )
+
+    def _at(self, delay: float, action: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (self.now + delay, self._count, action))
+
+    def _note(self, line: str) -> None:
+        self.log.update(f"{self.now:.6f} {line}\n".encode())
+
+    def _report(self) -> SimulationReport:
+        tally = self.tally
+        waits, decisions = sorted(tally.waits), sorted(tally.decisions)
+        usable = sum(card.usable_mib for card in self.cards.values())
+        return SimulationReport(
+            policy=self.setup.policy,
+            cards=self.setup.cards,
+            workers=self.setup.workers,
+            jobs=self.setup.jobs,
+            seed=self.setup.seed,
+            finished=tally.finished,
+            infeasible=tally.infeasible,
+            device_ooms=tally.device_ooms,
+            own_ooms=tally.own_ooms,
+            kills=tally.kills,
+            crashes=tally.crashes,
+            lost_work_s=tally.lost_work_s,
+            makespan_s=self.now,
+            wait_mean_s=mean(waits) if waits else 0.0,
+            wait_p99_s=_quantile(waits, 0.99),
+            utilisation=tally.used_mib_s / (usable * self.now) if self.now else 0.0,
+            over_reservation=mean(tally.over) if tally.over else None,
+            under_prediction_rate=under_prediction_rate(self.history.records),
+            most_running=tally.most_running,
+            decision_p50_us=1e6 * _quantile(decisions, 0.5),
+            decision_p99_us=1e6 * _quantile(decisions, 0.99),
+            log_sha256=self.log.hexdigest(),
+            violations=tuple(self.checker.violations),
+        )
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
