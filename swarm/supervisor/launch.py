@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm import sandbox
-from swarm.errors import TrialError
+from swarm.errors import TrialError, TrialLost
 from swarm.sandbox.ladder import require
 from swarm.supervisor import proc
 from swarm.supervisor.environment import INTERPRETER_FLAGS, MARKER, supervisor_environment
@@ -41,12 +41,12 @@ class Running:
         return self.identity.pid if self.identity is not None else None
 
     def poll(self) -> TrialResult | None:
-        """The result; None while it runs. Raises TrialError when the supervisor died without leaving one: call
+        """The result; None while it runs. Raises TrialLost when the supervisor died without leaving one: call
         `kill_leftovers(folder)` and account the trial as abandoned."""
         alive = self._is_alive()
         result = _read_result(self.folder)
         if result is None and not alive:
-            raise TrialError(
+            raise TrialLost(
                 f"the supervisor of {self.folder.name} (pid {self.pid}) died without a result. "
                 f"{_last_words(self.folder)} Its processes may live on until kill_leftovers({str(self.folder)!r})."
             )
@@ -66,11 +66,11 @@ class Running:
         return self.identity is not None and _lives(self.identity)
 
 
-def launch(spec: TrialSpec, lease_fd: int | None, *, zygote: Path | None = None) -> Running:
+def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None) -> Running:
     """Starts the supervisor of a trial whose folder exists and has no result yet; returns once it is findable.
 
     `lease_fd` stays open here and is passed on; close your own copy when the trial is to be its only holder. With the
-    socket of a `zygote` the trial starts in a fork of it; if that is gone or stale, in a fresh interpreter, with the
+    `socket` of a zygote the trial starts in a fork of it; if that is gone or stale, in a fresh interpreter, with the
     same results. Raises TrialError, and SandboxError when `strict` cannot be had on this machine.
     """
     folder = Path(spec.folder)
@@ -82,7 +82,7 @@ def launch(spec: TrialSpec, lease_fd: int | None, *, zygote: Path | None = None)
         require(sandbox.probe())
     write_atomically(folder / "spec.json", spec.to_json())
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
-    if zygote is not None and ask(zygote, folder / "spec.json", lease_fd):
+    if socket is not None and ask(socket, folder / "spec.json", lease_fd):
         return _wait_for_identity(folder, None)
     return _wait_for_identity(folder, _spawn(spec, folder, lease_fd))
 

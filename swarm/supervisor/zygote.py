@@ -49,13 +49,9 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def restart_if_gone(self) -> bool:
-        """Whether it had ended and was started anew. It ends by itself when the code that it has loaded changes."""
-        if self._process.poll() is None:
-            return False
-        self._process = self._spawn()
-        self._wait_until_ready()
-        return True
+    def alive(self) -> bool:
+        """Whether it still takes requests. It ends by itself when the code it holds has changed."""
+        return self._process.poll() is None
 
     def stop(self) -> None:
         """Ends it; running trials go on."""

@@ -148,9 +148,9 @@ def _become_supervisor(spec: TrialSpec, lease_fd: int | None) -> NoReturn:
         os.dup2(log, 2)
         supervise(spec, lease_fd, in_fork=child.run_phase)
         code = 0
-    except BaseException:  # noqa: BLE001 - the border of the process: never return into the zygote's loop
-        traceback.print_exc()
-    finally:
+    finally:  # the border of the process: whatever happened, the zygote's loop is not this process's to go on with
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
