@@ -23,8 +23,9 @@ from filelock import FileLock, Timeout
 
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import SwarmError
-from swarm.records import StudyClosed, WorkerStatus
+from swarm.errors import SwarmError, TrialError
+from swarm.executor import harness_root
+from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
 from swarm.settings import Control, Layout, RunSettings, read_control, write_control
 from swarm.supervisor import Zygote
@@ -42,6 +43,7 @@ class _Worker:
     agent_id: str
     process: subprocess.Popen[bytes] | None = None
     done: bool = False
+    given_up: bool = False
     not_before: float = 0.0
     starts: deque[float] = field(default_factory=deque)
 
@@ -64,7 +66,10 @@ class Orchestrator:
         return self._interrupts
 
     def run(self, tick: Callable[[], None]) -> str:
-        """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended."""
+        """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended.
+
+        Raises SwarmError when every worker had to be given up, with the last words of the first one.
+        """
         write_control(self._settings.layout, self._settings.study_id, Control.RUN)
         with self._signals():
             try:
@@ -79,6 +84,9 @@ class Orchestrator:
         self._brain.append(
             StudyClosed(study_id=self._settings.study_id, reason=reason, description=f"study closed: {reason}")
         )
+        if all(worker.given_up for worker in self._workers):
+            log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
+            raise SwarmError(f"no worker could go on: {_last_line(log)}. The whole story: {log}")
         return reason
 
     def _prepare(self) -> None:
@@ -86,7 +94,7 @@ class Orchestrator:
         for worker in self._workers:
             self._repo.add_worktree(worker.agent_id, self._settings.base_commit, self._settings.target_folder)
         if self._settings.start_up == "zygote":
-            self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout))
+            self._warm_up()
 
     def _step(self) -> None:
         past_deadline = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
@@ -96,7 +104,17 @@ class Orchestrator:
             if not worker.done:
                 self._tend(worker)
         if self._zygote is not None and not self._zygote.alive():
-            self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout))
+            self._warm_up()  # it also ends by itself when the code that it has loaded changes
+
+    def _warm_up(self) -> None:
+        """Without a zygote each process of a trial starts an interpreter of its own: slower, with the same results."""
+        path = (str(harness_root().parent.parent),)
+        try:
+            self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout), pythonpath=path)
+        except TrialError as error:
+            self._zygote = None
+            text = f"trials start cold from here on: {error}"
+            self._brain.append(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
 
     def _tend(self, worker: _Worker) -> None:
         """Start a worker that is not running; notice one that has ended."""
@@ -119,10 +137,10 @@ class Orchestrator:
         while worker.starts and now - worker.starts[0] > RESTART_WINDOW_S:
             worker.starts.popleft()
         if len(worker.starts) > RESTARTS_ALLOWED:
-            worker.done = True
+            worker.done = worker.given_up = True
             log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
-            text = f"{worker.agent_id} died {len(worker.starts)} times in {RESTART_WINDOW_S:.0f} s: given up, see {log}"
-            self._status(worker, "stopped", text)
+            count, window = len(worker.starts), f"{RESTART_WINDOW_S:.0f} s"
+            self._status(worker, "stopped", f"{worker.agent_id} died {count} times in {window}, given up: {_last_line(log)}")
             return
         worker.not_before = now + RESTART_PAUSE_S * 2 ** min(len(worker.starts) - 1, 5)
 
@@ -177,6 +195,8 @@ class Orchestrator:
     def _reason(self) -> str:
         if self._interrupts:
             return "stopped by the user" if self._interrupts > 1 else "drained by the user"
+        if all(worker.given_up for worker in self._workers):
+            return "no worker could go on"
         control = read_control(self._settings.layout, self._settings.study_id)
         if control is not Control.RUN:
             past = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
@@ -240,6 +260,14 @@ def _announce(layout: Layout, study_id: str) -> None:
     fresh = layout.orchestrator_record.with_suffix(".new")
     fresh.write_text(json.dumps({"pid": os.getpid(), "study_id": study_id}), encoding="utf-8")
     fresh.replace(layout.orchestrator_record)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "it left no log"
+    return lines[-1][:200] if lines else "it said nothing"
 
 
 def _exit_text(code: int) -> str:

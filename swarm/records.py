@@ -112,7 +112,7 @@ class Resources(_Value):
     threads: int | None = None
     steps: int | None = None
     samples: int | None = None
-    solo_rate: float | None = Field(default=None, description="steps per solo second")
+    solo_rate: float | None = Field(default=None, description="training images per solo second")
     training_s: float | None = Field(default=None, description="budget spent, in the budget's unit")
     wall_s: float | None = None
     waited_s: float | None = Field(default=None, description="between the request for memory and the lease")

@@ -14,8 +14,8 @@ from workers.dispatch import BaselineReplicate, Duty, Propose, Replicate
 
 def work(desk: Desk) -> None:
     """Until the study's limits are reached or somebody says stop. Raises SwarmError when it cannot go on."""
-    for trial in desk.unfinished():
-        desk.settle(trial)
+    for left_behind in desk.unfinished():
+        desk.settle(left_behind)
     while desk.may_start():
         duty = desk.next_duty()
         if duty is None:

@@ -82,10 +82,8 @@ class LocalExecutor:
         with contextlib.suppress(ProcessLookupError):  # it may be over already
             if running.pid is not None:
                 on_start(running.pid)
-        outcome = read_outcome(folder, self._wait(running, poll))
-        if harness_sha256() != before:
-            return _harness_modified(outcome)
-        return outcome
+        outcome = self._collect(running, poll)
+        return outcome if harness_sha256() == before else _harness_modified(outcome)
 
     def adopt(self, trial_id: str, *, poll: Callable[[], str | None]) -> Outcome | None:
         folder = self._settings.layout.trial(self._settings.study_id, trial_id)
@@ -93,7 +91,13 @@ class LocalExecutor:
         if running is None:
             kill_leftovers(folder)
             return None
-        return read_outcome(folder, self._wait(running, poll))
+        return self._collect(running, poll)
+
+    def _collect(self, running: Running, poll: Callable[[], str | None]) -> Outcome:
+        outcome = read_outcome(running.folder, self._wait(running, poll))
+        for name in ("predict_in", "predict_out"):  # 17 MB a trial that nobody needs any more
+            shutil.rmtree(running.folder / name, ignore_errors=True)
+        return outcome
 
     def _wait(self, running: Running, poll: Callable[[], str | None]) -> TrialResult:
         stopping = False

@@ -43,7 +43,7 @@ class TrainReport(BaseModel):
     training_seconds: float | None = None
     wall_seconds: float | None = None
     num_params_M: float | None = None  # noqa: N815 - the name in the original run's log
-    peak_reserved_mib: int | None = None
+    peak_reserved_mib: float | None = None
     alloc_retries: int | None = None
     cap_lifted: bool = False
     curve: tuple[tuple[float, float], ...] = ()
@@ -85,7 +85,7 @@ class Outcome:
     def peak_mib(self) -> int | None:
         """Peak memory of training and prediction on their device: reserved by the allocator, or resident on a CPU."""
         if self.train.peak_reserved_mib:
-            return self.train.peak_reserved_mib
+            return round(self.train.peak_reserved_mib)
         peaks = [phase.peak_rss_mib for phase in self.result.phases if phase.name in ("train", "predict")]
         return max((int(peak) for peak in peaks), default=None)
 
