@@ -16,11 +16,13 @@ from swarm.admission.ledger import default_root
 from swarm.admission.model import Ending
 from swarm.admission.oom import Observed, OomReport, after_oom, classify, parse_oom
 from swarm.admission.request import AdmissionCancelled, Cotenant, DeviceId, Released, Request
+from swarm.admission.status import AdmissionStatus, status
 from swarm.admission.ticket import Ticket
 
 __all__ = [
     "AdmissionCancelled",
     "AdmissionController",
+    "AdmissionStatus",
     "Cotenant",
     "DeviceId",
     "Ending",
@@ -39,4 +41,5 @@ __all__ = [
     "decide",
     "default_root",
     "parse_oom",
+    "status",
 ]

@@ -27,7 +27,7 @@ from swarm.admission.papers import IncidentPaper, LeasePaper, TicketPaper
 from swarm.admission.predict import PeakQuery, PeakRecord, Prediction, predict
 from swarm.admission.request import Cotenant, DeviceId, Released, Request
 from swarm.admission.runtime import endangered, is_over
-from swarm.admission.survey import Survey, Window, survey
+from swarm.admission.survey import Survey, Window, names_of, survey
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
 from swarm.errors import NeverFits, UsageError
@@ -87,7 +87,7 @@ class AdmissionController:
             mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.paper.ticket_id)
             grant = next(mine, None)
             if grant is None:
-                return why(found.state, ticket.paper.ticket_id, _names(found))
+                return why(found.state, ticket.paper.ticket_id, names_of(found))
             return self._take(ticket, grant, found, now)
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -342,9 +342,3 @@ def _largest_mib(found: Survey) -> int:
 
 def _hold(device: Device, lease_id: str) -> Hold | None:
     return next((hold for hold in device.holds if hold.lease_id == lease_id), None)
-
-
-def _names(found: Survey) -> dict[str, str]:
-    """What people call the holders and the waiting: their trials."""
-    names = {paper.lease_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.leases}
-    return names | {paper.ticket_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.tickets}

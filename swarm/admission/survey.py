@@ -57,6 +57,12 @@ def survey(
     return Survey(opening(tuple(devices), host, ledger.waiting(now)), papers, readings, tickets)
 
 
+def names_of(found: Survey) -> dict[str, str]:
+    """What people call the holders and the waiting: their trials."""
+    names = {paper.lease_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.leases}
+    return names | {paper.ticket_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.tickets}
+
+
 def _sampled(reading: DeviceReading, leases: tuple[LeasePaper, ...], trees: Mapping[int, str]) -> Sampled:
     attribution, measured = attribute(reading, leases, trees)
     return Sampled(

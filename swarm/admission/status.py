@@ -1,0 +1,152 @@
+"""What the ledger looks like now: for `swarm gpu status`, and for anybody who asks why nothing starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.admission.explain import waiting
+from swarm.admission.history import load_history
+from swarm.admission.ledger import Ledger
+from swarm.admission.predict import under_prediction_rate
+from swarm.admission.survey import Survey, names_of, survey
+from swarm.clock import Clock, SystemClock
+from swarm.gpu.host import host_limits
+from swarm.gpu.reading import GpuProbe
+
+HUNG_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HolderStatus:
+    """`hung`: no heartbeat for 30 s. A warning and nothing more: a stopped machine must not lose its lease."""
+
+    lease_id: str
+    agent_id: str
+    study_id: str
+    trial_id: str
+    reservation_mib: int
+    measured_mib: int
+    alone: bool
+    held_s: float
+    ends_in_s: float
+    hung: bool
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """Memory in MiB. `room_mib`: the largest request that would start now. `fault`: why it does not answer."""
+
+    uuid: str
+    name: str
+    total_mib: int
+    free_mib: int
+    foreign_mib: int
+    headroom_mib: int
+    committed_mib: int
+    room_mib: int
+    concurrency_limit: int | None
+    attribution: str
+    fault: str | None
+    holders: tuple[HolderStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterStatus:
+    """`starts_within_s`: the latest start that the deadlines of the running trials allow; for the first in line only,
+    and None when it depends on memory that is not ours."""
+
+    ticket_id: str
+    agent_id: str
+    study_id: str
+    trial_id: str
+    memory_mib: int
+    waited_s: float
+    bypassed: int
+    reason: str
+    starts_within_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionStatus:
+    root: Path
+    devices: tuple[DeviceStatus, ...]
+    waiting: tuple[WaiterStatus, ...]
+    free_cpu_slots: int
+    cpu_slots: int
+    observed_runs: int
+    under_prediction_rate: float | None
+
+
+def status(root: Path, probe: GpuProbe, clock: Clock | None = None) -> AdmissionStatus:
+    """Read the ledger; sweeps the dead on the way, as every look does. Raises AdmissionError when it cannot be read."""
+    clock = clock or SystemClock()
+    ledger = Ledger(root)
+    with ledger.locked():
+        now = clock.monotonic()
+        found = survey(ledger, probe, host_limits(), now)
+        history = load_history(root / "history.jsonl")
+    return AdmissionStatus(
+        root=root,
+        devices=tuple(_device(found, index, now) for index in range(len(found.readings))),
+        waiting=_waiting(found, now),
+        free_cpu_slots=found.state.free.cpu_slots,
+        cpu_slots=found.state.limits.cpu_slots,
+        observed_runs=len(history.records),
+        under_prediction_rate=under_prediction_rate(history.records),
+    )
+
+
+def _device(found: Survey, index: int, now: float) -> DeviceStatus:
+    reading = found.readings[index]
+    device = found.state.devices[reading.uuid]
+    measured = {hold.lease_id: hold.measured_mib for hold in device.holds}
+    limit = device.concurrency_limit
+    return DeviceStatus(
+        uuid=device.uuid,
+        name=device.name,
+        total_mib=device.total_mib,
+        free_mib=device.free_mib,
+        foreign_mib=device.foreign_mib,
+        headroom_mib=device.headroom_mib,
+        committed_mib=device.committed_mib,
+        room_mib=device.offer_mib,
+        concurrency_limit=None if limit == float("inf") else int(limit),
+        attribution=device.attribution.value,
+        fault=reading.fault,
+        holders=tuple(
+            HolderStatus(
+                lease_id=paper.lease_id,
+                agent_id=paper.agent_id,
+                study_id=paper.study_id,
+                trial_id=paper.trial_id,
+                reservation_mib=paper.reservation_mib,
+                measured_mib=measured.get(paper.lease_id, 0),
+                alone=paper.alone,
+                held_s=now - paper.granted_s,
+                ends_in_s=paper.ends_by_s - now,
+                hung=now - paper.heartbeat_s > HUNG_AFTER_S,
+                draining=paper.draining_until_s is not None,
+            )
+            for paper in found.leases
+            if paper.uuid == device.uuid
+        ),
+    )
+
+
+def _waiting(found: Survey, now: float) -> tuple[WaiterStatus, ...]:
+    reasons = {entry.ticket_id: entry for entry in waiting(found.state, names_of(found))}
+    return tuple(
+        WaiterStatus(
+            ticket_id=paper.ticket_id,
+            agent_id=paper.agent_id,
+            study_id=paper.study_id,
+            trial_id=paper.trial_id,
+            memory_mib=paper.memory_mib,
+            waited_s=now - paper.submitted_s,
+            bypassed=paper.bypasses,
+            reason="its process is stopped" if entry is None else entry.reason,
+            starts_within_s=None if entry is None or entry.starts_by_s is None else max(0.0, entry.starts_by_s - now),
+        )
+        for paper in found.tickets
+        for entry in (reasons.get(paper.ticket_id),)
+    )
