@@ -40,7 +40,6 @@ BROAD_EXCEPTS = {
     "models/harness/program.py": "the candidate's own code may raise anything",
     "swarm/gpu/nvml.py": "a driver call in a thread of its own; its caller gets the error",
     "swarm/supervisor/child.py": "between fork and exec: printed as python would have",
-    "swarm/supervisor/zygote_server.py": "a fork that must never return into the loop it was made in",
     "workers/drafts.py": "the proposing thread; the worker's own thread gets the error",
 }
 
