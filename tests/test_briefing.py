@@ -136,6 +136,7 @@ class TestMemoryArms:
             study.change(loss, value=value, agent_id="worker_2")
         study.change(None, value=0.7, agent_id="worker_2")
         study.fake.write(Note(agent_id="worker_2", description="wide is bad"))
+        study.fake.write(Note(agent_id="worker_1", description="narrow is worse"))
         study.fake.write(Steer(action="veto", subject="mixup", description="too slow here"))
         return study
 
@@ -143,12 +144,14 @@ class TestMemoryArms:
         told = study.brief("shared", cooled_families=["schedule"], diagnosis="flat")
         assert [a.agent_id for a in told.attempts] == ["worker_1"] + ["worker_2"] * 4
         assert told.attempts[-1].outcome == "running"
-        assert (told.findings, told.cooled_families, told.diagnosis) == (("wide is bad",), ("schedule",), "flat")
+        assert (told.findings, told.cooled_families, told.diagnosis) == (
+            ("wide is bad", "narrow is worse"), ("schedule",), "flat",
+        )  # fmt: skip
 
     def test_own_holds_ones_own(self, study):
         told = study.brief("own")
         assert [a.agent_id for a in told.attempts] == ["worker_1"]
-        assert told.findings == ()
+        assert told.findings == ("narrow is worse",)
 
     def test_off_holds_the_incumbent_alone(self, study):
         told = study.brief("off", cooled_families=["schedule"], diagnosis="flat")
@@ -167,6 +170,7 @@ class TestMemoryArms:
         assert all(mine != theirs.loss for mine, theirs in zip(losses, true.attempts[finished], strict=True))
         assert told.attempts[-1] == true.attempts[-1]
         assert told.incumbent == true.incumbent
+        assert told.findings == ()
 
     def test_shuffled_does_not_leak_through_the_alternatives(self, study):
         study.change(2.1, "WIDTH", 16)

@@ -118,9 +118,10 @@ class TestWaiting:
     def test_garbage_means_the_usual_pause(self, garbage):
         assert 0 < self.after(error(429, **{"retry-after": garbage})) < 2
 
-    def test_a_long_one_becomes_the_workers_cool_down(self):
-        failed, requests = failure(error(429, **{"retry-after": "3600"}))
-        assert (failed.code, failed.cooldown_s, requests) == ("llm_rate_limited", 3600, 1)
+    @pytest.mark.parametrize("wait_s", [61, 3600])
+    def test_a_long_one_becomes_the_workers_cool_down(self, wait_s):
+        failed, requests = failure(error(429, **{"retry-after": str(wait_s)}))
+        assert (failed.code, failed.cooldown_s, requests) == ("llm_rate_limited", wait_s, 1)
 
     def test_a_wait_beyond_the_deadline_is_not_begun(self):
         failed, requests = failure(error(429, **{"retry-after": "40"}), deadline_s=30)

@@ -18,6 +18,7 @@ from swarm.records import Operator, Proposal
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.openai_api import OpenAIProposer
+from workers.proposers.transcript import MAX_TEXT, Transcripts
 from workers.redact import MARK, Redactor, take_secrets
 
 CANARY = "canary/Key+with=odd~characters-0123456789"
@@ -192,6 +193,14 @@ def test_transcripts_are_numbered_private_and_complete(tmp_path):
     assert first["answer"] == GOOD and first["usage"]["input_tokens"] == 1000
     assert [message["role"] for message in first["messages"]] == ["system", "user"]
     assert (second["failed"], second["usage"]) == ("down", None)
+
+
+def test_transcripts_redact_by_themselves_before_they_cut(tmp_path):
+    long = "p" * (MAX_TEXT - 5) + CANARY
+    path = Transcripts(tmp_path, Redactor([CANARY])).write({"a": [{"b": CANARY}], "long": long})
+    assert path is not None
+    assert CANARY[:5] not in path.read_text()
+    assert len(path.read_text()) < MAX_TEXT + 200
 
 
 def test_a_transcript_that_cannot_be_written_costs_no_proposal(tmp_path):

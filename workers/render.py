@@ -10,7 +10,7 @@ Sizes are estimated as four characters a token (no tokenizer works offline for e
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -100,7 +100,8 @@ def _reply(reply: Reply, editable: str) -> str:
 
 
 def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
-    in_order = [attempt for attempt in briefing.attempts if attempt in shown]
+    ids = {attempt.trial_id for attempt in shown}
+    in_order = [attempt for attempt in briefing.attempts if attempt.trial_id in ids]
     kept = [a for a in briefing.attempts if a.outcome in ("kept", "leading")]
     failed = [a for a in briefing.attempts if a.outcome == "failed"]
     return _fill(
@@ -109,7 +110,7 @@ def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
         study=_study(briefing),
         noise=_noise(briefing.sigma),
         memory=_memory(briefing),
-        regions=_lines(_region(name, briefing) for name in briefing.incumbent.constants) or "No constant is declared.",
+        regions=_lines(_regions(briefing)) or "No constant is declared.",
         kept=_lines(map(_brief_record, kept[-listed:] if listed else [])) or "Nothing yet.",
         failed=_lines(map(_brief_record, failed[-listed:] if listed else [])) or "Nothing.",
         records=_lines(map(_record, in_order)) or "None.",
@@ -184,9 +185,14 @@ def _memory(briefing: Briefing) -> str:
 MAX_TRIED = 6
 
 
-def _region(name: str, briefing: Briefing) -> dict[str, object]:
+def _regions(briefing: Briefing) -> Iterator[dict[str, object]]:
+    spaces = _spaces(briefing.incumbent.source)
+    for name, now in briefing.incumbent.constants.items():
+        yield _region(briefing, name, now, spaces.get(name))
+
+
+def _region(briefing: Briefing, name: str, now: Scalar, space: str | None) -> dict[str, object]:
     """Where one constant was tried: its range, and the effect of the values nearest to the present one."""
-    now = briefing.incumbent.constants[name]
     tried = [
         (attempt.changed[name][1], attempt.delta, attempt.outcome)
         for attempt in briefing.attempts
@@ -194,7 +200,7 @@ def _region(name: str, briefing: Briefing) -> dict[str, object]:
     ]
     numbers = [value for value, _, _ in tried if isinstance(value, int | float) and not isinstance(value, bool)]
     entry: dict[str, object] = {"constant": clean(name, MAX_WORD), "now": _scalar(now)}
-    if space := _spaces(briefing.incumbent.source).get(name):
+    if space is not None:
         entry["search"] = space
     if numbers:
         entry["tried_range"] = [min(numbers), max(numbers)]

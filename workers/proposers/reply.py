@@ -25,9 +25,7 @@ MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-_ALLOWED = {operator.value: operator for operator in (Operator.TUNE, Operator.STRUCTURAL)} | {
-    operator.value: operator for operator in (Operator.ABLATE, Operator.RECOMBINE)
-}
+_SAYABLE = {operator.value: operator for operator in (Operator.ABLATE, Operator.RECOMBINE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Header:
 
     hypothesis: str = ""
     family: str = ""
-    operator: Operator | None = None
+    operator: Operator | None = None  # ablate or recombine; tune and structural are read off the edit
     cites: tuple[str, ...] = ()
     expects: float | None = None
     vram_mib: float | None = None
@@ -178,7 +176,7 @@ def _header(item: dict[str, object]) -> Header:
     return Header(
         hypothesis=clean(str(item.get("hypothesis") or ""), MAX_DESCRIPTION),
         family=clean(str(item.get("family") or ""), 40).lower(),
-        operator=_ALLOWED.get(str(item.get("operator") or "").strip().lower()),
+        operator=_SAYABLE.get(str(item.get("operator") or "").strip().lower()),
         cites=tuple(dict.fromkeys(c for c in listed if isinstance(c, str) and _ID.fullmatch(c)))[:MAX_CITES],
         expects=_number(item.get("expects"), low=-100, high=100),
         vram_mib=_number(item.get("vram_mib"), low=0, high=1e8),
@@ -192,8 +190,7 @@ def _number(value: object, *, low: float, high: float) -> float | None:
 
 
 def _operator(parent: str, child: str, said: Operator | None) -> Operator:
-    """Tune or structural is read off the edit; that it ablates or recombines must be said."""
-    if said in (Operator.ABLATE, Operator.RECOMBINE):
+    if said is not None:
         return said
     new = {name: value for name, (old, value) in constants.changed(parent, child).items() if old is not None}
     settings = {name: value for name, value in new.items() if value is not None}

@@ -159,7 +159,7 @@ class CliAgentProposer:
                 "stray_files": strays[:200],
                 "message": output.message,
                 "error": output.error,
-                "stderr": ran.stderr[-8000:],
+                "stderr": self._redact(ran.stderr)[-8000:],
                 "usage": usage.model_dump() if usage else None,
             }
         )
