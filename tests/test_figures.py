@@ -31,7 +31,7 @@ def text_of(figure: go.Figure) -> str:
 def test_every_figure_draws_a_study_says_what_it_ran_on_and_keeps_the_zoom(name: str, demo: FakeStudy) -> None:
     figure = FIGURES[name](demo.study)
     assert figure.data
-    assert "stand-in data, no claim about CIFAR-100" in figure.layout.title.subtitle.text
+    assert "Stand-in data, no claim about CIFAR-100" in figure.layout.title.subtitle.text
     assert figure.layout.uirevision == demo.study.study_id
     assert figure.layout.title.text
 
@@ -54,7 +54,7 @@ def test_a_description_cannot_put_markup_into_a_figure(name: str) -> None:
 def test_real_data_is_not_marked_red() -> None:
     fake = FakeStudy(data="cifar100")
     fake.measure_noise()
-    assert "stand-in" not in text_of(history(fake.study))
+    assert "Stand-in" not in text_of(history(fake.study))
 
 
 def test_history_marks_each_trial_once_with_its_outcome(demo: FakeStudy) -> None:

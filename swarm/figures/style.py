@@ -95,7 +95,7 @@ def data_label(study: StudyState) -> str:
     data = study.opened.data
     if data == "cifar100":
         return "CIFAR-100"
-    return f"{'stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
+    return f"{'Stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
 
 
 def mean_loss(program: Program) -> float:

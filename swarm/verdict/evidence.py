@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-FALSE_KEEPS = 0.04  # nominal; repeated looks inflate it, to no more than 0.05 in the simulated nights of the tests
+FALSE_KEEPS = 0.05
 HALF_SPENT = 20
 
 _STANDARD = NormalDist()

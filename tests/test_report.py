@@ -1,0 +1,105 @@
+import json
+import re
+
+import pytest
+from fakes.fake_study import FakeStudy, demo_study
+
+from swarm.records import FailReason
+from swarm.report import memory_rows, memory_table, report_html, report_markdown, sections, summary_fragment
+
+
+@pytest.fixture(scope="module")
+def demo() -> FakeStudy:
+    return demo_study()
+
+
+@pytest.fixture(scope="module")
+def page(demo: FakeStudy) -> str:
+    return report_html(demo.study)
+
+
+def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
+    assert "Plotly.newPlot" in page
+    assert not re.search(r"""<(script|link|img|iframe)[^>]*\s(src|href)\s*=\s*["']?(https?:)?//""", page)
+
+
+def test_the_stand_in_is_marked_in_red_everywhere(page: str, demo: FakeStudy) -> None:
+    assert 'class="warning" style="color:#fff;background:#D55E00' in page
+    for text in (page, report_markdown(demo.study), summary_fragment(demo.study)):
+        assert "Stand-in data, no claim about CIFAR-100" in text
+    real = FakeStudy(data="cifar100").study
+    for text in (report_html(real), report_markdown(real), summary_fragment(real)):
+        assert "no claim about" not in text
+
+
+def test_what_workers_wrote_cannot_become_markup(page: str) -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    fake.try_change(loss=2.0, description="<script>alert(1)</script> a | b \\")
+    fake.refuse(code="<img src=x>")
+    for text in (report_html(fake.study), summary_fragment(fake.study), report_markdown(fake.study)):
+        assert "<script>alert" not in text and "<img src=x>" not in text
+    rows = [line for line in report_markdown(fake.study).splitlines() if "alert" in line]
+    assert rows and all(r"a \| b \\" in row for row in rows)
+
+
+def test_every_program_is_ranked_with_its_evidence(demo: FakeStudy) -> None:
+    ranking = next(section for section in sections(demo.study) if section.title == "Programs by mean loss")
+    assert [row[1] for row in ranking.rows] == [program.name for program in demo.study.ranked()]
+    for row in ranking.rows:
+        program = demo.study.programs[row[1]]
+        assert row[4] == str(len(program.losses))
+        assert (row[3] == "n/a") == (len(program.losses) < 2)
+        assert program.verdict is None or row[6] == f"{program.verdict.probability:.2f}"
+
+
+def test_failures_and_refusals_are_counted_by_reason() -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    for reason in (FailReason.CRASHED, FailReason.OUT_OF_MEMORY, FailReason.CRASHED):
+        fake.fail(fake.claim(parent="t0001"), reason)
+    fake.refuse()
+    named = {section.title: section for section in sections(fake.study)}
+    assert named["Failed trials"].note == "2 crashed, 1 out_of_memory"
+    assert named["Refused before they cost training"].note == "1 duplicate"
+
+
+def test_a_study_without_a_trial_gives_a_report_too() -> None:
+    text = report_markdown(FakeStudy().study)
+    assert "No program has a loss yet." in text and "not measured yet" in text
+    assert "No study" in summary_fragment(None)
+
+
+def test_markdown_tables_are_rectangular(demo: FakeStudy) -> None:
+    for block in report_markdown(demo.study).split("\n\n"):
+        if block.startswith("|"):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_memory_counts_valid_citations_predictions_and_climbs() -> None:
+    fake = FakeStudy()
+    for loss in (2.20, 2.21, 2.19, 2.20, 2.20):
+        fake.finish(fake.baseline(), loss)
+    fake.try_change(loss=2.10, parent="t0001", cites=("t0001",), nearest=("t0001",), expects=-0.05, agent_id="worker_1")
+    fake.try_change(loss=2.30, parent="t0001", cites=("t0099", "t0001"), nearest=("t0001",), expects=-0.01)
+    fake.try_change(loss=2.00, parent="t0006", nearest=("t0001",), agent_id="worker_2")
+    fake.replicate("t0008", 2.001)
+    fake.refuse(agent_id="worker_2")
+    fake.refuse(agent_id="worker_2", code="syntax")
+    first, second = memory_rows(fake.study)
+    assert (first.proposals, first.cited_when_related) == (2, 1.0)
+    assert first.citations_valid == pytest.approx(2 / 3)
+    assert (first.predictions, first.direction_right) == (2, 0.5)
+    assert first.prediction_error == pytest.approx((0.05 + 0.11) / 2)
+    assert (first.gains, first.climb_share) == (1, 1.0)
+    assert (second.proposals, second.cited_when_related, second.citations_valid) == (1, 0.0, None)
+    assert (second.refused, second.duplicates_refused, second.climb_share) == (2, 1, 0.0)
+    assert "67% of 3 citations valid" in memory_table([first])
+    assert json.loads(second.model_dump_json())["prediction_error"] is None
+
+
+def test_a_citation_of_something_that_was_not_there_yet_is_not_valid() -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    fake.try_change(parent="t0001", cites=("t0006",))  # itself: claimed after the brain that it was made on
+    assert memory_rows(fake.study)[0].citations_valid == 0.0
