@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -173,3 +174,33 @@ def test_the_lock_file_stays_and_says_who_wrote_last(path: Path) -> None:
     Brain(path).append(Note(study_id="s"))
     assert lock.stat().st_ino == before
     assert int(lock.read_text()) == os.getpid()
+
+
+def test_a_lock_file_that_somebody_deletes_does_not_split_the_writers(path: Path) -> None:
+    lock = path.with_name(path.name + ".lock")
+    reading, writing = os.pipe()
+    with running(hold_lock, path, writing) as holder:
+        os.read(reading, 1)
+        waiting = Brain(path, lock_timeout_s=20)
+        waiter = threading.Thread(target=waiting.append, args=(Note(study_id="s"),))
+        waiter.start()  # waits for the lock of a file that is about to go
+        time.sleep(0.1)
+        lock.unlink()
+        with FileLock(lock):  # the lock of the new file
+            holder.kill()
+            time.sleep(0.2)
+            assert Brain(path).snapshot().seq == 1
+        waiter.join()
+    assert Brain(path).snapshot().seq == 2
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_lock_that_is_a_symlink_is_refused(path: Path) -> None:
+    lock = path.with_name(path.name + ".lock")
+    lock.unlink()
+    lock.symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(BrainError, match="cannot lock"):
+        Brain(path).append(Note(study_id="s"))
+    assert path.read_bytes() == before

@@ -30,8 +30,8 @@ class Brain:
     people, order is by `seq`.
 
     `snapshot` returns the same live state each time. Threads may share a brain for appending, but a thread that reads
-    a state while another one appends wants a Brain of its own. Not promised: that a forked child may use its parent's
-    Brain (open another), or flock on network file systems that do not have it (refused with BrainError).
+    a state while another one appends wants a Brain of its own. Not promised: flock on network file systems that do not
+    have it (refused with BrainError).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Brain:
         self.path = Path(path).resolve()
         self._clock = clock
         self._disk = disk
-        self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), lock_timeout_s, on_wait)
+        self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), clock, lock_timeout_s, on_wait)
         self._mutex = threading.RLock()
         self._tail = Tail(self.path)
         self._state = BrainState()
@@ -77,9 +77,9 @@ class Brain:
         `trial_id` with the next free one. A record whose `id` is in the file already is not written again; the stored
         one is returned, so that a writer which never saw its acknowledgement may repeat itself.
 
-        Whatever `build` raises passes through, and then nothing is written. Raises StaleSnapshot (the trial of a claim
-        exists), DiskFull, BrainNotOurs, BrainReplaced, and BrainError for a record that cannot be written, a lock
-        that is not to be had, or a disk that failed.
+        Whatever `build` raises passes through, and then nothing is written. It may not append itself. Raises
+        StaleSnapshot (the trial of a claim exists), DiskFull, BrainNotOurs, BrainReplaced, and BrainError for a record
+        that cannot be written, a lock that is not to be had, or a disk that failed.
         """
         self.snapshot()  # so that little is left to read while others wait for the lock
         with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
