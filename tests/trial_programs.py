@@ -12,6 +12,13 @@ from swarm.supervisor import PhaseSpec, Running, TrialResult, TrialSpec, launch,
 
 WAIT_LIMIT_S = 30.0
 
+LIST_OPEN_FILES = """
+    import os
+    for name in os.listdir('/proc/self/fd'):
+        if os.path.lexists(f'/proc/self/fd/{name}'):  # the listing's own is closed by now
+            print(os.readlink(f'/proc/self/fd/{name}'))
+"""
+
 
 @dataclass
 class Programs:

@@ -67,7 +67,7 @@ class Running:
 
 
 def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None) -> Running:
-    """Starts the supervisor of a trial whose folder exists and has no result yet; returns once it is findable.
+    """Starts the supervisor of a trial in a folder that no trial ran in before; returns once it is findable.
 
     `lease_fd` stays open here and is passed on; close your own copy when the trial is to be its only holder. With the
     `socket` of a zygote the trial starts in a fork of it; if that is gone or stale, in a fresh interpreter, with the
@@ -76,8 +76,8 @@ def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None)
     folder = Path(spec.folder)
     if not folder.is_absolute() or not folder.is_dir():
         raise TrialError(f"the trial folder {folder} must be an existing folder, given by its absolute path.")
-    if (folder / RESULT).exists():
-        raise TrialError(f"the trial in {folder} is over; a repetition is a trial of its own, in its own folder.")
+    if (folder / IDENTITY).exists():
+        raise TrialError(f"a trial was started in {folder} before; a repetition needs a folder of its own.")
     if spec.sandbox == "strict":
         require(sandbox.probe())
     write_atomically(folder / "spec.json", spec.to_json())

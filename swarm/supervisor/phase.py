@@ -155,8 +155,9 @@ def _describe(
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         killed_for_memory = code == -9 and (oom_kills > 0 or oom.is_most_of_memory(tree.peak_rss_mib))
-        ending: Ending = "host_oom" if killed_for_memory else "signal"
-        return ending, f"killed by signal {-code} at {tree.peak_rss_mib:.0f} MiB of RAM. {log.last_line()}".strip()
+        if killed_for_memory:
+            return "host_oom", f"killed by the kernel for memory at {tree.peak_rss_mib:.0f} MiB of RAM"
+        return "signal", f"killed by signal {-code}. {log.last_line()}".strip()
     if ready is None and code == SETUP_FAILED:
         return "exit", f"set-up failed: {log.last_line()}"
     if code == 0:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarm.errors import TrialError
 from swarm.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import proc
@@ -40,8 +41,10 @@ class Identity:
 def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = None) -> TrialResult:
     """Runs the trial in this process, which must be single-threaded and lead its own session.
 
-    Writes T/supervisor.json first and T/result.json last, both atomically. `lease_fd` is closed after the last phase
-    that holds it. When this returns or raises, no descendant of this process is alive.
+    Writes T/supervisor.json first and T/result.json last, both atomically. Raises TrialError when there is a
+    supervisor.json: a launcher that got no answer from a zygote in time spawns as well, and only one may run.
+    `lease_fd` is closed after the last phase that holds it. When this returns or raises, no descendant of this process
+    is alive.
     """
     folder = Path(spec.folder)
     _prepare(folder, lease_fd)
@@ -82,7 +85,7 @@ def _announce(spec: TrialSpec, folder: Path, start: float) -> None:
     longest = sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
     identity = Identity(own.pid, own.starttime, proc.boot_id(), start + longest)
     (folder / SESSIONS).write_text(f"{own.session}\n")
-    write_atomically(folder / IDENTITY, identity.to_json())
+    _claim(folder / IDENTITY, identity.to_json())
 
 
 def _run_phases(
@@ -129,6 +132,18 @@ def remove_tree(folder: Path) -> None:
     except (OSError, RecursionError):
         for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
             subprocess.run([*command, "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
+
+
+def _claim(path: Path, text: str) -> None:
+    """A whole file under a name that nobody has taken yet."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise TrialError(f"{path} exists: this trial has been started before. Give it a new folder.") from error
+    finally:
+        temporary.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from swarm.supervisor.environment import INTERPRETER_FLAGS, allowed, import_path
 from swarm.supervisor.tree import now
 
 FORKED = b"forked"
-_ANSWER_LIMIT_S = 5.0
+_ANSWER_LIMIT_S = 20.0
 _START_LIMIT_S = 120.0
 _STOP_LIMIT_S = 5.0
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
+from swarm.errors import SwarmError
 from swarm.sandbox import ladder
 from swarm.supervisor import child
 from swarm.supervisor.run import supervise
@@ -99,6 +100,7 @@ def _stop_listening(socket_path: Path) -> None:
 
 
 def _serve(listener: socket.socket, connection: socket.socket, preload: _Preload) -> None:
+    """One request. Raises what `assert_forkable` raises: an unfit zygote ends, and its owner starts another."""
     connection.settimeout(_REQUEST_LIMIT_S)
     descriptors: list[int] = []
     try:
@@ -107,17 +109,23 @@ def _serve(listener: socket.socket, connection: socket.socket, preload: _Preload
             return
         message, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
         spec = TrialSpec.from_json(Path(os.fsdecode(message)).read_text())
-        preload.assert_forkable()
-        if os.fork() == 0:
-            listener.close()
-            connection.close()
-            _become_supervisor(spec, descriptors[0] if descriptors else None)
+    except (OSError, SwarmError):  # the launcher has gone or sent nonsense; it starts its trial in another way
+        traceback.print_exc()
+        _close(descriptors)
+        return
+    preload.assert_forkable()
+    if os.fork() == 0:
+        listener.close()
+        connection.close()
+        _become_supervisor(spec, descriptors[0] if descriptors else None)
+    _close(descriptors)
+    with suppress(OSError):  # it no longer waits, but finds the trial by its folder
         connection.sendall(FORKED)
-    except OSError:
-        traceback.print_exc()  # the launcher is gone, or its files are; it starts the trial in another way
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _is_trusted(connection: socket.socket) -> bool:
