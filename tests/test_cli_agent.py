@@ -283,6 +283,13 @@ def test_its_key_is_in_no_transcript_and_no_proposal(bench):
     assert {stat.S_IMODE(path.stat().st_mode) for path in bench.transcripts.iterdir()} == {0o600}
 
 
+def test_agents_are_chosen_by_name(bench):
+    chosen = CliAgentProposer.named("codex:gpt", secrets={}, environ={}, scratch=bench.scratch)
+    assert chosen.name == "cli:codex:gpt"
+    with pytest.raises(UsageError, match=r"no coding agent 'cursor'; there are: codex, claude"):
+        CliAgentProposer.named("cursor", secrets={}, environ={}, scratch=bench.scratch)
+
+
 class TestOwnTables:
     def write(self, tmp_path: Path, text: str) -> Path:
         path = tmp_path / "agents.toml"

@@ -203,6 +203,9 @@ def test_flags_win_over_the_environment_and_what_is_missing_is_named():
     environ = {"SWARM_MODEL": "from-env", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     assert OpenAIProposer.from_environment({}, environ).name == "openai:from-env"
     assert OpenAIProposer.from_environment({}, environ, model="flag").name == "openai:flag"
+    assert OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MODE": "schema"}).mode == "schema"
+    with pytest.raises(UsageError, match="may be envelope or schema"):
+        OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MODE": "xml"})
     with pytest.raises(UsageError, match="SWARM_MODEL"):
         OpenAIProposer.from_environment({}, {})
     with pytest.raises(UsageError, match="OPENAI_API_KEY"):

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.clock import Clock, SystemClock
+from swarm.errors import UsageError
 from swarm.records import Proposal, Usage
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
-from workers.proposers.cli_agent.agents import AgentSpec
+from workers.proposers.cli_agent.agents import AgentSpec, load_agents
 from workers.proposers.cli_agent.output import AgentOutput, read_output
 from workers.proposers.cli_agent.process import GRACE_S, Ran, run_agent
 from workers.proposers.cli_agent.workspace import Workspace, make_home, open_workspace
@@ -81,6 +82,37 @@ class CliAgentProposer:
         self._last_usd: float | None = None
         self._wrong_for_good: tuple[str, str] | None = None
         self.strays = 0
+
+    @classmethod
+    def named(
+        cls,
+        name: str,
+        *,
+        secrets: Mapping[str, str],
+        environ: Mapping[str, str],
+        scratch: Path,
+        own_agents: Path | None = None,
+        clock: Clock | None = None,
+        prices: Prices | None = None,
+        purse: Purse | None = None,
+        transcripts: Path | None = None,
+    ) -> "CliAgentProposer":
+        """`name` is AGENT or AGENT:MODEL; `secrets` come from `take_secrets`. Raises UsageError for an unknown one."""
+        agent, _, model = name.partition(":")
+        agents = load_agents(own_agents)
+        if agent not in agents:
+            raise UsageError(f"there is no coding agent {agent!r}; there are: {', '.join(agents)}")
+        return cls(
+            agent,
+            agents[agent],
+            scratch=scratch,
+            variables={**environ, **secrets},
+            model=model or None,
+            clock=clock,
+            prices=prices,
+            purse=purse,
+            transcripts=transcripts,
+        )
 
     @property
     def name(self) -> str:

@@ -93,15 +93,21 @@ class OpenAIProposer:
         purse: Purse | None = None,
         transcripts: Path | None = None,
     ) -> "OpenAIProposer":
-        """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL. Raises UsageError."""
-        name = model or environ.get("SWARM_MODEL")
+        """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL.
+
+        SWARM_LLM_MODE=schema asks the server for JSON by a schema. Raises UsageError.
+        """
+        name, mode = model or environ.get("SWARM_MODEL"), environ.get("SWARM_LLM_MODE", "envelope")
         if not name:
             raise UsageError("no model: give --proposer openai:MODEL or set SWARM_MODEL")
+        if mode not in ("envelope", "schema"):
+            raise UsageError(f"SWARM_LLM_MODE is {mode!r}: it may be envelope or schema")
         return cls(
             model=name,
             base_url=base_url or environ.get("OPENAI_BASE_URL") or None,
             key=secrets.get("OPENAI_API_KEY") or None,
             clock=clock,
+            mode="schema" if mode == "schema" else "envelope",
             prices=prices,
             purse=purse,
             transcripts=transcripts,
