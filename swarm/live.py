@@ -86,6 +86,11 @@ class LiveDashboard:
             self._task.cancel()
             self._task = None
 
+    async def wait(self) -> None:
+        """Until what `follow` began has ended by itself."""
+        if self._task is not None:
+            await self._task
+
     def watch(self, seconds: float | None = None) -> None:
         """Draw again after each change, in place, until the time is up or the cell is interrupted."""
         place = uuid.uuid4().hex

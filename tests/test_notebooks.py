@@ -122,8 +122,7 @@ def test_followed_figures_change_with_the_brain_and_end_with_the_study(growing: 
         shown = dashboard.follow(seconds=20)
         counts = [_points(shown.children[1])]
         brain.append(*rest, StudyClosed(study_id="fake-study", reason="trials", description="the end"))
-        assert dashboard._task is not None
-        await dashboard._task
+        await dashboard.wait()
         assert "closed: trials" in shown.children[0].value
         return [*counts, _points(shown.children[1])]
 
@@ -138,8 +137,7 @@ def test_an_error_is_shown_where_the_figures_are(growing: tuple[Brain, list]) ->
         dashboard = LiveDashboard(brain.path, figures=["history"])
         shown = dashboard.follow(seconds=20)
         brain.path.unlink()
-        assert dashboard._task is not None
-        await dashboard._task
+        await dashboard.wait()
         return str(shown.children[0].value)
 
     assert "No more updates" in asyncio.run(session())

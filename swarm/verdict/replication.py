@@ -25,7 +25,7 @@ def wants_replicate(study: StudyState, program: Program) -> bool:
     verdict = program.verdict
     if verdict is None or program.open_trials or len(program.losses) >= MOST_SEEDS:
         return False
-    return _contends(study, program)
+    return _contends(study, program, spare=replicate_credit(study) > SPARE_CREDIT)
 
 
 def replicates_owed(study: StudyState) -> list[str]:
@@ -36,14 +36,15 @@ def replicates_owed(study: StudyState) -> list[str]:
     equally many.
     """
     owed: list[str] = []
-    contenders = [program for program in study.programs.values() if _contends(study, program)]
+    credit = replicate_credit(study)
+    contenders = [p for p in study.programs.values() if _contends(study, p, spare=credit > SPARE_CREDIT)]
     for contender in sorted(contenders, key=_doubt):
         against = reference(study, contender)
         short = against is not None and _seeds(against) < _seeds(contender)
         chosen = against if short and against is not None else contender
         if not chosen.open_trials and len(chosen.losses) < MOST_SEEDS and chosen.name not in owed:
             owed.append(chosen.name)
-    return owed[: replicate_credit(study)]
+    return owed[:credit]
 
 
 def replicate_credit(study: StudyState) -> int:
@@ -56,7 +57,7 @@ def replicate_credit(study: StudyState) -> int:
     return credit
 
 
-def _contends(study: StudyState, program: Program) -> bool:
+def _contends(study: StudyState, program: Program, *, spare: bool) -> bool:
     verdict = program.verdict
     if verdict is None or verdict.decision != Decision.INCONCLUSIVE:
         return False
@@ -64,7 +65,7 @@ def _contends(study: StudyState, program: Program) -> bool:
     return (
         verdict.level == "provisional"
         or (program is study.incumbent and runs < INCUMBENT_SEEDS)
-        or (runs == 1 and verdict.probability >= SECOND_CHANCE and replicate_credit(study) > SPARE_CREDIT)
+        or (runs == 1 and verdict.probability >= SECOND_CHANCE and spare)
         or (runs < CONFIRMED_SEEDS and _shorter_and_not_worse(study, program, verdict))
     )
 
