@@ -5,8 +5,9 @@ trial that would beat the incumbent's mean with a probability under 5 % may be e
 are: their means must not be a choice of the good runs. A tenth of the trials that could be ended goes on as an audit,
 picked by a hash and so beyond anybody's influence, and `false_prune_rate` says what ending them would have cost.
 
-Not promised: the regression learns from trials that were allowed to finish, so it knows hopeless ones from the audit
-and from the time before the first look only.
+Not promised: eight curves of one and the same program say nothing about a rung loss far from theirs, so such a trial
+goes on (divergence is the harness's business, and at once). And the regression learns from trials that were allowed to
+finish, so it knows hopeless ones from the audit and from the time before the first look only.
 """
 
 import hashlib
