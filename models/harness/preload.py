@@ -7,6 +7,7 @@ if os.fork() == 0: os._exit(train_phase.run(path))
 
 import os
 import sys
+from pathlib import Path
 
 from models.harness.errors import HarnessError
 
@@ -17,6 +18,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 import torch  # noqa: E402
+import torch._dynamo  # noqa: E402, F401: the first optimiser imports it, seconds of CPU time
 import torchvision  # noqa: E402, F401
 
 from models.harness import augment, data, handin, loop, predict_phase, session, train_phase  # noqa: E402, F401
@@ -28,7 +30,7 @@ class NotForkable(HarnessError):
 
 def assert_forkable() -> None:
     """Raises NotForkable unless this process has one thread and no CUDA context."""
-    threads = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 1  # noqa: PTH208
+    threads = len(list(Path("/proc/self/task").iterdir())) if sys.platform == "linux" else 1
     if threads != 1:
         raise NotForkable(f"this process has {threads} threads, a fork copies only one: start it before any work")
     if torch.cuda.is_initialized():

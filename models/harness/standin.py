@@ -7,9 +7,9 @@ How an image comes about (all in integers, so that every machine makes the same 
 
 Patterns are smooth random colour fields. The 44,000 training images are ten views of 4,400 objects, like frames of a
 film: views share place, mirroring and deviation, and differ in background, brightness, noise and a shift of one pixel.
-Every rung, validation and test image shows an object of its own, anywhere and mirrored or not. So a program gains by
-what also helps on photographs: invariances that the training set shows too rarely (flip, crop), capacity and speed,
-a schedule, and not trusting labels too much (some training labels name another class of the family).
+Every rung, validation and test image shows an object of its own, further from the centre and mirrored more often. So a
+program gains by what also helps on photographs: invariances that the training set shows too rarely (flip, crop),
+capacity and speed, a schedule, and not trusting labels too much (some name another class of the family).
 
 It is NOT a benchmark of anything: numbers on it compare only with numbers on it.
 """
@@ -22,18 +22,20 @@ from numpy.typing import NDArray
 
 from models.harness.layout import CLASSES, ROWS, LabelledImages, Part
 
-VERSION = "standin-1"
+VERSION = "standin-2"
 
 FAMILIES = 20
 VIEWS = 10
 KEY = 0x5357_4152_4D00_0001
 SIDE, CHANNELS = 32, 3
 
-SHIFT = 6  # pixels an object may lie away from the centre
+SHIFT = 4  # pixels an object may lie away from the centre
+TRAIN_SHIFT = 2  # the same, for the objects of the training set
+MIRRORED_EIGHTHS, TRAIN_MIRRORED_EIGHTHS = 4, 2
 VIEW_SHIFT = 1  # pixels between views of one object
-FAMILY_AMPLITUDE, CLASS_AMPLITUDE, OBJECT_AMPLITUDE, BACKGROUND_AMPLITUDE = 40, 40, 40, 30  # of 127, before the gain
-NOISE_AMPLITUDE = 20
-GAIN_SIXTEENTHS = (10, 22)  # contrast of an object: this many sixteenths
+FAMILY_AMPLITUDE, CLASS_AMPLITUDE, OBJECT_AMPLITUDE, BACKGROUND_AMPLITUDE = 44, 52, 40, 24
+NOISE_AMPLITUDE = 14
+GAIN_SIXTEENTHS = (4, 22)  # contrast of an object: this many sixteenths
 BRIGHTNESS = 24
 WRONG_LABEL_PERCENT = 8
 
@@ -47,7 +49,7 @@ def generate(part: Part) -> LabelledImages:
     """One part of the stand-in, the same bytes on every machine. About two seconds for `train` on one core."""
     rows = ROWS[part]
     views = VIEWS if part == "train" else 1
-    painter = _Painter()
+    painter = _Painter(training=part == "train")
     images = np.empty((rows, CHANNELS, SIDE, SIDE), np.uint8)
     labels = np.empty(rows, np.uint8)
     draw = _Draws(stream=10 + _PARTS.index(part))
@@ -77,7 +79,8 @@ class _Draws:
 class _Painter:
     """Holds the patterns of all classes and the banks of nuisance; paints objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, training: bool) -> None:
+        self._shift, self._mirrored = (TRAIN_SHIFT, TRAIN_MIRRORED_EIGHTHS) if training else (SHIFT, MIRRORED_EIGHTHS)
         draw = _Draws(stream=1)
         self._families = _scaled(_smooth_fields(draw, FAMILIES, cell=8), FAMILY_AMPLITUDE)
         self._classes = _scaled(_smooth_fields(draw, CLASSES, cell=6), CLASS_AMPLITUDE)
@@ -88,8 +91,8 @@ class _Painter:
     def paint(self, classes: NDArray[np.int64], views: int, draw: _Draws) -> NDArray[np.uint8]:
         """Objects of these classes, `views` images each, in order: uint8 [objects * views, 3, 32, 32]."""
         objects = len(classes)
-        place = draw.integers(0, 2 * SHIFT + 1, (2, objects))
-        mirrored = draw.integers(0, 2, objects) == 1
+        place = draw.integers(SHIFT - self._shift, SHIFT + self._shift + 1, (2, objects))
+        mirrored = draw.integers(0, 8, objects) < self._mirrored
         gain = draw.integers(*GAIN_SIXTEENTHS, objects)
         deviation = draw.integers(0, _BANK, objects), *draw.integers(0, _FIELD - SIDE + 1, (2, objects))
 

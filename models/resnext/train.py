@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.harness import augment, clock, data, device, finish
 
 # The network
-WIDTH = 64  # search: int(8, 128)
+WIDTH = 64  # search: {8, 16, 24, 32, 48, 64, 96, 128}
 BLOCKS = 3  # search: int(1, 4)
 CARDINALITY = 4  # search: {1, 2, 4, 8}
 EXPANSION = 2  # search: {1, 2, 4}

@@ -1,0 +1,195 @@
+"""The budget clock: what it charges, what schedules see, what it repeats, when it gives up."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.harness import augment, heartbeat
+from models.harness.budget import Meter, SampleMeter, TimeMeter, free_setup_s
+from models.harness.config import Budget
+from models.harness.data import TrainSet
+from models.harness.errors import ContractBroken, Diverged
+from models.harness.heartbeat import Heartbeat
+from models.harness.loop import BudgetClock
+from models.harness.warmup import WARM_UP_STEPS, seed_everything
+
+ROWS = 100
+
+
+class SteppedTime:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class RungFolder:
+    def __init__(self, folder: Path, fractions: Sequence[float]) -> None:
+        self.fractions, self._folder = fractions, folder
+
+    def images(self) -> Tensor:
+        return torch.zeros(20, 3, 32, 32, dtype=torch.uint8)
+
+    def path(self, fraction: float) -> Path:
+        return self._folder / f"rung_{round(100 * fraction)}.npy"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def train() -> TrainSet:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (ROWS, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return TrainSet(images, torch.arange(ROWS) % 10, classes=10)
+
+
+def make(tmp_path: Path, budget: Budget, meter: Meter, rungs: Sequence[float] = ()) -> BudgetClock:
+    seed_everything(1)
+    return BudgetClock(budget, meter, Heartbeat(tmp_path / "heartbeat"), RungFolder(tmp_path, rungs), seed=1)
+
+
+def test_samples_budget_ends_with_the_batch_that_reaches_it(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 250), SampleMeter())
+    progress = [clock.progress for _ in clock.batches(train, 30)]
+    assert progress == pytest.approx([30 * step / 250 for step in range(9)])
+    assert (clock.progress, clock.step, clock.samples, clock.epoch) == (1.0, 9, 270, 2)
+
+
+def test_time_budget_charges_what_its_clock_says(tmp_path: Path, train: TrainSet) -> None:
+    time = SteppedTime()
+    clock = make(tmp_path, Budget("seconds", 10), TimeMeter(time, 10))
+    seen = []
+    for _ in clock.batches(train, 10):
+        seen.append(clock.progress)
+        time.now += 3
+    assert seen == pytest.approx([0.0, 0.3, 0.6, 0.9])
+    assert clock.progress == 1.0
+    assert clock.used == pytest.approx(12)
+
+
+def test_setup_is_free_up_to_its_limit_and_charged_above() -> None:
+    assert [free_setup_s(budget) for budget in (1, 40, 300)] == [5.0, 10.0, 60.0]
+    for setup_s, used in ((4.0, 0.0), (5.0, 0.0), (9.0, 4.0)):
+        time = SteppedTime()
+        meter = TimeMeter(time, budget_s=20)
+        time.now += setup_s
+        meter.start()
+        assert meter.used == pytest.approx(used)
+
+
+def trained(tmp_path: Path, train: TrainSet, *, warm: bool) -> tuple[int, dict[str, Tensor]]:
+    """Steps that the loop body saw, and the weights after 100 images."""
+    clock = make(tmp_path, Budget("samples", 100), SampleMeter())
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    seed_everything(1)
+    steps = 0
+    for images, labels in clock.batches(train, 20, augment.flip, state=(model, optimizer) if warm else ()):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        steps += 1
+    return steps, model.state_dict()
+
+
+def test_warm_up_leaves_no_trace(tmp_path: Path, train: TrainSet) -> None:
+    (cold_steps, cold), (warm_steps, warm) = (trained(tmp_path, train, warm=warm) for warm in (False, True))
+    assert (cold_steps, warm_steps) == (5, 5 + WARM_UP_STEPS["cpu"])
+    assert cold["1.num_batches_tracked"] == 5
+    assert all(torch.equal(cold[name], warm[name]) for name in cold)
+
+
+def test_batches_are_whole_shuffled_epochs(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 2 * ROWS), SampleMeter())
+    rows = [(clock.epoch, clock.indices.tolist()) for _ in clock.batches(train, 25)]
+    epochs = [[row for epoch, indices in rows if epoch == number for row in indices] for number in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(ROWS))
+    assert epochs[0] != epochs[1]
+
+
+def test_images_are_normalised_and_belong_to_their_labels(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 50), SampleMeter())
+    for images, labels in clock.batches(train, 50):
+        assert images.shape == (50, 3, 32, 32)
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(images, train.images[clock.indices].float() / 64 - 2)
+        assert torch.equal(labels, train.labels[clock.indices])
+
+
+def test_rungs_write_logits_once_without_touching_the_training(tmp_path: Path, train: TrainSet) -> None:
+    time = SteppedTime()
+    clock = make(tmp_path, Budget("seconds", 8), TimeMeter(time, 8), rungs=(0.5, 0.25))
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3072, 10))
+    present, draws = [], []
+    for _ in clock.batches(train, 10, state=(model,)):
+        time.now += 1
+        present.append(sorted(path.name for path in tmp_path.glob("rung_*.npy")))
+        draws.append(torch.rand(()).item())
+    one, both = ["rung_25.npy"], ["rung_25.npy", "rung_50.npy"]
+    assert present[-8:] == [[], [], one, one, both, both, both, both]
+    logits = np.load(tmp_path / "rung_50.npy")
+    assert (logits.shape, logits.dtype) == ((20, 10), np.float16)
+    assert model.training
+    torch.manual_seed(1)
+    assert draws[-8:] == [torch.rand(()).item() for _ in range(8)]
+
+
+def test_heartbeat_tells_step_progress_and_loss(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 40), SampleMeter())
+    assert (tmp_path / "heartbeat").stat().st_size == 40
+    for _ in clock.batches(train, 10):
+        clock.report(torch.tensor(1.5))
+    beat = heartbeat.read(tmp_path / "heartbeat")
+    assert beat is not None
+    assert (beat.step, beat.progress, beat.loss, beat.used) == (4, 1.0, 1.5, 40.0)
+
+
+def test_curve_is_the_mean_loss_by_progress(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    for _ in clock.batches(train, 10):
+        clock.report(torch.tensor(1.0 - clock.progress))
+    assert len(clock.curve) == 50
+    assert [loss for _, loss in clock.curve] == sorted((loss for _, loss in clock.curve), reverse=True)
+    assert clock.curve[-1][0] == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_loss_that_is_not_finite_ends_the_training_at_once(tmp_path: Path, train: TrainSet, loss: float) -> None:
+    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    batches = clock.batches(train, 10)
+    next(batches)
+    with pytest.raises(Diverged, match=str(loss)):
+        clock.report(torch.tensor(loss))
+
+
+def test_loss_far_above_guessing_ends_the_training(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    with pytest.raises(Diverged, match="limit 6.908"):
+        for _ in clock.batches(train, 10):
+            clock.report(torch.tensor(7.0))
+    assert clock.step == 19
+    patient = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    for _ in patient.batches(train, 10):
+        patient.report(torch.tensor(6.8))
+    assert patient.step == 100
+
+
+def test_one_training_has_one_budget(tmp_path: Path, train: TrainSet) -> None:
+    clock = make(tmp_path, Budget("samples", 10), SampleMeter())
+    list(clock.batches(train, 10))
+    with pytest.raises(ContractBroken, match="twice"):
+        next(clock.batches(train, 10))
+    with pytest.raises(ContractBroken, match="outside 1..100"):
+        next(make(tmp_path, Budget("samples", 10), SampleMeter()).batches(train, ROWS + 1))
