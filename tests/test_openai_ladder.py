@@ -7,12 +7,17 @@ import pytest
 from fakes.briefings import PROGRAM, briefing
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import FakeLLM, Raw, Step, completion, envelope, tune_a_constant
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swarm import constants
 from swarm.errors import UsageError
 from swarm.records import Operator, Proposal
 from workers.proposers import ProposalFailed
+from workers.proposers.edits import EditFailed
 from workers.proposers.openai_api import OpenAIProposer
+from workers.proposers.reply import read_envelope, read_schema, to_proposal
+from workers.redact import Redactor
 
 GOOD = envelope("CLASSES = 100", "CLASSES = 10", hypothesis="fewer")
 MISS = envelope("MAX_LR = 2e-2", "MAX_LR = 3e-2")
@@ -190,6 +195,31 @@ def test_content_in_parts_is_joined():
     text = GOOD
     parts = [{"type": "text", "text": text[:40]}, {"type": "text", "text": text[40:]}, {"type": "image"}]
     assert ask(completion(parts))[0].operator == Operator.TUNE
+
+
+def test_half_a_character_does_not_break_the_next_turn():
+    proposal, server = ask(completion("\ud800 no blocks"), GOOD)
+    assert proposal.description == "fewer"
+    assert server.requests[1].body["messages"][2]["content"] == "? no blocks"
+
+
+FRAGMENTS = (
+    "<<<<<<< SEARCH\n", "=======\n", ">>>>>>> REPLACE\n", "CLASSES = 100\n", "CLASSES = 10\n", "```python\n",
+    "```json\n", "```\n", '{"hypothesis": "x", ', '"cites": [', '"t0002"', "]}", '"edits": [{"search": "DEPTH = 3"',
+    "null", "1e999", "\x00", "\u202e", "\ud800", "\r\n", "\n", PROGRAM,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=8), max_size=14))
+def test_any_answer_is_a_draft_or_a_reason(parts):
+    for read in (read_envelope, read_schema):
+        try:
+            draft = read("".join(parts), briefing())
+        except EditFailed as failure:
+            assert str(failure)
+        else:
+            to_proposal(draft, briefing(), proposer="x", usage=None, redact=Redactor()).model_dump_json()
 
 
 def test_a_prompt_that_is_too_long_asks_nobody():

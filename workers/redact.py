@@ -24,7 +24,7 @@ MIN_SECRET = 6
 MARK = "[redacted]"
 
 _SECRET_NAMES = re.compile(
-    r"(?i)(_|^)(api_?key|token|secret|password|passwd|credentials?)(_|$)|^OPENAI_CUSTOM_HEADERS$"
+    r"(?i)(_|^)((api|admin|access|private)_?key|token|secret|password|passwd|credentials?)(_|$)|^OPENAI_CUSTOM_HEADERS$"
 )
 _PATTERNS = re.compile(
     r"\b(sk-[A-Za-z0-9_-]{16,}|sk_(live|test)_[A-Za-z0-9]{10,}|AIza[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{20,}"

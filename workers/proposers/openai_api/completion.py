@@ -50,7 +50,7 @@ def read_completion(body: str) -> Completion:
     refusal = message.get("refusal")
     if finish == "content_filter" or (isinstance(refusal, str) and refusal):
         raise BadAnswer(f"the model refused: {str(refusal or finish)[:300]}", counts, server_fault=False)
-    text = _text(message.get("content"))
+    text = _text(message.get("content")).encode(errors="replace").decode()  # JSON can smuggle in half a character
     if not text.strip():
         raise BadAnswer(f"the answer is empty (finish_reason {finish!r})", counts, server_fault=finish != "length")
     model = document.get("model")

@@ -51,6 +51,7 @@ class OpenAIProposer:
         model: str,
         base_url: str | None = None,
         key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         mode: Mode = "envelope",
         deadline_s: float = 240.0,
@@ -68,9 +69,9 @@ class OpenAIProposer:
         self._mode: Mode = mode
         self._deadline_s = deadline_s
         self._max_prompt_tokens = max_prompt_tokens
-        self._redact = Redactor([key] if key else [])
+        self._redact = Redactor([key or "", *(headers or {}).values()])
         self._caller = Caller(
-            server=Server(base_url, key, model, self._clock, self._redact),
+            server=Server(base_url, key, model, self._clock, self._redact, headers or {}),
             clock=self._clock,
             redact=self._redact,
             transcripts=Transcripts(transcripts, self._redact),
@@ -106,6 +107,7 @@ class OpenAIProposer:
             model=name,
             base_url=base_url or environ.get("OPENAI_BASE_URL") or None,
             key=secrets.get("OPENAI_API_KEY") or None,
+            headers=_headers(secrets.get("OPENAI_CUSTOM_HEADERS", "")),
             clock=clock,
             mode="schema" if mode == "schema" else "envelope",
             prices=prices,
@@ -169,6 +171,12 @@ class OpenAIProposer:
             return render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
         except PromptTooLong as error:
             raise ProposalFailed("llm_config", str(error)) from error
+
+
+def _headers(lines: str) -> dict[str, str]:
+    """`Name: value` a line, as the SDK reads them; taken from it because a gateway's header may be a secret."""
+    pairs = (line.partition(":") for line in lines.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
 def _messages(prompt: Prompt, answer: str | None = None, then: str = "") -> list[Message]:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,6 +71,7 @@ class Server:
     model: str
     clock: Clock
     redact: Redactor
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def complete(
         self, messages: Sequence[Message], *, deadline_s: float, schema: Mapping[str, object] | None = None
@@ -85,6 +86,7 @@ class Server:
                     base_url=self.base_url,
                     api_key=self.key or "not-needed",
                     max_retries=0,
+                    default_headers=self.headers,
                     timeout=httpx2.Timeout(deadline_s, connect=min(CONNECT_TIMEOUT_S, deadline_s)),
                     http_client=http,
                 )
