@@ -140,7 +140,9 @@ class Orchestrator:
             worker.done = worker.given_up = True
             log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
             count, window = len(worker.starts), f"{RESTART_WINDOW_S:.0f} s"
-            self._status(worker, "stopped", f"{worker.agent_id} died {count} times in {window}, given up: {_last_line(log)}")
+            self._status(
+                worker, "stopped", f"{worker.agent_id} died {count} times in {window}, given up: {_last_line(log)}"
+            )
             return
         worker.not_before = now + RESTART_PAUSE_S * 2 ** min(len(worker.starts) - 1, 5)
 
@@ -267,7 +269,7 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         return "it left no log"
-    return lines[-1][:200] if lines else "it said nothing"
+    return lines[-1][:600] if lines else "it said nothing"
 
 
 def _exit_text(code: int) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from swarm import constants, gate
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import DirtyTarget, SwarmError, UsageError
+from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.executor import harness_root, harness_sha256
 from swarm.gpu import detect_probe
 from swarm.records import Budget, StudyOpened
@@ -169,6 +169,8 @@ def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Calla
     data = prepare_data(options.data, device, say)
     head = repo.head()
     source = target.base_source(repo.read(head, str(target.editable_path)), profile)
+    if (refusal := gate.check_base(source)) is not None:
+        raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
     study_id = _study_id(target.name, clock, repo.root)
     base = repo.commit_change(
         head, {str(target.editable_path): source}, f"{study_id}: base program", f"refs/swarm/{study_id}/base"

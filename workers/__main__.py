@@ -25,7 +25,7 @@ def main() -> int:
         print(f"{arguments.agent_id}: the orchestrator has gone; `swarm up --resume` goes on", file=sys.stderr)
         return 1
     except SwarmError as error:
-        print(f"{arguments.agent_id}: {error}", file=sys.stderr)
+        print(f"{arguments.agent_id}: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0
 

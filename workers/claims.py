@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from swarm import gate
 from swarm.errors import StaleSnapshot
-from swarm.records import MAX_DESCRIPTION, Operator, Proposal, ProposalClaimed
+from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
 from swarm.settings import RunSettings
 from swarm.state import BrainState, Program, StudyState
 from workers.briefing import Briefing
@@ -138,7 +138,7 @@ def check(study: StudyState, source: str, parent_source: str) -> gate.Passed:
 
 
 def tried(study: StudyState) -> list[gate.Tried]:
-    """Every program of the study, once."""
+    """Every program of the study, once. One that was given up before it ran may be proposed again."""
     return [
         gate.Tried(
             trial_id=program.name,
@@ -148,6 +148,7 @@ def tried(study: StudyState) -> list[gate.Tried]:
             state=program.first.state,
         )
         for program in study.programs.values()
+        if program.first.reason is not FailReason.ABANDONED
     ]
 
 

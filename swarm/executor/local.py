@@ -36,6 +36,9 @@ TRUSTED_WALLTIME_S = 120.0
 START_UP_CPU_S = 60.0
 POLL_S = 0.1
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
+UNTOUCHED_MIB = 1536
+"""On a CPU the kernel limits what a process maps for writing, and admission counts what it touches. The difference:
+the libraries' data, thread stacks, and the copy-on-write map of the training images."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class LocalExecutor:
             phases=trial_phases(folder, settings),
             env=dict(lease.env),
             sandbox=settings.sandbox,
-            memory_limit_mib=lease.cap_mib if on_cpu else None,
+            memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if on_cpu else None,
             log_limit_bytes=LOG_LIMIT_BYTES,
             keep_program=False,
             pythonpath=(str(harness_root().parent.parent),),
