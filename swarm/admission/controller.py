@@ -192,7 +192,9 @@ class AdmissionController:
             if not 0 < request.memory_fraction <= 1:
                 raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
             return Prediction(int(largest * request.memory_fraction) - self._context_mib, 0.0, "given", 0)
-        query = PeakQuery(request.code_sha256, request.parents, request.batch_ratio, request.probe_mib)
+        query = PeakQuery(
+            request.code_sha256, request.parents, request.batch_ratio, request.probe_mib, request.structural
+        )
         history = load_history(self._ledger.root / "history.jsonl")
         return predict(query, history, usable_mib=largest, device=self._probe.name)
 

@@ -24,7 +24,9 @@ CALIBRATE_AFTER = 20
 NEARLY_ALL = 0.9
 LONE_LEAST = 0.75
 
-Source = Literal["given", "same_code", "parents", "probe", "default"]
+Source = Literal["given", "same_code", "parents", "structural", "probe", "default"]
+"""Where an estimate comes from. Each has a record, and thereby a margin, of its own: changing a constant rarely moves
+the peak, changing the structure does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,14 @@ class PeakRecord:
 
 @dataclass(frozen=True, slots=True)
 class PeakQuery:
-    """`batch_ratio`: new batch size (times resolution) over the parents'; below 1 it does not lower the estimate."""
+    """`batch_ratio`: new batch size (times resolution) over the parents'; below 1 it does not lower the estimate.
+    `structural`: the edit changes more than constants."""
 
     code_sha256: str = ""
     parents: tuple[str, ...] = ()
     batch_ratio: float = 1.0
     probe_mib: int | None = None
+    structural: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def predict(query: PeakQuery, history: History, *, usable_mib: int, device: str 
     inherited = [peak for parent in query.parents for peak in history.peaks(device, parent)]
     if inherited:
         peak = math.ceil(upper_quantile(inherited) * max(1.0, query.batch_ratio))
-        return _known(peak, len(inherited), "parents", history)
+        return _known(peak, len(inherited), "structural" if query.structural else "parents", history)
     if query.probe_mib is not None:
         return Prediction(query.probe_mib, MARGIN_PROBED, "probe", 1)
     # The default is the whole reservation, not a peak to which a margin is added.
@@ -130,15 +134,18 @@ def upper_quantile(values: Sequence[int], share: float = QUANTILE) -> int:
 
 
 def _known(peak_mib: int, observations: int, source: Source, history: History) -> Prediction:
-    floor = MARGIN_KNOWN if observations >= KNOWN_AFTER else MARGIN_UNKNOWN
-    return Prediction(peak_mib, max(floor, _calibrated(source, history)), source, observations)
+    calibrated = _calibrated(source, history)
+    if calibrated is not None:
+        margin = max(MARGIN_KNOWN, calibrated)
+    else:
+        margin = MARGIN_KNOWN if observations >= KNOWN_AFTER else MARGIN_UNKNOWN
+    return Prediction(peak_mib, margin, source, observations)
 
 
-def _calibrated(source: Source, history: History) -> float:
-    """The margin that would have sufficed for all but 5 % of the recent predictions of this kind; 0 with too few."""
+def _calibrated(source: Source, history: History) -> float | None:
+    """The margin that would have sufficed for all but 5 % of the recent predictions of this kind; None with too few."""
     recent = history.records[-4 * RATE_WINDOW :]
-    errors = [record.error for record in recent if record.source == source][-RATE_WINDOW:]
+    errors = sorted([record.error for record in recent if record.source == source][-RATE_WINDOW:])
     if len(errors) < CALIBRATE_AFTER:
-        return 0.0
-    ordered = sorted(errors)
-    return min(1.0, ordered[math.ceil((1 - TARGET_RATE) * len(ordered)) - 1])
+        return None
+    return min(1.0, errors[math.ceil((1 - TARGET_RATE) * len(errors)) - 1])

@@ -20,7 +20,8 @@ class Request:
     """One trial's demand.
 
     `memory_mib`, or `memory_fraction` of the largest device, is the whole reservation, context included; with neither
-    it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio` and `probe_mib`.
+    it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit
+    changes more than constants) and `probe_mib` (peak of a few real steps).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
     not counted again.
     """
@@ -35,6 +36,7 @@ class Request:
     code_sha256: str = ""
     parents: tuple[str, ...] = ()
     batch_ratio: float = 1.0
+    structural: bool = False
     probe_mib: int | None = None
     cpu_slots: int = 1
     host_ram_mib: int = 0

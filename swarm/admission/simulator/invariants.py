@@ -19,7 +19,7 @@ from swarm.admission.simulator.card import Card
 from swarm.admission.simulator.policies import Policy, SwarmPolicy
 from swarm.admission.simulator.report import Violation
 
-KEEP = 50
+KEEP = 10
 RECLAIM_S = 15.0
 OVER_S = 10.0
 POLL_S = 1.0
@@ -27,7 +27,7 @@ POLL_S = 1.0
 
 @dataclass
 class Checker:
-    """Collects violations; keeps the first fifty."""
+    """Collects violations; keeps the first ten of each kind."""
 
     cards: dict[str, Card]
     walltime_limit_s: float
@@ -131,5 +131,5 @@ class Checker:
                 self._add("I8", now, f"{device.uuid} is still throttled")
 
     def _add(self, invariant: str, now: float, what: str) -> None:
-        if len(self.violations) < KEEP:
+        if sum(violation.invariant == invariant for violation in self.violations) < KEEP:
             self.violations.append(Violation(invariant, now, what))

@@ -88,10 +88,11 @@ class FreeMemoryPolicy:
             self._queue.append(event.demand)
         if not self._queue:
             return ()
-        free = sorted(((card.free_mib, card.uuid) for card in self._cards), reverse=True)
+        # Among equally free cards the one with fewer jobs: a job takes some seconds to show.
+        free = sorted(((card.free_mib, -len(card.processes), card.uuid) for card in self._cards), reverse=True)
         grants: list[Grant | Kill] = []
         for demand in list(self._queue):
-            room, uuid = free[0]
+            room, _, uuid = free[0]
             if demand.memory_mib <= room and all(grant.uuid != uuid for grant in grants if isinstance(grant, Grant)):
                 self._queue.remove(demand)
                 grants.append(Grant(demand.ticket_id, uuid, demand.memory_mib, FOREVER, False))

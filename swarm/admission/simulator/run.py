@@ -140,7 +140,8 @@ class _Simulation:
             return
         job = self.todo.pop()
         room = self.card.usable_mib - self.card.headroom_mib
-        prediction = predict(PeakQuery(job.code, (job.parent,), job.batch_ratio), self.history, usable_mib=room)
+        query = PeakQuery(job.code, (job.parent,), job.batch_ratio, structural=job.structural)
+        prediction = predict(query, self.history, usable_mib=room)
         memory, alone = prediction.demand(BOOKED_CONTEXT_MIB, room)
         self._submit(_Run(job, worker, prediction, memory, alone))
 

@@ -19,7 +19,11 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Shares of the trials that misbehave, and lengths in seconds. `walltime_limit_s` is where a trial is killed."""
+    """Shares of the trials that misbehave, and lengths in seconds. `walltime_limit_s` is where a trial is killed.
+
+    `neutral_share`: edits of a constant that leave the memory as it was, as 6 of the 10 edits of the original run did
+    (weight decay, schedule, activation); the others are structural, and a few double the batch.
+    """
 
     peaks: Peaks = Peaks()
     duration_s: float = 300.0
@@ -29,6 +33,7 @@ class Workload:
     raw_share: float = 0.005
     crash_share: float = 0.01
     growth_share: float = 0.05
+    neutral_share: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Job:
     code: str
     parent: str
     batch_ratio: float
+    structural: bool
     peak_mib: int
     steps: tuple[Step, ...]
     duration_s: float
@@ -54,30 +60,43 @@ class Job:
 
 
 def make_jobs(count: int, seed: int, workload: Workload) -> tuple[Job, ...]:
-    """A random walk of programs: most change a little, a few double the batch, a tenth are replicates."""
+    """A random walk of programs; a tenth are replicates."""
     rng = random.Random(seed)
     peaks = workload.peaks
     programs: list[tuple[str, float]] = [("root", peaks.median_mib)]
     jobs = []
     for index in range(count):
         parent, parent_peak = programs[rng.randrange(max(0, len(programs) - 20), len(programs))]
-        ratio, code = 1.0, f"code{index}"
+        code, ratio, structural, peak = f"code{index}", 1.0, False, parent_peak
         if rng.random() < 0.1:
-            code, peak = parent, parent_peak
+            code = parent
+        elif rng.random() < workload.neutral_share:
+            peak = parent_peak * rng.uniform(0.99, 1.01)
+        elif rng.random() < workload.growth_share:
+            ratio, peak = 2.0, parent_peak * rng.uniform(1.7, 2.0)
         else:
-            if rng.random() < workload.growth_share:
-                ratio = 2.0
+            structural = True
             # Pulled back to the median, or the walk would leave the card.
             drift = 0.3 * math.log(peaks.median_mib / parent_peak)
-            peak = parent_peak * ratio * math.exp(drift + rng.gauss(0, peaks.sigma * 0.7))
-            peak = min(peaks.most_mib, max(200.0, peak))
+            peak = parent_peak * math.exp(drift + rng.gauss(0, peaks.sigma))
+        peak = min(peaks.most_mib, max(200.0, peak))
+        if code != parent:
             programs.append((code, peak))
-        jobs.append(_job(index, (code, parent), ratio=ratio, peak=int(peak), rng=rng, workload=workload))
+        lineage = (code, parent)
+        job = _job(index, lineage, ratio=ratio, structural=structural, peak=int(peak), rng=rng, workload=workload)
+        jobs.append(job)
     return tuple(jobs)
 
 
 def _job(
-    index: int, lineage: tuple[str, str], *, ratio: float, peak: int, rng: random.Random, workload: Workload
+    index: int,
+    lineage: tuple[str, str],
+    *,
+    ratio: float,
+    structural: bool,
+    peak: int,
+    rng: random.Random,
+    workload: Workload,
 ) -> Job:
     duration = workload.duration_s * rng.uniform(0.8, 1.1)
     steps = [Step(rng.uniform(2, 6), int(peak * 0.6)), Step(rng.uniform(8, 30), int(peak * 0.9))]
@@ -99,6 +118,7 @@ def _job(
         code=lineage[0],
         parent=lineage[1],
         batch_ratio=ratio,
+        structural=structural,
         peak_mib=peak,
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
         duration_s=duration,
