@@ -54,8 +54,8 @@ def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int) -> NoReturn:
 def _limit(spec: TrialSpec) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _FILE_SIZE_LIMIT)
-    # Counted per user and not per tree, so it can only bound what comes on top of now. Root is exempt from it.
-    _lower(resource.RLIMIT_NPROC, _threads_of_user() + _EXTRA_PROCESSES)
+    if os.getuid() != 0:  # root is exempt; counted per user, it can only bound what comes on top of now
+        _lower(resource.RLIMIT_NPROC, _threads_of_user() + _EXTRA_PROCESSES)
     if spec.memory_limit_mib is not None:
         # Not RLIMIT_AS: CUDA and large memory maps reserve address space far beyond what they use.
         _lower(resource.RLIMIT_DATA, spec.memory_limit_mib * _MIB)
