@@ -8,7 +8,7 @@ from fakes.fake_study import FakeStudy
 
 from swarm import verdict
 from swarm.records import Decision, FailReason, VerdictReached
-from swarm.verdict import Normal, PairedDifference
+from swarm.verdict import Normal, PairedDifference, decisions
 
 BASELINE = (2.200, 2.212, 2.188, 2.206, 2.194)  # mean 2.2, sd 0.0095
 
@@ -135,6 +135,34 @@ def test_luck_is_rolled_back_and_the_parent_leads_again(fake: FakeStudy) -> None
     fake.replicate(lucky, 2.23)
     assert standing(fake, lucky).decision == Decision.DISCARD
     assert fake.study.incumbent is fake.study.baseline
+
+
+def test_what_looks_no_better_after_a_replicate_falls_at_once(fake: FakeStudy) -> None:
+    lucky = fake.try_change(loss=2.18)
+    fake.replicate(lucky, 2.224)
+    found = standing(fake, lucky)
+    assert 0.3 < found.probability < 0.5  # one run would be inconclusive at that
+    assert found.decision == Decision.DISCARD and fake.study.incumbent is fake.study.baseline
+
+
+def test_a_keep_needs_its_posterior_whatever_the_level_allows(fake: FakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "confirmation_level", lambda position, keeps: 1.0)
+    good = fake.try_change(loss=2.190)
+    fake.replicate(good, 2.190)
+    fake.replicate(good, 2.190)
+    assert 0.70 < standing(fake, good).probability < 0.95
+    assert standing(fake, good).decision == Decision.INCONCLUSIVE
+
+
+def test_verdicts_do_not_depend_on_the_scale_of_the_noise() -> None:
+    """The same study with ten times the noise and ten times the gain."""
+    found = []
+    for scale in (1.5, 15.0):
+        fake = FakeStudy()
+        for loss in BASELINE:
+            fake.finish(fake.baseline(), 2.2 + scale * (loss - 2.2))
+        found.append(standing(fake, fake.try_change(loss=2.2 - scale * 0.02)))
+    assert found[0].probability == pytest.approx(found[1].probability)
 
 
 def test_a_gain_is_kept_at_three_seeds_and_not_before(fake: FakeStudy) -> None:

@@ -13,6 +13,7 @@ from swarm.verdict.evidence import (
     confirmation_level,
     measure_noise,
     p_value,
+    prior_for,
     probability_better,
 )
 
@@ -153,7 +154,7 @@ def _verdict(
         program,
         against,
         noise,
-        probability_better(program.losses, against.losses, noise.sigma, paired=paired),
+        probability_better(program.losses, against.losses, noise.sigma, prior_for(noise.sigma), paired),
         p_value(program.losses, against.losses, noise, paired) <= _level(study, program),
     )
     decision, level, why = _decide(case)
@@ -204,7 +205,7 @@ def _against_incumbent(case: _Case, incumbent: Program) -> float | None:
         return None
     if incumbent is case.against:
         return case.probability
-    return probability_better(case.program.losses, incumbent.losses, case.noise.sigma)
+    return probability_better(case.program.losses, incumbent.losses, case.noise.sigma, prior_for(case.noise.sigma))
 
 
 def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | None, *, strict: bool) -> bool:
