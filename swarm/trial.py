@@ -8,7 +8,7 @@ finished one, or runs it again from its commit.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from swarm import verdict
+from swarm import early_stop, verdict
 from swarm.admission import (
     AdmissionCancelled,
     AdmissionController,
@@ -22,7 +22,7 @@ from swarm.admission import (
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import NeverFits, TrialLost
-from swarm.executor import Executor, Outcome, TrialOrder
+from swarm.executor import Executor, Outcome, TrialOrder, score_new_rungs
 from swarm.pairing import pair_runs
 from swarm.records import (
     FailReason,
@@ -62,6 +62,8 @@ class _Watch:
     co_tenants: set[str] = field(default_factory=set)
     overlap_s: float = 0.0
     over_reservation: bool = False
+    audited: bool = False
+    rungs: set[int] = field(default_factory=set)
     looked: float = 0.0
 
 
@@ -110,19 +112,20 @@ class TrialRunner:
             if not isinstance(released.following, Retry):
                 break
             request = request.again(released.following)
-        resources = self._resources(outcome, lease, watch, waited_s)
-        self._finish(trial, commit, _with_verdict_of_memory(outcome, released), resources, request.attempt + 1)
+        ending = self._ending(trial, commit, attempts=request.attempt + 1).model_copy(
+            update={"resources": self._resources(outcome, lease, watch, waited_s), "audit": watch.audited}
+        )
+        self._finish(ending, _with_verdict_of_memory(outcome, released))
 
     def settle(self, trial: Trial, commit: str | None) -> None:
         """End a trial that an earlier process began: collect it, or run it again, or give it up."""
         try:
-            outcome = self._executor.adopt(trial.trial_id, poll=lambda: self._poll(None, _Watch()))
+            outcome = self._executor.adopt(trial.trial_id, poll=lambda: self._poll(trial, None, _Watch()))
         except TrialLost:
             outcome = None
         if outcome is not None:
-            device = self._settings.device
-            resources = Resources(device=device, wall_s=outcome.wall_s, peak_mib=outcome.peak_mib)
-            self._finish(trial, commit, outcome, resources, attempts=1)
+            resources = Resources(device=self._settings.device, wall_s=outcome.wall_s, peak_mib=outcome.peak_mib)
+            self._finish(self._ending(trial, commit, attempts=1).model_copy(update={"resources": resources}), outcome)
         elif commit is not None:
             self.run(trial, commit)
         else:
@@ -201,11 +204,12 @@ class TrialRunner:
             )
         )
         self._status("training", trial.claim.description, trial.trial_id)
-        order = TrialOrder(trial.trial_id, commit, trial.claim.seed)
-        return self._executor.run(order, lease, on_start=lease.bind, poll=lambda: self._poll(lease, watch))
+        rungs = early_stop.RUNGS if self._settings.early_stop else ()
+        order = TrialOrder(trial.trial_id, commit, trial.claim.seed, rungs)
+        return self._executor.run(order, lease, on_start=lease.bind, poll=lambda: self._poll(trial, lease, watch))
 
-    def _poll(self, lease: Lease | None, watch: _Watch) -> str | None:
-        """A reason to stop the running trial, or None. Once a second it also looks at the device."""
+    def _poll(self, trial: Trial, lease: Lease | None, watch: _Watch) -> str | None:
+        """A reason to stop the running trial, or None. Once a second it also looks at the device and at the rungs."""
         if self._interruption.leave():
             raise Walkaway
         if (reason := self._interruption.stop_reason()) is not None:
@@ -217,10 +221,20 @@ class TrialRunner:
         neighbours = {tenant.trial_id for tenant in lease.cotenants()}
         watch.co_tenants |= neighbours
         watch.overlap_s += since if neighbours else 0.0
-        if (kill := lease.poll()) is None:
-            return None
-        watch.over_reservation = True
-        return f"over_reservation: {kill.reason}"
+        if (kill := lease.poll()) is not None:
+            watch.over_reservation = True
+            return f"over_reservation: {kill.reason}"
+        return self._look_at_rungs(trial, watch)
+
+    def _look_at_rungs(self, trial: Trial, watch: _Watch) -> str | None:
+        """Why early stopping ends the trial, or None. What it lets go on as a check is remembered."""
+        folder = self._settings.layout.trial(self._settings.study_id, trial.trial_id)
+        for progress, loss in score_new_rungs(folder, watch.rungs):
+            look = early_stop.look(self._study(), trial.trial_id, progress, loss)
+            watch.audited |= look.action == "audit"
+            if look.action == "stop" and not watch.audited:
+                return f"pruned at {progress:.0%} of the budget: {look.why}"
+        return None
 
     def _end_without_run(self, trial: Trial, commit: str | None, reason: FailReason, detail: str) -> None:
         finished = self._ending(trial, commit, attempts=1)
@@ -228,23 +242,22 @@ class TrialRunner:
             finished.model_copy(update={"state": TrialState.FAILED, "reason": reason, "detail": detail[:2000]})
         )
 
-    def _finish(self, trial: Trial, commit: str | None, outcome: Outcome, resources: Resources, attempts: int) -> None:
-        ending = self._ending(trial, commit, attempts).model_copy(
+    def _finish(self, ending: TrialFinished, outcome: Outcome) -> None:
+        filled = ending.model_copy(
             update={
                 "validation_loss": outcome.score.validation_loss if outcome.score else None,
                 "state": TrialState.COMPLETE if outcome.score else TrialState.FAILED,
                 "reason": outcome.reason,
                 "detail": outcome.detail[:2000],
                 "score": outcome.score,
-                "resources": resources,
                 "sandbox": outcome.result.sandbox.level,
                 "flags": outcome.flags,
                 "curve": outcome.train.curve,
                 "rungs": outcome.rungs,
             }
         )
-        self._record(TrialFinished.model_validate(ending.model_dump()))
-        self.judge(trial.trial_id)
+        self._record(TrialFinished.model_validate(filled.model_dump()))
+        self.judge(ending.trial_id)
 
     def _ending(self, trial: Trial, commit: str | None, attempts: int) -> TrialFinished:
         return TrialFinished(

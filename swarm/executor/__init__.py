@@ -3,6 +3,7 @@
 from swarm.executor.harness import harness_root, harness_sha256
 from swarm.executor.local import Executor, LocalExecutor, TrialOrder
 from swarm.executor.outcome import Outcome, Progress, log_tail, read_outcome, read_progress
+from swarm.executor.rungs import score_new_rungs
 
 __all__ = [
     "Executor",
@@ -15,4 +16,5 @@ __all__ = [
     "log_tail",
     "read_outcome",
     "read_progress",
+    "score_new_rungs",
 ]
