@@ -36,6 +36,7 @@ PROGRAM_FILE = "program.md"
 
 DataChoice = Literal["auto", "cifar100", "standin"]
 DeviceChoice = Literal["auto", "cuda", "cpu"]
+GpuModeChoice = Literal["auto", "shared", "exclusive"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class UpOptions:
     resume: bool = False
     memory: Memory = "shared"
     sandbox: Sandbox = "auto"
-    gpu_mode: GpuMode = "shared"
+    gpu_mode: GpuModeChoice = "auto"
     early_stop: bool = True
     start_up: Literal["zygote", "spawn"] = "zygote"
 
@@ -85,8 +86,19 @@ class OpenStudy:
     repo: Repo
 
 
-def open_study(options: UpOptions, cwd: Path, clock: Clock, say: Callable[[str], None]) -> OpenStudy:
-    """Check everything, prepare the data, and write the study's first record. Raises SwarmError."""
+def open_study(
+    options: UpOptions,
+    cwd: Path,
+    clock: Clock,
+    say: Callable[[str], None],
+    *,
+    noise_replicates: int = NOISE_REPLICATES,
+    advice: Callable[[str, str], GpuMode] = lambda device, target: "shared",
+) -> OpenStudy:
+    """Check everything, prepare the data, and write the study's first record. Raises SwarmError.
+
+    `advice(device, target)` answers `--gpu-mode auto`.
+    """
     _check(options)
     repo = Repo.open(cwd)
     brain = Brain(brain_path(repo.root, options.brain), clock=clock)
@@ -95,6 +107,8 @@ def open_study(options: UpOptions, cwd: Path, clock: Clock, say: Callable[[str],
         settings = _resumed(options, repo, state.latest, clock)
     else:
         settings = _fresh(options, repo, brain.path, clock, say)
+        mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(settings), settings.target)
+        settings = settings.model_copy(update={"gpu_mode": mode, "noise_replicates": noise_replicates})
     brain.append(_first_record(settings, repo))
     settings.save()
     return OpenStudy(settings, brain, repo)
@@ -132,7 +146,7 @@ def _check(options: UpOptions) -> None:
         ("--data", options.data, get_args(DataChoice)),
         ("--memory", options.memory, get_args(Memory)),
         ("--sandbox", options.sandbox, get_args(Sandbox)),
-        ("--gpu-mode", options.gpu_mode, get_args(GpuMode)),
+        ("--gpu-mode", options.gpu_mode, get_args(GpuModeChoice)),
         ("--start-up", options.start_up, ("zygote", "spawn")),
     )
     for flag, choice, allowed in choices:
@@ -188,7 +202,6 @@ def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Calla
         base_commit=base,
         program_text=_program_text(repo.root),
         device=device,
-        gpu_mode=options.gpu_mode,
         dataset=data.dataset,
         data_dir=data.data_dir,
         classes=target.classes,
@@ -273,6 +286,10 @@ def _device(choice: DeviceChoice) -> Device:
     return "cuda" if detect_probe(choice).kind == "cuda" else "cpu"
 
 
+def _device_name(settings: RunSettings) -> str:
+    return detect_probe(settings.device).name
+
+
 def _threads(profile: Profile, workers: int, device: Device) -> int:
     cores = len(os.sched_getaffinity(0))
     if device == "cuda":
@@ -352,7 +369,7 @@ def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
         data=settings.dataset,
         classes=settings.classes,
         device=settings.device,
-        device_name=detect_probe(settings.device).name,
+        device_name=_device_name(settings),
         workers=settings.workers,
         seed=settings.seed,
         memory=settings.memory,

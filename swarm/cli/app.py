@@ -90,8 +90,12 @@ def up(
         str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
     ] = "auto",
     gpu_mode: Annotated[
-        str, typer.Option(metavar="shared|exclusive", help="exclusive: one training at a time on a device.")
-    ] = "shared",
+        str,
+        typer.Option(
+            metavar="auto|shared|exclusive",
+            help="exclusive: one training at a time on a device. auto: as `swarm calibrate` advised, else shared.",
+        ),
+    ] = "auto",
     early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
     as_json: Json = False,
@@ -133,6 +137,27 @@ def up(
         start_up=start_up,  # type: ignore[arg-type]
     )
     return run_up(options, Path.cwd(), as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    target: Annotated[str, typer.Option(metavar="NAME|PATH")] = "resnext",
+    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
+    data: Annotated[str, typer.Option(metavar="auto|cifar100|standin")] = "auto",
+    budget_s: Annotated[float | None, typer.Option("--budget-s", help="Training seconds a run.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
+    from swarm.cli.up import run_calibrate
+    from swarm.study import UpOptions
+
+    options = UpOptions(
+        target=target,
+        device=device,  # type: ignore[arg-type] # checked with the other choices in one place
+        data=data,  # type: ignore[arg-type]
+        budget_s=budget_s,
+    )
+    return run_calibrate(options, Path.cwd(), as_json=as_json)
 
 
 @app.command()

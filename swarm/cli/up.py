@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from swarm.calibrate import calibrate, recommended
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError
@@ -26,7 +27,7 @@ def run_up(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
     repo = Repo.open(cwd)
     with only_orchestrator(Layout(root=repo.root)) as announce:
-        opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False))
+        opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False), advice=recommended)
         announce(opened.settings.study_id)
         _say_what_runs(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock)
@@ -89,6 +90,16 @@ class _Display:
             else "Stopping the running trials."
         )
         self._console.print(text, style="yellow")
+
+
+def run_calibrate(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
+    """Measures the target on this machine; prints what it found."""
+    console = Console(stderr=True)
+    with only_orchestrator(Layout(root=Repo.open(cwd).root)) as announce:
+        announce("calibration")
+        result = calibrate(options, cwd, SystemClock(), lambda text: console.print(text, highlight=False))
+    print(result.model_dump_json() if as_json else result.text)
+    return 0
 
 
 def _study(opened: OpenStudy) -> StudyState:
