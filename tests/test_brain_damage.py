@@ -11,7 +11,7 @@ from fakes.failing_disk import UnsyncedDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.brain import Brain, read_records, verify
+from swarm.brain import GENESIS, BadLine, Brain, read_records, verify
 from swarm.errors import BrainReplaced
 from swarm.records import MAX_LINE_BYTES, Note
 
@@ -71,6 +71,7 @@ BAD_LINES = {
     "infinity": GOOD.replace(b"1.5", b"-Infinity"),
     "overflow": GOOD.replace(b"1.5", b"1e999"),
     "overflow, spaced": GOOD.replace(b"1.5", b" 1.0E+999"),
+    "overflow, many digits": GOOD.replace(b"1.5", b"1" * 400 + b".0"),
     "deep": b"[" * 30_000,
     "merge conflict": b"<<<<<<< HEAD",
     "blank": b"",
@@ -97,6 +98,11 @@ def test_a_bad_line_is_skipped_counted_and_shown(path: Path, bad: bytes) -> None
     report = verify(path)
     assert report.broken == ()  # the chain runs over the raw bytes of the bad line
     assert report.first_bad == skipped
+
+
+def test_a_text_may_say_infinity(path: Path) -> None:
+    [record] = Brain(path).append(note("-Infinity, NaN and 1e999"))
+    assert list(read_records(path)) == [record]
 
 
 def test_a_byte_order_mark_is_named_since_nobody_sees_it(path: Path) -> None:
@@ -199,6 +205,12 @@ def test_verify_names_the_place_of_a_line_that_was_removed(path: Path, removed: 
     assert report.first_bad is not None
     assert report.first_bad.line == named
     assert "removed" in report.first_bad.reason
+
+
+def test_verify_names_a_first_line_that_followed_another(path: Path) -> None:
+    Brain(path).append(note())
+    path.write_bytes(path.read_bytes().replace(GENESIS.encode(), b"1" * 64))
+    assert verify(path).first_bad == BadLine(1, "its prev is not that of a first line: lines before it were removed")
 
 
 def test_the_line_number_counts_whatever_a_line_calls_itself(path: Path) -> None:

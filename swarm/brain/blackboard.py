@@ -67,7 +67,10 @@ class Brain:
             return self._state
 
     def append(self, *records: Record) -> list[Record]:
-        """Append all or nothing; see `transact`."""
+        """Append all of them or, after an error, none; see `transact`.
+
+        Not promised: that a power failure in the middle of several lines leaves none of them.
+        """
         return self.transact(lambda _: records)
 
     def transact(self, build: Callable[[BrainState], Sequence[Record]]) -> list[Record]:

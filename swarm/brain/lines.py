@@ -3,12 +3,11 @@
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from swarm.errors import BrainError
 from swarm.records import MAX_LINE_BYTES, Record, parse_record
@@ -18,7 +17,6 @@ GENESIS = "0" * 64
 
 _EVERY_LINE_HAS = ("agent_id", "validation_loss", "description")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MAY_OVERFLOW = re.compile(rb"[:,\[]\s*-?[0-9.]+[eE]\+?[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +88,13 @@ def _fields(raw: bytes) -> dict[str, Any]:
     missing = [key for key in _EVERY_LINE_HAS if key not in fields]
     if missing:
         raise ValueError(f"not a record: no {', '.join(missing)}")
-    if _MAY_OVERFLOW.search(raw) and not _is_finite(fields):
+    if b"Infinity" in to_json(fields, inf_nan_mode="constants") and not _is_finite(fields):
         raise ValueError("a number is too large")
     return fields
 
 
 def _is_finite(value: object) -> bool:
-    """1e999 is legal JSON and reads as infinity, which would poison every mean."""
+    """1e999 is legal JSON and reads as infinity, which would poison every mean. A text may say Infinity."""
     match value:
         case float():
             return math.isfinite(value)
