@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from swarm.admission.simulator import PolicyName, SimulationReport
+    from swarm.admission.simulator import SimulationReport
     from swarm.admission.status import AdmissionStatus, DeviceStatus
     from swarm.gpu import GpuProbe
 
@@ -80,7 +80,7 @@ def simulate(
         if value < 1:
             raise UsageError(f"{flag} is {value}, and must be at least 1")
     peaks = Peaks(median_mib=peak_mib, sigma=spread)
-    found = run_simulation(cards, workers, jobs, seed, policy=cast("PolicyName", policy), peaks=peaks)
+    found = run_simulation(cards, workers, jobs, seed, policy=policy, peaks=peaks)
     if as_json:
         print(json.dumps({"schema_version": 1, **asdict(found)}))
     else:
@@ -131,8 +131,8 @@ def _device_lines(device: "DeviceStatus") -> list[str]:
     for holder in device.holders:
         marks = "".join(f", {mark}" for mark in ("alone", "hung", "draining") if getattr(holder, mark))
         lines.append(
-            f"  trial {holder.trial_id} of {holder.agent_id} ({holder.study_id}): {holder.reservation_mib} MiB reserved, "
-            f"{holder.measured_mib} used, held {holder.held_s:.0f} s, ends within {holder.ends_in_s:.0f} s{marks}"
+            f"  trial {holder.trial_id} of {holder.agent_id} ({holder.study_id}): "
+            f"{holder.reservation_mib} MiB reserved, {holder.measured_mib} used, held {holder.held_s:.0f} s, ends within {holder.ends_in_s:.0f} s{marks}"
         )
     return lines
 
@@ -143,4 +143,4 @@ def _probe(device: str) -> "GpuProbe":
 
     if device not in ("auto", "cuda", "cpu"):
         raise UsageError(f"--device is {device!r}; it is one of auto, cuda, cpu")
-    return detect_probe(device)  # type: ignore[arg-type] # checked in the line above
+    return detect_probe(device)
