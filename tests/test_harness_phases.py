@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ FORK = """
 import os, pathlib, sys
 from models.harness import predict_phase, preload, train_phase
 PHASES = {'train': train_phase, 'predict': predict_phase}
-for line in sys.stdin:
+for line in iter(sys.stdin.readline, ''):
     preload.assert_forkable()
     phase, path, log = line.split()
     child = os.fork()
@@ -144,29 +144,35 @@ def trials(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Trials:
     return made
 
 
-def fork_each(phase: str, configs: Sequence[TrialConfig]) -> list[int]:
-    """Exit codes of one phase of several trials, forked from one preloaded process."""
-    lines = [f"{phase} {config.folder}/harness.json {config.folder}/logs/{phase}.log\n" for config in configs]
+@pytest.fixture(scope="module")
+def forker() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything and forks a phase for each line it is given."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(run.ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-c", FORK], input="".join(lines), env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [int(code) for code in ended.stdout.split()]
+    command = [sys.executable, "-c", FORK]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        yield process
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def fork(forker: subprocess.Popen[str], phase: str, config: TrialConfig) -> int:
+    forker.stdin.write(f"{phase} {config.folder}/harness.json {config.folder}/logs/{phase}.log\n")
+    return int(forker.stdout.readline())
 
 
 @pytest.fixture(scope="module")
-def trained(trials: Trials) -> dict[str, int]:
-    forked = [config for name, config in trials.items() if name != "spawned"]
-    codes = dict(zip([config.trial_id for config in forked], fork_each("train", forked), strict=True))
+def trained(trials: Trials, forker: subprocess.Popen[str]) -> dict[str, int]:
+    codes = {name: fork(forker, "train", config) for name, config in trials.items() if name != "spawned"}
     return {**codes, "spawned": run.run_phase(trials["spawned"], "train")}
 
 
 @pytest.fixture(scope="module")
-def predicted(trials: Trials, trained: dict[str, int]) -> dict[str, int]:
-    configs = [trials[name] for name, code in trained.items() if code == 0]
-    assert [stage_phase.run(config.folder / "harness.json") for config in configs] == [0] * len(configs)
-    return dict(zip([config.trial_id for config in configs], fork_each("predict", configs), strict=True))
+def predicted(trials: Trials, trained: dict[str, int], forker: subprocess.Popen[str]) -> dict[str, int]:
+    names = [name for name, code in trained.items() if code == 0]
+    assert [stage_phase.run(trials[name].folder / "harness.json") for name in names] == [0] * len(names)
+    return {name: fork(forker, "predict", trials[name]) for name in names}
 
 
 def log(config: TrialConfig, phase: str = "train") -> str:

@@ -6,7 +6,8 @@
     device    the torch.device of this trial
     finish    finish(model): hands the trained weights in
 
-All of them resolve on first use, so that the phases that only need numpy start without importing torch.
+All of them resolve on first use, so that the phases that only need numpy start without importing torch. Outside a
+trial a program can still be imported and its model built: `device` is then the CPU, and the clock says what is missing.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ def __getattr__(name: str) -> Any:
     if name in {"clock", "device"}:
         from models.harness import session
 
-        return getattr(session.current(), name)
+        trial = session.current_if_any()
+        return getattr(trial if trial is not None else session.NoTrial, name)
     if name == "finish":
         from models.harness.handin import finish
 

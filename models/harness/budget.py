@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from models.harness.config import Budget
+from models.harness.solo import Device, Gate, SoloMeter
 
 FREE_SETUP_S = 60.0
 FREE_SETUP_SHARE = 0.25
@@ -31,6 +32,10 @@ class Meter(Protocol):
 
     @property
     def used(self) -> float: ...
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the trial's record should say about the measuring itself."""
 
 
 def free_setup_s(budget_s: float) -> float:
@@ -65,6 +70,10 @@ class SampleMeter:
     @property
     def used(self) -> float:
         return float(self._images)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
 
 
 class TimeMeter:
@@ -103,9 +112,18 @@ class TimeMeter:
     def used(self) -> float:
         return (self._clock() if self._paused_at is None else self._paused_at) - self._origin
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
 
-def cpu_meter(budget: Budget) -> Meter:
-    """The meter of a training on the CPU."""
+
+def meter_for(budget: Budget, shared: tuple[Device, Gate] | None, *, cpu: bool) -> Meter:
+    """The meter of a training. `shared` is the GPU and its gate where other trials may run beside this one.
+
+    `solo_seconds` is CPU time on a CPU, priced steps on a shared GPU, and wall time on a GPU that is ours alone.
+    """
     if budget.kind == "samples":
         return SampleMeter()
-    return TimeMeter(time.process_time if budget.kind == "solo_seconds" else time.monotonic, budget.amount)
+    if budget.kind == "solo_seconds" and shared is not None:
+        return SoloMeter(*shared, budget.amount, free_setup_s(budget.amount))
+    return TimeMeter(time.process_time if budget.kind == "solo_seconds" and cpu else time.monotonic, budget.amount)

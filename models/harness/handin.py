@@ -73,6 +73,7 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "train_loss": None if clock.loss != clock.loss else round(clock.loss, 6),
         "curve": clock.curve,
         "overhead_s": _overhead(session),
+        "meter": clock.meter_facts,
         "seed": config.seed,
         "device": _device_name(session.device),
         "torch": torch.__version__,

@@ -66,6 +66,11 @@ class BudgetClock:
         return self._meter.used if self._started else 0.0
 
     @property
+    def meter_facts(self) -> dict[str, object]:
+        """What the budget's meter says about its own measuring."""
+        return self._meter.facts
+
+    @property
     def progress(self) -> float:
         return min(1.0, self.used / self._budget.amount)
 
@@ -88,7 +93,7 @@ class BudgetClock:
             raise ContractBroken("clock.batches was called twice: one training has one budget")
         if not 1 <= batch_size <= len(train):
             raise ContractBroken(f"batch size {batch_size} is outside 1..{len(train)}, the images there are")
-        source = _Batches(train, batch_size, augmentation, self._seed)
+        source = Batches(train, batch_size, augmentation, self._seed)
         yield from self._warm_up(source, state)
         self._begin(train.classes)
         while self.progress < 1.0:
@@ -105,7 +110,7 @@ class BudgetClock:
         """The mean training loss of this step: for the live view, the curve and the divergence check."""
         self._losses.add(self.progress, loss)
 
-    def _warm_up(self, source: "_Batches", state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _warm_up(self, source: "Batches", state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
         if state:
             rows = source.first_rows()
             for batch in warm_up(lambda: source.load(rows), state, source.device, self._seed, self.warm_up_s):
@@ -165,7 +170,7 @@ def forward(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     return torch.cat(parts)
 
 
-class _Batches:
+class Batches:
     """Shuffled epochs without replacement; an incomplete last batch is left out, so every step has one shape."""
 
     def __init__(self, train: TrainSet, batch_size: int, augmentation: Augmentation | None, seed: int) -> None:

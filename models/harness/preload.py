@@ -18,7 +18,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 import torch  # noqa: E402
-import torch._dynamo  # noqa: E402, F401: the first optimiser imports it, seconds of CPU time
+import torch._dynamo  # noqa: E402  (the first optimiser imports it: a second of CPU time)
 import torchvision  # noqa: E402, F401
 
 from models.harness import augment, data, handin, loop, predict_phase, session, train_phase  # noqa: E402, F401

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from models.harness import config as configuration
-from models.harness.budget import Meter, cpu_meter
+from models.harness.budget import Meter, SampleMeter, meter_for
 from models.harness.config import TrialConfig
 from models.harness.data import TrainSet
 from models.harness.errors import HarnessError
+from models.harness.gate import FileGate
 from models.harness.heartbeat import Heartbeat
 from models.harness.layout import CLASSES, Layout
 from models.harness.loop import BudgetClock
@@ -32,7 +33,8 @@ class Session:
         self.device = _device(config)
         seed_everything(config.seed)
         heartbeat = Heartbeat(config.train_out / "heartbeat") if training else None
-        self.clock = BudgetClock(config.budget, _meter(config), heartbeat, _RungFiles(self), config.seed)
+        meter = _meter(config, self.device) if training else SampleMeter()
+        self.clock = BudgetClock(config.budget, meter, heartbeat, _RungFiles(self), config.seed)
 
     def train_set(self) -> TrainSet:
         began = time.monotonic()
@@ -58,6 +60,26 @@ def open_session(config: TrialConfig, *, training: bool = True) -> Session:
 def current() -> Session:
     """The trial of this process; opened from SWARM_TRIAL when no phase has opened it."""
     return _current[0] if _current else open_session(configuration.load())
+
+
+def current_if_any() -> Session | None:
+    """As `current`, None in a process that is no trial's: a tool that only imports a program."""
+    return current() if _current or os.environ.get(configuration.TRIAL_VARIABLE) else None
+
+
+class _NoClock:
+    """Stands where the clock would be. Any use of it says that there is no trial."""
+
+    def __getattr__(self, name: str) -> object:
+        configuration.load()  # raises, with the remedy
+        raise HarnessError("this process runs no trial")
+
+
+class NoTrial:
+    """What `models.harness` offers in a process that is no trial's."""
+
+    device = torch.device("cpu")
+    clock = _NoClock()
 
 
 def seconds_since_process_start() -> float:
@@ -96,5 +118,20 @@ def _device(config: TrialConfig) -> torch.device:
     return torch.device("cuda")
 
 
-def _meter(config: TrialConfig) -> Meter:
-    return cpu_meter(config.budget)
+def _meter(config: TrialConfig, device: torch.device) -> Meter:
+    if device.type == "cpu" or config.gate is None:
+        return meter_for(config.budget, None, cpu=device.type == "cpu")
+    return meter_for(config.budget, (_CudaDevice(device), FileGate(config.gate)), cpu=False)
+
+
+class _CudaDevice:
+    """A `models.harness.solo.Device`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self._device)
+
+    def now(self) -> float:
+        return time.monotonic()
