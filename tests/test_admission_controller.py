@@ -18,8 +18,9 @@ from swarm.admission import (
     Request,
     Retry,
 )
+from swarm.admission.papers import LeasePaper, read_paper
 from swarm.errors import AdmissionTimeout, NeverFits
-from swarm.gpu import Attribution, DeviceReading, HostLimits
+from swarm.gpu import Attribution, DeviceReading, HostLimits, ProcessUse
 from swarm.gpu.reading import DeviceKind
 
 CARD = DeviceReading("GPU-a", "Fake 4090", 24564, 24100, 464, 0, Attribution.MATCHED)
@@ -204,3 +205,24 @@ def test_cpu_lease_is_ram_without_a_context(tmp_path: Path, clock: FakeClock) ->
     assert (lease.cap_mib, lease.cap_fraction, lease.env) == (2000, None, {"CUDA_VISIBLE_DEVICES": ""})
     lease.release()
     assert mine.request(ask("t1", 6000)).poll() is not None
+
+
+def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, clock: FakeClock) -> None:
+    stranger = ProcessUse(2918331, 1_000)
+    probe = SteadyProbe(replace(CARD, attribution=Attribution.UNMATCHED, processes=(stranger,)))
+    mine = controller(tmp_path, clock, probe)
+    lease = mine.request(ask("t0")).wait()
+    with lease.launching():
+        both = (stranger, ProcessUse(2918402, 5_000))
+        probe.readings = (replace(CARD, free_mib=18_100, attribution=Attribution.UNMATCHED, processes=both),)
+    assert lease.poll() is None
+    paper = read_paper(tmp_path / "GPU-a" / "leases" / f"{lease.lease_id}.json", LeasePaper)
+    assert paper is not None
+    assert (paper.host_pid, paper.measured_mib) == (2918402, 5_000)
+
+
+def test_a_launch_that_never_shows_up_lets_the_next_one_in(tmp_path: Path, clock: FakeClock) -> None:
+    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    with lease.launching(settle_s=3.0):
+        pass
+    assert clock.monotonic() == pytest.approx(3.0, abs=0.3)

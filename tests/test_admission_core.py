@@ -100,7 +100,7 @@ def test_what_was_there_before_us_stays_foreign_without_attribution() -> None:
     bench = Bench()
     bench.tell(sampled(10_000))
     assert bench.granted(Submitted(demand("a", 8_000))) == ["a"]
-    bench.tell(sampled(16_000), after_s=5)  # ours has grown to 6000 of its 8000
+    bench.tell(sampled(16_000), after_s=40)  # ours has grown to 6000 of its 8000
     assert bench.state.devices["GPU-a"].foreign_mib == 10_000
 
 
@@ -161,6 +161,14 @@ def test_alone_waits_for_an_empty_card_and_keeps_it_to_itself() -> None:
     assert bench.granted(Submitted(demand("lone", 9_000, alone=True))) == []
     assert bench.granted(Finished("a", Ending.CLEAN)) == ["lone"]
     assert bench.state.devices["GPU-a"].holds[0].reservation_mib == 23_364
+    assert bench.granted(Submitted(demand("b", 64))) == []
+
+
+def test_alone_stays_alone_when_others_leave() -> None:
+    bench = Bench()
+    bench.tell(sampled(10_000, {}))
+    assert bench.granted(Submitted(demand("lone", 9_000, alone=True))) == ["lone"]
+    bench.tell(sampled(0, {}), after_s=40)
     assert bench.granted(Submitted(demand("b", 64))) == []
 
 
@@ -225,6 +233,19 @@ def test_excess_that_keeps_the_head_waiting_is_killed(pair: Bench) -> None:
 def test_nobody_is_killed_without_attribution(pair: Bench) -> None:
     for _ in range(60):
         assert pair.tell(sampled(24_000), after_s=1.0) == []
+
+
+def test_nobody_is_killed_when_attribution_ends(pair: Bench) -> None:
+    assert over_use(pair, 12, used_mib=11_000, occupied_mib=19_000) == []
+    assert pair.tell(sampled(24_000), after_s=0.1) == []
+
+
+def test_a_few_samples_are_not_ten_seconds(pair: Bench) -> None:
+    assert over_use(pair, 15, used_mib=15_900, occupied_mib=23_900, step_s=3) == []
+
+
+def test_many_samples_are_not_ten_seconds(pair: Bench) -> None:
+    assert over_use(pair, 9, used_mib=15_900, occupied_mib=23_900, step_s=0.5) == []
 
 
 def test_two_device_ooms_cost_one_slot_and_three_clean_runs_give_it_back() -> None:

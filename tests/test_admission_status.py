@@ -83,12 +83,16 @@ def lease_paper(**changes: object) -> LeasePaper:
     return replace(paper, **changes)
 
 
+ME = identify(os.getpid())
+
+
 @pytest.mark.parametrize(
     ("changes", "stale"),
     [
-        ({"supervisor_pid": os.getpid(), "supervisor_starttime": 1}, True),  # the pid is used again
-        ({"boot": "another boot", "supervisor_pid": os.getpid()}, True),
         ({}, True),  # nobody holds the lock
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime}, False),  # it lives, without its descriptor
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": 1}, True),  # the pid is used again
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime, "boot": "another"}, True),
     ],
 )
 def test_papers_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:

@@ -257,14 +257,14 @@ class Ledger:
 
 def _after_death(paper: LeasePaper | None, now: float, *, returns_slowly: bool) -> LeasePaper | None:
     """What is left of a lease that nobody holds any more."""
-    if paper is None or not paper.of_this_boot or not returns_slowly:
+    if paper is None or not paper.of_this_boot:
         return None
     if paper.draining_until_s is not None:
         return paper if now < paper.draining_until_s else None
     supervisor = paper.supervisor
     if supervisor is not None and supervisor.alive:
         return paper  # it lost its descriptor, not its life
-    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S)
+    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S) if returns_slowly else None
 
 
 def _end_orphans(lock: Path, paper: LeasePaper, now: float) -> None:

@@ -20,7 +20,7 @@ def observe_use(hold: Hold, measured_mib: int, now: float) -> Hold:
     over = measured_mib > hold.reservation_mib * TOLERANCE
     if not over and not hold.over:
         return hold if hold.measured_mib == measured_mib else replace(hold, measured_mib=measured_mib)
-    # One sample older than the window is kept: it proves that the window is covered.
+    # Kept for longer than the window, so that what is kept can span it.
     kept = tuple(sample for sample in hold.over if now - sample[0] <= WINDOW_S * 1.5)
     window = (*kept, (now, over))
     if not any(was_over for _, was_over in window):
@@ -31,12 +31,9 @@ def observe_use(hold: Hold, measured_mib: int, now: float) -> Hold:
 def is_over(hold: Hold, now: float) -> bool:
     """At least 8 samples that span 10 s, at least 80 % of them over, the latest one too."""
     window = hold.over
-    if len(window) < SAMPLES or not window[-1][1] or now - window[0][0] < WINDOW_S:
+    if len(window) < SAMPLES or now - window[0][0] < WINDOW_S or not window[-1][1]:
         return False
-    if not any(over and now - at >= WINDOW_S for at, over in window):
-        return False
-    recent = [over for at, over in window if now - at <= WINDOW_S]
-    return len(recent) >= SAMPLES - 1 and sum(recent) >= SHARE * len(recent)
+    return sum(over for _, over in window) >= SHARE * len(window)
 
 
 def endangered(state: AdmissionState, device: Device, hold: Hold) -> str | None:
