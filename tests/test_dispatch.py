@@ -261,9 +261,12 @@ def test_a_script_goes_first_until_it_is_refused():
     assert story.next(arms=("scripted",)).arm == "scripted"
 
 
-def test_a_new_leader_gets_its_follow_up_pair():
+def test_a_confirmed_keep_gets_its_follow_up_pair():
     story = Story()
     leader = story.lead()
+    story.discard(parent=leader, arm="climb", family="loss")
+    assert story.next("worker_2").arm != "climb"
+    story.verdict(leader, Decision.KEEP, -0.1, leads=True, level="confirmed")
     for _ in range(FOLLOW_UPS):
         assert story.next("worker_2").arm == "climb"
         story.claim(parent=leader, arm="climb", agent="worker_2")

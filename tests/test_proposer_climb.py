@@ -114,3 +114,11 @@ def test_a_setting_that_was_tried_from_another_parent_is_passed_over():
     mode = 'MODE = "b"  # search: {"a", "b", "c"}\n'
     elsewhere = attempt("t0002", {"MODE": "c"}, 2.1, base=mode, parent="t0009")
     assert moved(briefing((elsewhere,), incumbent=view(mode))) == {"MODE": ("b", "a")}
+
+
+def test_the_way_back_to_the_root_is_passed_over():
+    """The root is no attempt, and the gate knows it all the same."""
+    mode = 'MODE = "b"  # search: {"a", "b"}\n'
+    leader = attempt("t0002", {"MODE": "b"}, 1.9, base=mode.replace('"b"  #', '"a"  #'), outcome="leading")
+    with pytest.raises(ProposalFailed, match="search_exhausted"):
+        ClimbProposer().propose(briefing((leader,), incumbent=view(mode, "t0002")))

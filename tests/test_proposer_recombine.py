@@ -64,24 +64,27 @@ def test_a_conflict_falls_through_to_the_next(merge):
     assert "t0004" in RecombineProposer(merge, SOURCES.__getitem__).propose(told).description
 
 
-def test_leaves_one_edit_of_the_line_out(merge):
-    proposal = RecombineProposer(merge, SOURCES.__getitem__).propose(briefing(LINE, incumbent=INCUMBENT))
+OTHERS = tuple(tried(f"t{100 + index:04d}") for index in range(ABLATE_EVERY))
+
+
+def test_leaves_one_edit_of_the_line_out_when_that_is_due(merge):
+    told = briefing((*LINE, *OTHERS), incumbent=INCUMBENT, alternatives=(program("t0004", "t0001"),))
+    proposal = RecombineProposer(merge, SOURCES.__getitem__).propose(told)
     assert proposal.operator == "ablate"
     assert proposal.source == BASE.replace("B = 2", "B = 20")
     assert proposal.cites == ("t0002", "t0003")
     assert proposal.expects == pytest.approx(0.1)
 
 
-def test_an_ablation_that_is_due_comes_first(merge):
-    others = tuple(tried(f"t{100 + index:04d}") for index in range(ABLATE_EVERY))
-    told = briefing((*LINE, *others), incumbent=INCUMBENT, alternatives=(program("t0004", "t0001"),))
-    assert RecombineProposer(merge, SOURCES.__getitem__).propose(told).operator == "ablate"
+def test_an_ablation_that_is_not_due_is_not_made(merge):
+    with pytest.raises(ProposalFailed, match="nothing_to_combine"):
+        RecombineProposer(merge, SOURCES.__getitem__).propose(briefing(LINE, incumbent=INCUMBENT))
 
 
 def test_what_was_combined_before_is_not_combined_again(merge):
     alternatives = (program("t0004", "t0001"),)
     proposer = RecombineProposer(merge, SOURCES.__getitem__)
-    attempts = LINE
+    attempts = (*LINE, *OTHERS)
     for number in range(2):
         proposal = proposer.propose(briefing(attempts, incumbent=INCUMBENT, alternatives=alternatives))
         again = attempt(f"t{number + 6:04d}", {}, description=proposal.description, operator=proposal.operator)

@@ -132,3 +132,14 @@ def test_another_turn_is_another_proposal():
     first = [TpeProposer().propose(briefing(seed=seed, attempts_left=2)).source for seed in range(8)]
     second = [TpeProposer().propose(briefing(seed=seed, attempts_left=1)).source for seed in range(8)]
     assert sum(a == b for a, b in zip(first, second, strict=True)) <= 1
+
+
+def test_a_converged_sampler_looks_elsewhere():
+    """When everything that it would draw was tried, it draws by lot and does not give up."""
+    source = "A = 0  # search: int(0, 30)\n"
+    tried = tuple(
+        attempt(f"t{place + 2:04d}", {"A": place}, 1.0 + abs(place - 3), base=source) for place in range(1, 16)
+    )
+    for seed in range(5):
+        proposal = TpeProposer().propose(briefing(tried, incumbent=view(source), seed=seed))
+        assert parse(proposal.source)["A"].value > 15

@@ -3,8 +3,8 @@
 An arm is chosen, in this order:
 
 1. a script, while there is one;
-2. the follow-up pair: the first two children of a new incumbent come from `climb`, which goes further in the direction
-   that helped and then adds the best-known partner;
+2. the follow-up pair: the next two children of an incumbent that was confirmed come from `climb`, which goes further in
+   the direction that helped and then adds the best-known partner;
 3. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
 4. the arm that is furthest behind its share (`shares`) of all proposals; for a worker whose role the arm suits, it
    counts as one proposal further behind.
@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from swarm import verdict
+from swarm.records import Decision
 from swarm.state import Program, StudyState
 from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
@@ -102,11 +103,13 @@ def _refused_arms(study: StudyState, agent_id: str) -> set[str]:
 
 
 def _follow_up_due(study: StudyState) -> bool:
+    """Whether the incumbent was confirmed and has had fewer than two children since."""
     incumbent = study.incumbent
-    if incumbent is None or incumbent is study.baseline:
+    if incumbent is None or not incumbent.kept:
         return False
-    children = sum(program.parent == incumbent.name for program in study.programs.values())
-    return children < FOLLOW_UPS
+    kept_at = next(v.seq for v in study.verdicts if v.program == incumbent.name and v.decision == Decision.KEEP)
+    children = [p for p in proposals(study) if p.parent == incumbent.name and p.first.claim.seq > kept_at]
+    return len(children) < FOLLOW_UPS
 
 
 def _ablation_due(study: StudyState) -> bool:

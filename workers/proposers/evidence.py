@@ -51,12 +51,14 @@ def was_tried(briefing: Briefing, changes: Mapping[str, Scalar]) -> bool:
     """Whether the gate would refuse these new values for the incumbent's constants, as far as the briefing tells.
 
     That is: they are the incumbent's own within 5 %, the same constants were moved to about the same values from the
-    incumbent, or an attempt from anywhere has exactly the constants that would result.
+    incumbent, or a program from anywhere has exactly the constants that would result.
     """
     own = briefing.incumbent.constants
     result = {**own, **changes}
-    return all(is_near(own.get(name), value) for name, value in changes.items()) or any(
-        attempt.constants == result or _is_same_move(briefing, attempt, changes) for attempt in briefing.attempts
+    return (
+        all(is_near(own.get(name), value) for name, value in changes.items())
+        or any(_is_same_move(briefing, attempt, changes) for attempt in briefing.attempts)
+        or any(known.constants == result for known in observations(briefing))
     )
 
 

@@ -78,14 +78,10 @@ class RecombineProposer:
 
 
 def _candidates(briefing: Briefing) -> Iterator[_Candidate]:
-    """Best first: an ablation if it is due, then other lineages, then ablations."""
-    ablations = list(_ablations(briefing))
+    """Best first: ablations if one is due, then other lineages."""
     if ablation_due([attempt.operator for attempt in briefing.attempts]):
-        yield from ablations
-        yield from _recombinations(briefing)
-    else:
-        yield from _recombinations(briefing)
-        yield from ablations
+        yield from _ablations(briefing)
+    yield from _recombinations(briefing)
 
 
 def _recombinations(briefing: Briefing) -> Iterator[_Candidate]:

@@ -58,9 +58,11 @@ class TpeProposer:
             raise ProposalFailed("no_search_space", "the program declares no constant with a `# search:` comment")
         rng = random.Random(turn_seed(briefing))
         known = observations(briefing)
-        for _ in range(TRIES):
-            free = _choose_free(rng, spaces, self._moved, briefing.cooled_families)
-            values = _sample(spaces, known, briefing.incumbent.constants, free, rng.getrandbits(32))
+        for attempt in range(TRIES):
+            converged = attempt >= TRIES // 2  # everything that it would draw was tried: draw by lot, from all families
+            free = _choose_free(rng, spaces, self._moved, () if converged else briefing.cooled_families)
+            learned = [] if converged else known
+            values = _sample(spaces, learned, briefing.incumbent.constants, free, rng.getrandbits(32))
             changes = differences(spaces, briefing.incumbent.constants, values)
             if changes and not was_tried(briefing, changes):
                 return _proposal(self.name, briefing, spaces, changes)
