@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.clock import Clock
-from swarm.errors import UsageError
 from swarm.records import Proposal
 from swarm.settings import ProposerSettings, RunSettings
 from swarm.state import StudyState
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed, Proposer
+from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
@@ -26,6 +26,7 @@ from workers.proposers.tpe import TpeProposer
 EMBEDDED = ("tpe", "climb", "library", "recombine")
 LLM = "llm"
 SCRIPTED = "scripted"
+OWN_AGENTS = "SWARM_AGENTS"  # names a file of coding agents like workers/proposers/cli_agent/agents.toml
 SLOW_ARMS = frozenset({LLM})
 
 
@@ -91,7 +92,7 @@ def build_arms(around: Surroundings) -> Arms:
     if kind == "openai":
         return Arms({LLM: _openai(around, chosen), **embedded}, (LLM,), around.clock)
     if kind == "cli":
-        return Arms({LLM: _cli_agent(around, rest), **embedded}, (LLM,), around.clock)
+        return Arms({LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,), around.clock)
     if kind == "auto" and (
         around.secrets.get("OPENAI_API_KEY") or chosen.base_url or os.environ.get("OPENAI_BASE_URL")
     ):
@@ -112,25 +113,54 @@ def _embedded(around: Surroundings) -> dict[str, Proposer]:
 def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
     from workers.proposers.openai_api import OpenAIProposer
 
-    prices = None
-    if chosen.price_in is not None and chosen.price_out is not None:
-        prices = Prices(chosen.price_in, chosen.price_out)
-    purse = Purse(
-        max_usd=chosen.max_usd,
-        max_tokens=chosen.max_tokens,
-        recorded=lambda: spent_in(around.study(), "openai:"),
-    )
     return OpenAIProposer.from_environment(
         around.secrets,
         os.environ,
         model=chosen.model,
         base_url=chosen.base_url,
         clock=around.clock,
-        prices=prices,
-        purse=purse,
-        transcripts=around.settings.layout.study(around.settings.study_id) / "llm" / around.agent_id,
+        prices=_prices(chosen),
+        purse=_purse(around, chosen, "openai:"),
+        transcripts=_transcripts(around),
     )
 
 
-def _cli_agent(around: Surroundings, name: str) -> Proposer:
-    raise UsageError(f"cli:{name} is not known")
+def _cli_agent(around: Surroundings, chosen: ProposerSettings, name: str) -> Proposer:
+    """`name` is AGENT or AGENT:MODEL; a model of the run's (`--model`) is taken where the name has none."""
+    if ":" not in name and chosen.model:
+        name = f"{name}:{chosen.model}"
+    own = os.environ.get(OWN_AGENTS)
+    return CliAgentProposer.named(
+        name,
+        secrets=around.secrets,
+        environ=os.environ,
+        scratch=_study_folder(around) / "agents" / around.agent_id,
+        own_agents=Path(own) if own else None,
+        clock=around.clock,
+        prices=_prices(chosen),
+        purse=_purse(around, chosen, "cli:"),
+        transcripts=_transcripts(around),
+    )
+
+
+def _prices(chosen: ProposerSettings) -> Prices | None:
+    if chosen.price_in is None or chosen.price_out is None:
+        return None
+    return Prices(chosen.price_in, chosen.price_out)
+
+
+def _purse(around: Surroundings, chosen: ProposerSettings, proposers: str) -> Purse:
+    """Ceilings on what the whole study's proposers of this kind have spent, other workers' calls included."""
+    return Purse(
+        max_usd=chosen.max_usd,
+        max_tokens=chosen.max_tokens,
+        recorded=lambda: spent_in(around.study(), proposers),
+    )
+
+
+def _transcripts(around: Surroundings) -> Path:
+    return _study_folder(around) / "llm" / around.agent_id
+
+
+def _study_folder(around: Surroundings) -> Path:
+    return around.settings.layout.study(around.settings.study_id)
