@@ -5,7 +5,6 @@ and take the own grant if there is one. A grant to somebody else is left to its 
 """
 
 import os
-import uuid as uuids
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,13 +17,14 @@ from swarm.admission.events import Finished, Grant, Kill, Tick
 from swarm.admission.explain import why
 from swarm.admission.failpoints import failpoint
 from swarm.admission.history import append_history, load_history
-from swarm.admission.identity import boot_id, identify
+from swarm.admission.identity import identify
+from swarm.admission.intake import Intake, largest_room_mib, lease_paper
 from swarm.admission.lease import Lease, child_env
 from swarm.admission.ledger import Ledger
 from swarm.admission.model import DRAIN_LIMIT_S, Device, Ending, Hold
 from swarm.admission.oom import Observed, after_oom, classify, deficit_mib, needed_mib, round_up
-from swarm.admission.papers import IncidentPaper, LeasePaper, TicketPaper
-from swarm.admission.predict import PeakQuery, PeakRecord, Prediction, predict
+from swarm.admission.papers import IncidentPaper
+from swarm.admission.predict import PeakRecord
 from swarm.admission.request import Cotenant, DeviceId, Released, Request
 from swarm.admission.runtime import endangered, is_over
 from swarm.admission.survey import Survey, Window, names_of, survey
@@ -36,7 +36,6 @@ from swarm.gpu.reading import GpuProbe
 
 POLL_S = 0.5
 CONTEXT_MIB = 600
-KILL_GRACE_S = 8.0
 
 
 class AdmissionController:
@@ -70,8 +69,10 @@ class AdmissionController:
         """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
         with self._ledger.locked():
             found = self._survey()
-            prediction = self._predict(request, found)
-            paper = self._paper(request, prediction, found)
+            intake = Intake(self._probe.kind, self._probe.name, self._context_mib, largest_room_mib(found.state))
+            prediction = intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
+            sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
+            paper = intake.ticket_paper(request, prediction, sequence, now)
             if (reason := never_fits(found.state, paper.demand())) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(paper)
@@ -184,50 +185,10 @@ class AdmissionController:
             windows=windows,
         )
 
-    def _predict(self, request: Request, found: Survey) -> Prediction:
-        largest = _largest_mib(found)
-        if request.memory_mib is not None:
-            return Prediction(request.memory_mib - self._context_mib, 0.0, "given", 0)
-        if request.memory_fraction is not None:
-            if not 0 < request.memory_fraction <= 1:
-                raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
-            return Prediction(int(largest * request.memory_fraction) - self._context_mib, 0.0, "given", 0)
-        query = PeakQuery(
-            request.code_sha256, request.parents, request.batch_ratio, request.probe_mib, request.structural
-        )
-        history = load_history(self._ledger.root / "history.jsonl")
-        return predict(query, history, usable_mib=largest, device=self._probe.name)
-
-    def _paper(self, request: Request, prediction: Prediction, found: Survey) -> TicketPaper:
-        memory, alone = prediction.peak_mib + self._context_mib, False
-        if prediction.source != "given":
-            memory, alone = prediction.demand(self._context_mib, _largest_mib(found))
-        now = self._clock.monotonic()
-        me = identify(os.getpid())
-        return TicketPaper(
-            ticket_id=uuids.uuid4().hex[:12],
-            sequence=self._ledger.next_sequence(),
-            agent_id=request.agent_id,
-            study_id=request.study_id,
-            trial_id=request.trial_id,
-            memory_mib=memory,
-            walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
-            alone=alone or request.alone,
-            cpu_slots=request.cpu_slots,
-            host_ram_mib=0 if self._probe.kind == "cpu" else request.host_ram_mib,
-            shm_mib=request.shm_mib,
-            attempt=request.attempt,
-            submitted_s=now,
-            polled_s=now,
-            pid=me.pid,
-            starttime=me.starttime,
-            boot=boot_id(),
-        )
-
     def _take(self, ticket: Ticket, grant: Grant, found: Survey, now: float) -> Lease:
         """Lease first, ticket last: a death in between leaves both to the sweep and nothing to anybody else."""
         device = found.state.devices[grant.uuid]
-        paper = _lease_paper(ticket.paper, grant, now)
+        paper = lease_paper(ticket.paper, grant, now)
         descriptor = self._ledger.add_lease(paper)
         if grant.bypassed is not None:
             self._ledger.count_bypass(grant.bypassed)
@@ -314,32 +275,6 @@ class AdmissionController:
             paper = self._ledger.lease(lease.device, lease.lease_id)
             if paper is not None:
                 self._ledger.save_lease(replace(paper, host_pid=host_pid))
-
-
-def _lease_paper(ticket: TicketPaper, grant: Grant, now: float) -> LeasePaper:
-    return LeasePaper(
-        lease_id=ticket.ticket_id,
-        uuid=grant.uuid,
-        agent_id=ticket.agent_id,
-        study_id=ticket.study_id,
-        trial_id=ticket.trial_id,
-        reservation_mib=grant.reservation_mib,
-        alone=grant.alone,
-        cpu_slots=ticket.cpu_slots,
-        host_ram_mib=ticket.host_ram_mib,
-        shm_mib=ticket.shm_mib,
-        attempt=ticket.attempt,
-        granted_s=now,
-        ends_by_s=grant.ends_by_s,
-        heartbeat_s=now,
-        pid=ticket.pid,
-        starttime=ticket.starttime,
-        boot=ticket.boot,
-    )
-
-
-def _largest_mib(found: Survey) -> int:
-    return max((lone_room_mib(device) for device in found.state.devices.values()), default=0)
 
 
 def _hold(device: Device, lease_id: str) -> Hold | None:

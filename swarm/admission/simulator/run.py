@@ -5,9 +5,8 @@ import heapq
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from statistics import mean
 
 from swarm.admission.events import Event, Finished, Grant, Infeasible, Kill, Retry, Sampled, Submitted
 from swarm.admission.model import Demand, Ending
@@ -17,6 +16,7 @@ from swarm.admission.simulator.card import Answer, Card, Process
 from swarm.admission.simulator.invariants import Checker
 from swarm.admission.simulator.policies import PolicyName, make_policy
 from swarm.admission.simulator.report import SimulationReport
+from swarm.admission.simulator.tally import Setup, Tally, summarise
 from swarm.admission.simulator.workload import CONTEXT_MIB, Job, Peaks, Step, Workload, make_jobs
 from swarm.gpu.reading import Attribution
 
@@ -47,20 +47,8 @@ def simulate(
     the headroom breaks the policy's premise. Invariants are checked on up to 8 cards.
     """
     load = workload or Workload(peaks=peaks or Peaks())
-    setup = _Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution)
+    setup = Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution)
     return _Simulation(setup).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    cards: int
-    workers: int
-    jobs: int
-    seed: int
-    policy: PolicyName
-    load: Workload
-    surge_mib: int | None
-    attribution: Attribution
 
 
 @dataclass
@@ -83,24 +71,8 @@ class _Run:
         return f"{self.job.job_id}.{self.number}"
 
 
-@dataclass
-class _Tally:
-    finished: int = 0
-    infeasible: int = 0
-    device_ooms: int = 0
-    own_ooms: int = 0
-    kills: int = 0
-    crashes: int = 0
-    lost_work_s: float = 0.0
-    used_mib_s: float = 0.0
-    most_running: int = 0
-    waits: list[float] = field(default_factory=list)
-    over: list[float] = field(default_factory=list)
-    decisions: list[float] = field(default_factory=list)
-
-
 class _Simulation:
-    def __init__(self, setup: _Setup) -> None:
+    def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.load = setup.load
         self.rng = random.Random(setup.seed + 1)
@@ -112,7 +84,7 @@ class _Simulation:
         self.history = History()
         self.checker = Checker(self.cards, setup.load.walltime_limit_s + KILL_GRACE_S)
         self.checking = setup.cards <= CHECKED_CARDS
-        self.tally = _Tally()
+        self.tally = Tally()
         self.log = hashlib.sha256()
         self.runs: dict[str, _Run] = {}
         self.running: set[str] = set()
@@ -131,7 +103,15 @@ class _Simulation:
             self.tally.used_mib_s += self.used_mib * (at - self.now)
             self.now = at
             action()
-        return self._report()
+        return summarise(
+            self.setup,
+            self.tally,
+            makespan_s=self.now,
+            usable_mib=sum(card.usable_mib for card in self.cards.values()),
+            under_prediction=under_prediction_rate(self.history.records),
+            log_sha256=self.log.hexdigest(),
+            violations=tuple(self.checker.violations),
+        )
 
     # A trial's life
 
@@ -337,37 +317,3 @@ class _Simulation:
 
     def _note(self, line: str) -> None:
         self.log.update(f"{self.now:.6f} {line}\n".encode())
-
-    def _report(self) -> SimulationReport:
-        tally = self.tally
-        waits, decisions = sorted(tally.waits), sorted(tally.decisions)
-        usable = sum(card.usable_mib for card in self.cards.values())
-        return SimulationReport(
-            policy=self.setup.policy,
-            cards=self.setup.cards,
-            workers=self.setup.workers,
-            jobs=self.setup.jobs,
-            seed=self.setup.seed,
-            finished=tally.finished,
-            infeasible=tally.infeasible,
-            device_ooms=tally.device_ooms,
-            own_ooms=tally.own_ooms,
-            kills=tally.kills,
-            crashes=tally.crashes,
-            lost_work_s=tally.lost_work_s,
-            makespan_s=self.now,
-            wait_mean_s=mean(waits) if waits else 0.0,
-            wait_p99_s=_quantile(waits, 0.99),
-            utilisation=tally.used_mib_s / (usable * self.now) if self.now else 0.0,
-            over_reservation=mean(tally.over) if tally.over else None,
-            under_prediction_rate=under_prediction_rate(self.history.records),
-            most_running=tally.most_running,
-            decision_p50_us=1e6 * _quantile(decisions, 0.5),
-            decision_p99_us=1e6 * _quantile(decisions, 0.99),
-            log_sha256=self.log.hexdigest(),
-            violations=tuple(self.checker.violations),
-        )
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
