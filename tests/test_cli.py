@@ -41,7 +41,8 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 
 def test_help_starts_no_heavy_library(tmp_path: Path) -> None:
     """`swarm --help` is quick because it imports neither torch nor pydantic nor the brain."""
-    code = "import sys, swarm.cli.app; print(sorted({'torch','numpy','pydantic','openai','optuna','plotly'} & set(sys.modules)))"
+    heavy = {"torch", "numpy", "pydantic", "openai", "optuna", "plotly"}
+    code = f"import sys, swarm.cli.app; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout.replace("'", '"')) == []
 

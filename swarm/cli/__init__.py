@@ -6,14 +6,19 @@ from swarm.errors import SwarmError
 
 
 def main() -> int:
+    import typer
+
     from swarm.cli.app import app
 
     try:
         code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        print(f"swarm: {error.format_message()} See: swarm --help", file=sys.stderr)
+        return error.exit_code
     except SwarmError as error:
         print(f"swarm: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("swarm: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

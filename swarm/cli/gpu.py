@@ -131,8 +131,8 @@ def _device_lines(device: "DeviceStatus") -> list[str]:
     for holder in device.holders:
         marks = "".join(f", {mark}" for mark in ("alone", "hung", "draining") if getattr(holder, mark))
         lines.append(
-            f"  trial {holder.trial_id} of {holder.agent_id} ({holder.study_id}): "
-            f"{holder.reservation_mib} MiB reserved, {holder.measured_mib} used, held {holder.held_s:.0f} s, ends within {holder.ends_in_s:.0f} s{marks}"
+            f"  trial {holder.trial_id} of {holder.agent_id} ({holder.study_id}): {holder.measured_mib} of "
+            f"{holder.reservation_mib} MiB, held {holder.held_s:.0f} s, ends within {holder.ends_in_s:.0f} s{marks}"
         )
     return lines
 
