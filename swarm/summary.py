@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm import verdict
+from swarm import early_stop, verdict
 from swarm.records import Operator, Scalar, TrialState
 from swarm.state import Program, StudyState, overlapping_pairs
 
@@ -55,7 +55,9 @@ class StudySummary(_Value):
     failed: dict[str, int]
     refused: dict[str, int]
     noise_sigma: float | None
-    noise_trials: int
+    noise_degrees: int
+    pruned: int
+    false_prune_rate: float | None
     baseline_loss: float | None
     incumbent: str | None
     incumbent_loss: float | None
@@ -70,7 +72,7 @@ def summarize(study: StudyState) -> StudySummary:
     opened = study.opened
     trials = list(study.trials.values())
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    groups = study.noise_groups
+    noise, prunes = verdict.study_noise(study), early_stop.false_prune_rate(study)
     baseline, incumbent = study.baseline, study.incumbent
     return StudySummary(
         study_id=study.study_id,
@@ -85,8 +87,10 @@ def summarize(study: StudyState) -> StudySummary:
         complete=len(complete),
         failed=_count(trial.reason for trial in trials if trial.reason is not None),
         refused=_count(rejection.code for rejection in study.rejections),
-        noise_sigma=verdict.noise_floor(groups),
-        noise_trials=sum(len(group) for group in groups),
+        noise_sigma=noise.sigma if noise is not None else None,
+        noise_degrees=noise.degrees if noise is not None else 0,
+        pruned=prunes.pruned,
+        false_prune_rate=prunes.rate,
         baseline_loss=baseline.mean if baseline else None,
         incumbent=incumbent.name if incumbent else None,
         incumbent_loss=incumbent.mean if incumbent else None,

@@ -13,7 +13,8 @@ def main() -> int:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        print(f"swarm: {error.format_message()} See: swarm --help", file=sys.stderr)
+        if message := error.format_message():  # without arguments the help has been shown already
+            print(f"swarm: {message} See: swarm --help", file=sys.stderr)
         return error.exit_code
     except SwarmError as error:
         print(f"swarm: {error}", file=sys.stderr)

@@ -44,9 +44,12 @@ def headline(summary: StudySummary) -> Text:
         text.append(f", {sum(summary.refused.values())} proposals refused")
     text.append(f"; {summary.kept} kept")
     if summary.noise_sigma is not None:
-        text.append(f"; noise floor {summary.noise_sigma:.4f} (n={summary.noise_trials})")
+        text.append(f"; noise floor {summary.noise_sigma:.4f} ({summary.noise_degrees} degrees of freedom)")
     else:
         text.append("; noise floor not measured yet")
+    if summary.pruned:
+        rate = summary.false_prune_rate
+        text.append(f"; {summary.pruned} ended early" + (f", false-prune rate {rate:.0%}" if rate is not None else ""))
     if summary.closed:
         text.append(f"; closed: {summary.closed}")
     return text
