@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trial_programs import Programs
+from trial_programs import Programs, finish
 
 from swarm import sandbox
 from swarm.errors import SandboxError
@@ -270,6 +270,6 @@ def test_torch_trains_inside_under_a_memory_limit(programs: Programs) -> None:
             print("can't allocate memory" in str(error))
     """
     phase = programs.phase(source, trusted=False, walltime_limit_s=110.0)
-    result = programs.run(phase, sandbox="strict", memory_limit_mib=2000)
+    result = finish(programs.launch(programs.spec(phase, sandbox="strict", memory_limit_mib=2000)), limit_s=115.0)
     assert result.phases[0].ending == "ok", programs.log()
     assert programs.log().splitlines()[-2:] == ["trained 16", "True"]

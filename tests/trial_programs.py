@@ -61,8 +61,8 @@ class Programs:
         return (self.folder / "logs" / f"{name}.log").read_text()
 
 
-def finish(running: Running) -> TrialResult:
-    return until(running.poll, "the trial ended")
+def finish(running: Running, limit_s: float = WAIT_LIMIT_S) -> TrialResult:
+    return until(running.poll, "the trial ended", limit_s)
 
 
 def until(condition, what: str, limit_s: float = WAIT_LIMIT_S):

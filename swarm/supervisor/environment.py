@@ -1,7 +1,9 @@
 """The environment of a trial's processes: built from an allow-list, never copied."""
 
+import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import swarm
@@ -13,6 +15,8 @@ MARKER = "SWARM_TRIAL_DIR"
 _ALLOWED = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
 _ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "PYTORCH_", "OMP_", "MKL_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+_LONGEST_TMPDIR = 70  # 107 less what Python adds, `/pymp-xxxxxxxx/listener-xxxxxxxx`, and a little
 
 INTERPRETER_FLAGS = ("-P", "-s", "-B")
 """No working folder on the import path, no user packages, no bytecode written."""
@@ -37,16 +41,49 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
     """HOME and TMPDIR of a trusted phase are T/private, where no candidate can have planted anything."""
     folder = Path(spec.folder)
     home = str(folder / ("private" if phase.trusted else "scratch"))
+    short = short_name(folder)
+    temporary = str(short) if not phase.trusted and _leads_to(short, folder / "scratch") else home
     return {
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
         "SWARM_TRIAL": str(folder / "harness.json"),
         **spec.env,
         "HOME": home,
-        "TMPDIR": home,
+        "TMPDIR": temporary,
         "PYTHONPATH": import_path(parent, spec.pythonpath),
         MARKER: spec.folder,
     }
+
+
+def short_name(folder: Path) -> Path:
+    """Where a short symbolic link to T/scratch may lie while the trial runs.
+
+    A Unix socket's path holds at most 107 bytes, and the workers of a torch DataLoader, which put theirs into TMPDIR,
+    hang instead of failing when theirs is longer.
+    """
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path("/tmp") / f"swarm-{os.getuid()}-{digest}"
+
+
+def link_short_name(folder: Path) -> None:
+    """Makes the link if T/scratch is long enough to need one; its absence costs nothing but DataLoader workers."""
+    scratch = folder / "scratch"
+    if len(os.fsencode(scratch)) > _LONGEST_TMPDIR:
+        with suppress(OSError):
+            short_name(folder).symlink_to(scratch)
+
+
+def _leads_to(link: Path, target: Path) -> bool:
+    """Whether it is our own link; in /tmp anybody may have taken the name."""
+    try:
+        return link.lstat().st_uid == os.getuid() and link.readlink() == target
+    except OSError:
+        return False
+
+
+def unlink_short_name(folder: Path) -> None:
+    with suppress(OSError):
+        short_name(folder).unlink()
 
 
 def import_path(parent: Mapping[str, str], pythonpath: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from swarm import sandbox
 from swarm.errors import TrialError, TrialLost
 from swarm.sandbox.ladder import require
 from swarm.supervisor import proc
-from swarm.supervisor.environment import INTERPRETER_FLAGS, MARKER, supervisor_environment
+from swarm.supervisor.environment import INTERPRETER_FLAGS, MARKER, supervisor_environment, unlink_short_name
 from swarm.supervisor.run import IDENTITY, RESULT, SESSIONS, STOP_REASON, Identity, write_atomically
 from swarm.supervisor.spec import TrialResult, TrialSpec
 from swarm.supervisor.tree import now
@@ -117,6 +117,7 @@ def kill_leftovers(folder: Path) -> list[int]:
             pids = [process.pid for process in found]
             raise TrialError(f"processes {pids} of {folder.name} did not die within {_KILL_LIMIT_S:.0f} s of SIGKILL.")
         time.sleep(0.01)
+    unlink_short_name(folder)
     return sorted(killed)
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 _READ_BYTES = 64 * 1024
+_REREADS = 3
 
 
 class CappedLog:
@@ -28,6 +29,10 @@ class CappedLog:
             return 0
         head, tail = self._limit // 2, self._limit // 4
         end = os.pread(self._descriptor, tail, size - tail)
+        for _ in range(_REREADS):  # a last line may just have come; a flood never stops coming
+            if (grown := os.fstat(self._descriptor).st_size) == size:
+                break
+            size, end = grown, os.pread(self._descriptor, tail, grown - tail)
         dropped = size - head - len(end)
         self._dropped += dropped
         os.ftruncate(self._descriptor, head)

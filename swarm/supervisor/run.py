@@ -12,6 +12,7 @@ from swarm.errors import TrialError
 from swarm.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import proc
+from swarm.supervisor.environment import link_short_name, unlink_short_name
 from swarm.supervisor.phase import PhaseOutcome, run_phase
 from swarm.supervisor.spec import PhaseResult, TrialResult, TrialSpec
 from swarm.supervisor.start import RunPhase, close_all_but
@@ -51,6 +52,7 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
     started_at, start = time.time(), now()
     _announce(spec, folder, start)
     outcomes = _run_phases(spec, start, lease_fd, in_fork)
+    unlink_short_name(folder)
     if not spec.keep_program:
         remove_tree(folder / "program")
         remove_tree(folder / "scratch")
@@ -76,6 +78,7 @@ def _prepare(folder: Path, lease_fd: int | None) -> None:
         os.set_inheritable(lease_fd, False)
     for name in ("program", "scratch", "private", "logs", "train_out", "predict_in", "predict_out"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
+    link_short_name(folder)
     os.chdir(folder)
 
 
