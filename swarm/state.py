@@ -137,57 +137,6 @@ class StudyState:
     def next_trial_id(self) -> str:
         return f"t{len(self.trials) + 1:04d}"
 
-    def open_trials(self) -> list[Trial]:
-        return [trial for trial in self.trials if trial.finished is None]
-
-    @property
-    def kept(self) -> bool:
-        return self.verdict is not None and self.verdict.decision == Decision.KEEP
-
-
-class StudyState:
-    """One study, as of the last record applied."""
-
-    def __init__(self, opened: StudyOpened) -> None:
-        self.opened = opened
-        self.trials: dict[str, Trial] = {}
-        self.programs: dict[str, Program] = {}
-        self.rejections: list[ProposalRejected] = []
-        self.verdicts: list[VerdictReached] = []
-        self.notes: list[Note] = []
-        self.steers: list[Steer] = []
-        self.workers: dict[str, WorkerStatus] = {}
-        self.restarts: dict[str, int] = {}
-        self.closed: StudyClosed | None = None
-        self._lineage: list[str] = []
-
-    @property
-    def study_id(self) -> str:
-        return self.opened.study_id
-
-    @property
-    def baseline(self) -> Program | None:
-        return next(iter(self.programs.values()), None)
-
-    @property
-    def incumbent(self) -> Program | None:
-        """What the workers build on: the newest standing leader, else the baseline."""
-        return self.programs[self._lineage[-1]] if self._lineage else self.baseline
-
-    @property
-    def lineage(self) -> tuple[str, ...]:
-        """Programs that led, oldest first, without those that were rolled back."""
-        return tuple(self._lineage)
-
-    @property
-    def next_trial_id(self) -> str:
-        return f"t{len(self.trials) + 1:04d}"
-
-    @property
-    def noise_groups(self) -> list[list[float]]:
-        """Losses of equal programs; the noise floor is pooled over them."""
-        return [program.losses for program in self.programs.values() if len(program.losses) >= 2]
-
     def open_trials(self, agent_id: str | None = None) -> list[Trial]:
         """Claimed and not ended, of one agent or of all."""
         return [
