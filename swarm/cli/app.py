@@ -251,6 +251,61 @@ def memory(study: StudyOption = None, brain: BrainOption = None, as_json: Json =
 
 
 @app.command()
+def compare(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A proposer, as for swarm up: tpe, embedded, openai:MODEL@URL, ...")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other one; the same again to compare memories.")],
+    pairs: Annotated[int, typer.Option(help="Repeat with so many seeds; below 6 no difference is claimed.")] = 1,
+    trials: Annotated[int, typer.Option(help="Trials of each arm in each pair, noise floor included.")] = 20,
+    memory_a: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What A is shown.")] = "shared",
+    memory_b: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What B is shown.")] = "shared",
+    target: Annotated[str, typer.Option(metavar="NAME|PATH")] = "resnext",
+    budget_s: Annotated[float | None, typer.Option("--budget-s", help="Training seconds a trial.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
+    data: Annotated[str, typer.Option(metavar="auto|cifar100|standin")] = "auto",
+    max_usd: Annotated[float | None, typer.Option(help="Spend no more than this per arm and pair.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this per arm and pair.")] = None,
+    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the first pair; the next takes the next.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for compare.md.")] = Path("report"),
+    as_json: Json = False,
+) -> int:
+    """Compare two proposers, or two memories, side by side from the same baseline on the same device.
+
+    Both arms run at the same time, one worker each. The first Ctrl-C lets running trials finish, the second stops them.
+    """
+    from swarm.cli.compare import run_compare
+    from swarm.compare import Arm, CompareOptions
+    from swarm.errors import UsageError
+
+    memories = ("shared", "own", "off", "shuffled")
+    for flag, memory in (("--memory-a", memory_a), ("--memory-b", memory_b)):
+        if memory not in memories:
+            raise UsageError(f"{flag} is {memory!r}; it is one of {', '.join(memories)}")
+    given = {
+        "--budget-s": budget_s,
+        "--max-usd": max_usd,
+        "--max-tokens": max_tokens,
+        "--price-in": price_in,
+        "--price-out": price_out,
+    }
+    passed_on = ["--device", device, "--data", data]
+    passed_on += [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    options = CompareOptions(
+        a=Arm(label="A", spec=a, memory=memory_a),
+        b=Arm(label="B", spec=b, memory=memory_b),
+        pairs=pairs,
+        trials=trials,
+        target=target,
+        seed=seed,
+        passed_on=tuple(passed_on),
+    )
+    return run_compare(options, Path.cwd(), out, as_json=as_json)
+
+
+@app.command()
 def verify(brain: BrainOption = None, as_json: Json = False) -> int:
     """Check the brain's hash chain and name the first line that is not as it was written."""
     from swarm.cli.read import print_verify

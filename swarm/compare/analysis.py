@@ -1,0 +1,353 @@
+"""The paired analysis of two arms. Pure: studies in, numbers out.
+
+A pair is two studies with the same baseline, seed and budget, one an arm, run at the same time. Within a pair all is
+read at equal trial counts: after as many trials as the shorter study has, noise floor, replicates and failures
+included, since they cost the device the same. Over the pairs, the difference B minus A gets a percentile bootstrap
+interval (Efron & Tibshirani 1993, chapter 13) with whole pairs as the unit; trials of one study depend on each other.
+
+Not promised: that an interval over few pairs is wide enough. Below six pairs not even the exact sign test can reach
+p < .05 (2 / 2**5 > .05), so no difference is claimed there, whatever the interval says.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict
+
+from swarm.errors import SwarmError
+from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished
+from swarm.settings import Memory
+from swarm.state import StudyState
+from swarm.trajectory import trajectory
+
+SCHEMA_VERSION = 1
+MIN_PAIRS = 6
+RESAMPLES = 10_000
+_COVERAGE = 0.95
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Arm(_Value):
+    """One side of a comparison. `spec` is a proposer as `swarm up --proposer` takes it."""
+
+    label: str
+    spec: str
+    memory: Memory = "shared"
+
+    @property
+    def name(self) -> str:
+        return self.spec if self.memory == "shared" else f"{self.spec}, memory {self.memory}"
+
+
+class Interval(_Value):
+    """A mean over `n` pairs with its 95 % interval; the ends are None below two pairs."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+class ArmResult(_Value):
+    """One arm in one pair, after the pair's equal number of trials. Losses in nats; unknown costs are None.
+
+    `leading_loss` is the mean of the program that the study built on, lucky runs included; `confirmed_loss` that of the
+    best confirmed program, or of the baseline while none is. `tokens` and `usd` cover every call of the study so far,
+    refused and failed ones too.
+    """
+
+    study_id: str
+    baseline_loss: float
+    leading_loss: float
+    confirmed_loss: float
+    confirmed_gains: int
+    curve: tuple[float | None, ...]  # leading loss after 1, 2, ... trials
+    complete: int
+    failed: dict[str, int]
+    refused: dict[str, int]
+    calls: int
+    tokens: int | None
+    usd: float | None
+    device_s: float
+
+
+class PairResult(_Value):
+    """Both arms from one seed. `longest_block`: most trials that one arm started in a row; 1 is strict alternation.
+    `side_by_side`: share of the pair's time in which both arms were at work."""
+
+    seed: int
+    trials: int
+    a: ArmResult
+    b: ArmResult
+    longest_block: int
+    side_by_side: float
+
+
+class Cost(_Value):
+    """Of one arm over all pairs. A rate is None when its cost is unknown or nothing was confirmed."""
+
+    confirmed_gains: int
+    tokens: int | None
+    usd: float | None
+    tokens_per_gain: float | None
+    usd_per_gain: float | None
+
+
+class Checkpoint(_Value):
+    """The leading loss of B minus that of A after so many trials."""
+
+    trials: int
+    difference: Interval
+
+
+class Comparison(_Value):
+    schema_version: int = SCHEMA_VERSION
+    a: Arm
+    b: Arm
+    target: str
+    data: str
+    device: str
+    budget: str
+    pairs: tuple[PairResult, ...]
+    leading: Interval
+    confirmed: Interval
+    checkpoints: tuple[Checkpoint, ...]
+    cost_a: Cost
+    cost_b: Cost
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a study stood after some number of trials."""
+
+    baseline_loss: float | None
+    leading_loss: float | None
+    confirmed_loss: float | None
+    confirmed_gains: int
+
+
+def compare(a: Arm, b: Arm, pairs: Sequence[PairResult], study: StudyState) -> Comparison:
+    """All pairs together. `study` is any of theirs: it says what was run on what. Raises SwarmError without a pair."""
+    if not pairs:
+        raise SwarmError("no pair got as far as a baseline result in both arms, so there is nothing to compare")
+    leading = bootstrap_interval([pair.b.leading_loss - pair.a.leading_loss for pair in pairs])
+    confirmed = bootstrap_interval([pair.b.confirmed_loss - pair.a.confirmed_loss for pair in pairs])
+    opened = study.opened
+    return Comparison(
+        a=a,
+        b=b,
+        target=opened.target,
+        data=opened.data,
+        device=opened.device_name,
+        budget=f"{opened.budget.amount:g} {opened.budget.kind}",
+        pairs=tuple(pairs),
+        leading=leading,
+        confirmed=confirmed,
+        checkpoints=tuple(_checkpoints(pairs)),
+        cost_a=_cost([pair.a for pair in pairs]),
+        cost_b=_cost([pair.b for pair in pairs]),
+        conclusion=conclude(a, b, leading),
+    )
+
+
+def compare_pair(a: StudyState, b: StudyState) -> PairResult | None:
+    """One pair at equal trial counts; None while an arm has no result of its baseline.
+
+    Raises SwarmError when the two did not start from the same program, seed, objective and harness.
+    """
+    _require_same_start(a, b)
+    trials = min(len(_counted(a)), len(_counted(b)))
+    results = [_arm_result(study, trials) for study in (a, b)]
+    if results[0] is None or results[1] is None:
+        return None
+    return PairResult(
+        seed=a.opened.seed,
+        trials=trials,
+        a=results[0],
+        b=results[1],
+        longest_block=longest_block(a, b),
+        side_by_side=round(side_by_side(a, b), 4),
+    )
+
+
+def standing_after(study: StudyState, trials: int) -> Standing:
+    """What the study led with and had confirmed once `trials` of its trials had ended and were judged."""
+    limit = _seq_after(study, trials)
+    losses: dict[str, list[float]] = {}
+    for finished in _counted(study)[:trials]:
+        if finished.validation_loss is not None:
+            losses.setdefault(study.program_of(finished.trial_id).name, []).append(finished.validation_loss)
+    verdicts = {verdict.program: verdict.decision for verdict in study.verdicts if verdict.seq < limit}
+    kept = [fmean(losses[name]) for name, said in verdicts.items() if said == Decision.KEEP and name in losses]
+    base = losses.get(study.baseline.name) if study.baseline else None
+    baseline_loss = fmean(base) if base else None
+    leading = [step.mean for step in trajectory(study) if step.seq < limit]
+    return Standing(
+        baseline_loss=baseline_loss,
+        leading_loss=leading[-1] if leading else None,
+        confirmed_loss=min(kept) if kept else baseline_loss,
+        confirmed_gains=len(kept),
+    )
+
+
+def bootstrap_interval(differences: Sequence[float], *, seed: int = 0) -> Interval:
+    """Mean and percentile bootstrap interval. The same differences give the same interval."""
+    count = len(differences)
+    if count < 2:
+        return Interval(mean=fmean(differences), low=None, high=None, n=count)
+    rng = random.Random(seed)
+    means = sorted(fmean(rng.choices(differences, k=count)) for _ in range(RESAMPLES))
+    tail = int(RESAMPLES * (1 - _COVERAGE) / 2)
+    return Interval(mean=fmean(differences), low=means[tail], high=means[-1 - tail], n=count)
+
+
+def longest_block(a: StudyState, b: StudyState) -> int:
+    """Most trials in a row, by the time of their start and while both arms had trials to come, of the same arm."""
+    starts = [sorted(t.started.at for t in study.trials.values() if t.started is not None) for study in (a, b)]
+    if not all(starts):
+        return max(map(len, starts))
+    both_run_until = min(times[-1] for times in starts)
+    order = sorted((at, side) for side, times in enumerate(starts) for at in times if at <= both_run_until)
+    longest = run = 0
+    previous = None
+    for _, side in order:
+        run = run + 1 if side == previous else 1
+        longest, previous = max(longest, run), side
+    return longest
+
+
+def side_by_side(a: StudyState, b: StudyState) -> float:
+    """The time in which both arms were between their first start and last end, over the time in which either was."""
+    spans = [_span(study) for study in (a, b)]
+    if spans[0] is None or spans[1] is None:
+        return 0.0
+    (start_a, end_a), (start_b, end_b) = spans[0], spans[1]
+    either = max(end_a, end_b) - min(start_a, start_b)
+    both = min(end_a, end_b) - max(start_a, start_b)
+    return max(0.0, both) / either if either > 0 else 0.0
+
+
+def conclude(a: Arm, b: Arm, leading: Interval) -> str:
+    """One sentence that claims no more than the pairs carry."""
+    if leading.n < MIN_PAIRS:
+        return (
+            f"{leading.n} pair{'s' if leading.n > 1 else ''}: too few for a claim. B's leading loss is "
+            f"{leading.mean:+.4f} against A's; run at least --pairs {MIN_PAIRS}."
+        )
+    if not leading.excludes_zero:
+        return f"No difference shown: B's leading loss is {interval_text(leading)} against A's."
+    better, worse = (b, a) if leading.mean < 0 else (a, b)
+    return (
+        f"{better.label} ({better.name}) got further than {worse.label} ({worse.name}): leading loss, "
+        f"B minus A, {interval_text(leading)}."
+    )
+
+
+def interval_text(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{interval.mean:+.4f} (no interval: {interval.n} pair)"
+    return f"{interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _require_same_start(a: StudyState, b: StudyState) -> None:
+    for what in ("base_tree_sha256", "objective_sha256", "harness_sha256", "seed", "device_name"):
+        mine, theirs = getattr(a.opened, what), getattr(b.opened, what)
+        if mine != theirs:
+            raise SwarmError(
+                f"{a.study_id} and {b.study_id} cannot be compared: {what} is {mine} in one and {theirs} in the other"
+            )
+
+
+def _arm_result(study: StudyState, trials: int) -> ArmResult | None:
+    standing = standing_after(study, trials)
+    if standing.baseline_loss is None or standing.leading_loss is None or standing.confirmed_loss is None:
+        return None
+    counted = _counted(study)[:trials]
+    limit = _seq_after(study, trials)
+    refused = [rejection for rejection in study.rejections if rejection.seq < limit]
+    claims = [study.trials[finished.trial_id].claim for finished in counted]
+    calls, tokens, usd = _spent([*claims, *refused])
+    spans = [study.trials[finished.trial_id].seconds for finished in counted]
+    return ArmResult(
+        study_id=study.study_id,
+        baseline_loss=standing.baseline_loss,
+        leading_loss=standing.leading_loss,
+        confirmed_loss=standing.confirmed_loss,
+        confirmed_gains=standing.confirmed_gains,
+        curve=tuple(standing_after(study, count).leading_loss for count in range(1, trials + 1)),
+        complete=sum(finished.score is not None for finished in counted),
+        failed=dict(Counter(str(finished.reason) for finished in counted if finished.reason is not None)),
+        refused=dict(Counter(rejection.code for rejection in refused)),
+        calls=calls,
+        tokens=tokens,
+        usd=usd,
+        device_s=round(sum(end - start for start, end in (span for span in spans if span is not None)), 1),
+    )
+
+
+def _spent(records: Iterable[ProposalClaimed | ProposalRejected]) -> tuple[int, int | None, float | None]:
+    """Calls, tokens and USD. A sum with an unknown part is unknown; without a call both are zero."""
+    usages = [record.usage for record in records if record.usage is not None]
+    tokens, usd = 0, 0.0
+    tokens_known = usd_known = True
+    for usage in usages:
+        if usage.input_tokens is None or usage.output_tokens is None:
+            tokens_known = False
+        tokens += (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        usd_known = usd_known and usage.usd is not None
+        usd += usage.usd or 0.0
+    calls = sum(usage.calls for usage in usages)
+    return calls, tokens if tokens_known else None, round(usd, 6) if usd_known else None
+
+
+def _counted(study: StudyState) -> list[TrialFinished]:
+    """Endings in their order, without trials that a person's stop or a lost machine gave up."""
+    endings = [trial.finished for trial in study.finished_trials() if trial.finished is not None]
+    return [finished for finished in endings if finished.reason is not FailReason.ABANDONED]
+
+
+def _seq_after(study: StudyState, trials: int) -> float:
+    """The record before which exactly `trials` trials have ended, with the verdicts they led to."""
+    counted = _counted(study)
+    return counted[trials].seq if trials < len(counted) else float("inf")
+
+
+def _span(study: StudyState) -> tuple[float, float] | None:
+    spans = [trial.seconds for trial in study.trials.values() if trial.seconds is not None]
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
+
+
+def _checkpoints(pairs: Sequence[PairResult]) -> Iterable[Checkpoint]:
+    """At a quarter, half, three quarters and all of the trials that every pair has."""
+    longest = min(pair.trials for pair in pairs)
+    for count in sorted({max(1, round(longest * share)) for share in (0.25, 0.5, 0.75, 1.0)}):
+        read = [(pair.a.curve[count - 1], pair.b.curve[count - 1]) for pair in pairs]
+        differences = [theirs - mine for mine, theirs in read if mine is not None and theirs is not None]
+        if differences:
+            yield Checkpoint(trials=count, difference=bootstrap_interval(differences))
+
+
+def _cost(results: Sequence[ArmResult]) -> Cost:
+    gains = sum(result.confirmed_gains for result in results)
+    tokens = [result.tokens for result in results if result.tokens is not None]
+    usd = [result.usd for result in results if result.usd is not None]
+    all_tokens = sum(tokens) if len(tokens) == len(results) else None
+    all_usd = round(sum(usd), 6) if len(usd) == len(results) else None
+    return Cost(
+        confirmed_gains=gains,
+        tokens=all_tokens,
+        usd=all_usd,
+        tokens_per_gain=all_tokens / gains if gains and all_tokens is not None else None,
+        usd_per_gain=all_usd / gains if gains and all_usd is not None else None,
+    )
