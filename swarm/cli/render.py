@@ -57,16 +57,15 @@ def headline(summary: StudySummary) -> Text:
 
 def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
     """Programs by mean loss, best first."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for name, justify in (("#", "right"), ("program", "left"), ("loss", "right"), ("n", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("vs base", justify="right")
-    table.add_column("P(better)", justify="right")
-    table.add_column("top-1", justify="right")
-    table.add_column("verdict")
-    table.add_column("change", overflow="ellipsis", no_wrap=True, max_width=60)
+    for name in ("vs base", "P(better)", "top-1"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    table.add_column("verdict", no_wrap=True, min_width=len("inconclusive"))
+    table.add_column("change", overflow="ellipsis", no_wrap=True, ratio=1)
     for row in summary.ranking[:rows]:
-        table.add_row(*_cells(row), style=COLOURS.get(row.standing, ""))
+        table.add_row(*map(Text, _cells(row)), style=COLOURS.get(row.standing, ""))  # Text: a proposal is no markup
     return table
 
 
@@ -87,7 +86,7 @@ def live_view(study: StudyState, summary: StudySummary, layout: Layout) -> Rende
         trial = study.trials.get(row.trial_id or "")
         view = running_view(study, trial, layout)
         state = row.status + (f" (restarted {row.restarts}x)" if row.restarts else "")
-        workers.add_row(row.agent_id, state, row.trial_id or "", view.bar, view.loss, view.what)
+        workers.add_row(row.agent_id, state, row.trial_id or "", view.bar, view.loss, Text(view.what))
     return Group(headline(summary), Text(), workers, Text(), ranking_table(summary))
 
 
