@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict
 from swarm import verdict
 from swarm.clock import Clock
 from swarm.errors import SwarmError
+from swarm.options import UpOptions
 from swarm.orchestrator import Orchestrator
 from swarm.settings import GpuMode, RunSettings
 from swarm.state import StudyState, Trial
-from swarm.study import UpOptions, open_study
+from swarm.study import open_study
 
 SHARING_PAYS = 1.15
 SOLO_RUNS = 5

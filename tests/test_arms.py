@@ -9,9 +9,9 @@ from fakes.fake_clock import FakeClock
 from fakes.fake_study import FakeStudy
 
 from swarm.errors import UsageError
+from swarm.options import check_proposer
 from swarm.records import Budget, Operator, Proposal, Usage
 from swarm.settings import ProposerSettings, RunSettings
-from swarm.study import check_proposer
 from workers.arms import EMBEDDED, LLM, OWN_AGENTS, SCRIPTED, Arms, Surroundings, build_arms
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed

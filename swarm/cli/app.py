@@ -106,7 +106,7 @@ def up(
     """
     from swarm.cli.up import run_up
     from swarm.errors import UsageError
-    from swarm.study import UpOptions
+    from swarm.options import UpOptions
 
     pairs = dict(item.partition("=")[::2] for item in worker or [])
     if "" in pairs.values():
@@ -149,7 +149,7 @@ def calibrate(
 ) -> int:
     """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
     from swarm.cli.up import run_calibrate
-    from swarm.study import UpOptions
+    from swarm.options import UpOptions
 
     options = UpOptions(
         target=target,

@@ -11,11 +11,12 @@ from swarm.calibrate import calibrate, recommended
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError
+from swarm.options import UpOptions
 from swarm.orchestrator import Orchestrator, only_orchestrator
 from swarm.repo import Repo
 from swarm.settings import Layout
 from swarm.state import StudyState
-from swarm.study import OpenStudy, UpOptions, open_study
+from swarm.study import OpenStudy, open_study
 from swarm.summary import StudySummary, summarize
 
 DRAW_EVERY_S = 0.5

@@ -25,10 +25,10 @@ from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.compare.analysis import Arm, Comparison, PairResult, compare, compare_pair
 from swarm.errors import DirtyTarget, SwarmError, UsageError
+from swarm.options import check_proposer
 from swarm.repo import Repo
 from swarm.settings import Layout
 from swarm.state import StudyState
-from swarm.study import check_proposer
 from swarm.targets import Target, load_target
 
 POLL_S = 0.5
