@@ -1,6 +1,6 @@
 """Search policies on a table of real trainings: the embedded default against Optuna's TPE and random search.
 
-    python benchmarks/search.py [--seeds 20] [--json]
+    python benchmarks/search.py [--seeds 20] [--more] [--json]
 
 Every setting of a grid was trained once by `make_replay_table.py`, so a policy's trial is a look-up: the tabulated loss
 plus normal noise with the median standard deviation of the repeated settings. A policy's result is the tabulated loss
@@ -8,9 +8,9 @@ of the program that it would hand over, never the noisy loss by which it chose.
 
     random    settings by lot without repetition; hands over the best single run
     tpe       optuna.samplers.TPESampler as it comes, told of the start, two trials at a time; hands over the best mean
-    arm_tpe   the swarm with its tpe arm alone, which moves at most three constants at a time
-    arm_all   the same, moving all constants at once
     embedded  the swarm as it comes without a key: dispatch, tpe, climb and recombine, verdicts, replicates
+    arm_tpe   with --more: the swarm with its tpe arm alone, which moves at most three constants at a time
+    arm_all   with --more: the same, moving all constants at once
 
 Each seed starts from another program: a setting by lot among those between the 20th and the 50th percentile of the
 table, as a competent program that nobody has tuned. The start's loss is known to every policy for nothing.
@@ -79,10 +79,11 @@ Policy = Callable[[Table, int], list[float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--more", action="store_true", help="also the swarm with its tpe arm alone")
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     table = load_table()
-    results = run_policies(options.seeds)
+    results = run_policies(options.seeds, [name for name in POLICIES if options.more or name not in MORE])
     if not options.json:
         print_table(table, results)
     for line in figures(table, results):
@@ -112,12 +113,12 @@ def load_table() -> Table:
     return Table(losses, sigma, {**GRID, last: complete}, source, len(all_rows))
 
 
-def run_policies(seeds: int) -> dict[str, list[list[float]]]:
+def run_policies(seeds: int, names: Sequence[str]) -> dict[str, list[list[float]]]:
     """For each policy and seed the loss handed over at each checkpoint."""
-    jobs = [(name, seed) for seed in range(seeds) for name in POLICIES]
+    jobs = [(name, seed) for seed in range(seeds) for name in names]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         outcomes = list(pool.map(run_one, jobs, chunksize=2))
-    results: dict[str, list[list[float]]] = {name: [] for name in POLICIES}
+    results: dict[str, list[list[float]]] = {name: [] for name in names}
     for (name, _), outcome in zip(jobs, outcomes, strict=True):
         results[name].append(outcome)
     return results
@@ -192,10 +193,11 @@ def swarm_with(*arms: str, moved: int | None = MOVED) -> Policy:
 POLICIES: dict[str, Policy] = {
     "random": random_search,
     "tpe": plain_tpe,
+    "embedded": swarm_with("tpe", "climb", "recombine"),
     "arm_tpe": swarm_with("tpe"),
     "arm_all": swarm_with("tpe", moved=None),
-    "embedded": swarm_with("tpe", "climb", "recombine"),
 }
+MORE = ("arm_tpe", "arm_all")
 
 
 def print_table(table: Table, results: Mapping[str, Sequence[Sequence[float]]]) -> None:
@@ -213,7 +215,7 @@ def print_table(table: Table, results: Mapping[str, Sequence[Sequence[float]]]) 
             cells.append(f"{fmean(o[column] for o in outcomes):.4f} [{low:.4f}, {high:.4f}]")
         print(f"{name:10}" + "".join(f"{cell:>34}" for cell in cells))
     print(f"\n{'embedded minus':16}{'trials':>7}{'difference':>12}{'95 % interval':>22}{'p, one-sided':>14}")
-    for other in ("random", "tpe", "arm_tpe", "arm_all"):
+    for other in [name for name in results if name != "embedded"]:
         for column, trials in enumerate(CHECKPOINTS):
             ours, theirs = ([o[column] for o in results[name]] for name in ("embedded", other))
             low, high = difference_interval(ours, theirs)

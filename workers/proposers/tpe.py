@@ -6,9 +6,9 @@ running, and the constant liar keeps a second worker away from them.
 
 By default a proposal moves at most `MOVED` constants and leaves the others at the incumbent's values: the estimator is
 asked for those alone (its marginal over them). Sampling all of a dozen constants at once throws a competent program
-away in each of the first trials, and the verdict on a change of twelve constants teaches nobody anything. From a start
-that is already good this finds better programs within 20 trials than `moved=None`, which moves all of them; from a bad
-start it is the other way round (benchmarks/search.py has both).
+away in each of the first trials, and the verdict on a change of twelve constants teaches nobody anything. On the replay
+table, whose programs have six constants, `moved=None` is as good within chance (benchmarks/search.py --more); a table
+of larger programs may decide otherwise.
 """
 
 import random
