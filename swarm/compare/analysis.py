@@ -18,7 +18,7 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict
 
 from swarm.errors import SwarmError
-from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished
+from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished, VerdictReached
 from swarm.settings import Memory
 from swarm.state import StudyState
 from swarm.trajectory import trajectory
@@ -188,8 +188,8 @@ def standing_after(study: StudyState, trials: int) -> Standing:
     for finished in _counted(study)[:trials]:
         if finished.validation_loss is not None:
             losses.setdefault(study.program_of(finished.trial_id).name, []).append(finished.validation_loss)
-    verdicts = {verdict.program: verdict.decision for verdict in study.verdicts if verdict.seq < limit}
-    kept = [fmean(losses[name]) for name, said in verdicts.items() if said == Decision.KEEP and name in losses]
+    newest = {verdict.program: verdict for verdict in study.verdicts if verdict.seq < limit}
+    kept = [fmean(losses[name]) for name, said in newest.items() if _is_gain(said) and name in losses]
     base = losses.get(study.baseline.name) if study.baseline else None
     baseline_loss = fmean(base) if base else None
     leading = [step.mean for step in trajectory(study) if step.seq < limit]
@@ -258,6 +258,11 @@ def interval_text(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return f"{interval.mean:+.4f} (no interval: {interval.n} pair)"
     return f"{interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _is_gain(verdict: VerdictReached) -> bool:
+    """A simplification is kept as well, at level none: it is shorter and no better."""
+    return verdict.decision == Decision.KEEP and verdict.level == "confirmed"
 
 
 def _require_same_start(a: StudyState, b: StudyState) -> None:

@@ -187,16 +187,22 @@ def _run_pair(
             side.signal(signal.SIGTERM)
     while any(side.running for side in sides):
         _show(sides, tick)
-        if (broken := next((side for side in sides if side.failed), None)) is not None:
-            raise SwarmError(
-                f"arm {broken.arm.label} ({broken.arm.spec}) ended: {broken.last_words()}. Log: {broken.log}"
-            )
+        _require_working(sides)
         clock.sleep(POLL_S)
     _show(sides, tick)
+    _require_working(sides)
     studies = [side.study() for side in sides]
     if studies[0] is None or studies[1] is None:
         return None
     return compare_pair(studies[0], studies[1])
+
+
+def _require_working(sides: Sequence[_Side]) -> None:
+    """Raises SwarmError with the last words of an arm that ended in an error; whoever catches it ends the other."""
+    for side in sides:
+        if side.failed:
+            arm = side.arm
+            raise SwarmError(f"arm {arm.label} ({arm.spec}) ended: {side.last_words()}. Log: {side.log}")
 
 
 def _show(sides: Sequence[_Side], tick: Tick) -> None:
