@@ -57,8 +57,11 @@ class Desk:
                 secrets=secrets,
             )
         )
-        self._drafter = Drafter(settings, agent_id, self._brain, self._sources, self._arms)
-        behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms)
+        probe = detect_probe(settings.device)
+        self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
+        limit_mib = self._device_mib if settings.device == "cuda" else None
+        self._drafter = Drafter(settings, agent_id, self._brain, self._sources, self._arms, limit_mib)
+        behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms, limit_mib)
         self._background = Background(behind.draft)
         self._base_tree = gate.tree_sha256(self._sources.of_commit(settings.base_commit))
         self._orchestrator_pid = os.getppid()
@@ -67,7 +70,7 @@ class Desk:
             settings,
             agent_id,
             self._brain,
-            AdmissionController(default_root(), detect_probe(settings.device), clock),
+            AdmissionController(default_root(), probe, clock),
             LocalExecutor(settings, self._repo, zygote=zygote, sleep=clock.sleep),
             Interruption(stop_reason=self._stop_reason, leave=self._orphaned),
             clock,
@@ -159,7 +162,7 @@ class Desk:
         study = self._study()
         if not arms and not verdict.replicates_owed(study) and self._noise_is_measured(study):
             return None
-        return choose(study, agent_id=self.agent_id, arms=arms)
+        return choose(study, agent_id=self.agent_id, arms=arms, device_mib=self._device_mib)
 
     def _noise_is_measured(self, study: StudyState) -> bool:
         return study.baseline is not None and len(study.baseline.losses) >= self.settings.noise_replicates

@@ -48,12 +48,21 @@ class Sources:
 class Drafter:
     """Makes drafts for one worker. One thread at a time may use it."""
 
-    def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, sources: Sources, arms: Arms) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        agent_id: str,
+        brain: Brain,
+        sources: Sources,
+        arms: Arms,
+        memory_limit_mib: int | None,
+    ) -> None:
         self._settings = settings
         self._agent_id = agent_id
         self._brain = brain
         self._sources = sources
         self._arms = arms
+        self._memory_limit_mib = memory_limit_mib
 
     def draft(self, duty: Propose) -> Draft | None:
         """A draft by the duty's arm, or None after its turns. Every refusal and failure is in the brain then."""
@@ -91,7 +100,7 @@ class Drafter:
             sigma=noise.sigma if noise is not None else None,
             cooled_families=duty.cooled_families,
             diagnosis=duty.diagnosis,
-            memory_limit_mib=None,
+            memory_limit_mib=self._memory_limit_mib,
             refusal=refusal,
             attempts_left=turns_left,
             read_seq=self._brain.snapshot().seq,
