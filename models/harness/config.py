@@ -24,7 +24,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """One trial. `folder` is the trial's own folder, `data_dir` the data cache (see `models.harness.layout`)."""
+    """One trial. `folder` is the trial's own folder, `data_dir` the data cache (see `models.harness.layout`).
+
+    `program_sha256`: of the code as it was exported (see `models.harness.stage_phase`); None: it is not checked.
+    """
 
     trial_id: str
     study_id: str
@@ -40,6 +43,7 @@ class TrialConfig:
     rungs: tuple[float, ...]
     gate: Path | None
     editable: str
+    program_sha256: str | None = None
 
     @property
     def program(self) -> Path:
@@ -87,6 +91,7 @@ def parse(raw: dict[str, object]) -> TrialConfig:
     if not isinstance(rungs, list):
         raise TypeError("rungs must be a list of fractions")
     fraction, cap, gate = raw["memory_fraction"], raw["memory_cap_mib"], raw["gate"]
+    program = raw.get("program_sha256")
     return TrialConfig(
         trial_id=str(raw["trial_id"]),
         study_id=str(raw["study_id"]),
@@ -105,6 +110,7 @@ def parse(raw: dict[str, object]) -> TrialConfig:
         rungs=tuple(float(rung) for rung in rungs),
         gate=None if gate is None else Path(str(gate)),
         editable=str(raw["editable"]),
+        program_sha256=None if program is None else str(program),
     )
 
 
@@ -125,6 +131,7 @@ def to_json(config: TrialConfig) -> str:
         "rungs": list(config.rungs),
         "gate": None if config.gate is None else str(config.gate),
         "editable": config.editable,
+        "program_sha256": config.program_sha256,
     }
     return json.dumps(raw, indent=1) + "\n"
 

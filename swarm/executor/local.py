@@ -14,7 +14,9 @@ Not promised: that the work goes on if the machine goes down. A trial without a 
 """
 
 import contextlib
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from typing import Protocol
 from swarm.admission import Lease
 from swarm.errors import TrialError, TrialLost
 from swarm.executor.harness import harness_root, harness_sha256
-from swarm.executor.outcome import STALL_LIMIT_S, Outcome, read_outcome
+from swarm.executor.outcome import STALL_LIMIT_S, Outcome, Terms, read_outcome
 from swarm.records import Budget, FailReason
 from swarm.repo import Repo
 from swarm.settings import RunSettings
@@ -35,6 +37,7 @@ PREDICT_WALLTIME_S = 180.0
 TRUSTED_WALLTIME_S = 120.0
 START_UP_CPU_S = 60.0
 POLL_S = 0.1
+CODE_SUFFIXES = (".py", ".pyc", ".so")
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
 UNTOUCHED_MIB = 1536
 """On a CPU the kernel limits what a process maps for writing, and admission counts what it touches. The difference:
@@ -97,7 +100,8 @@ class LocalExecutor:
         return self._collect(running, poll)
 
     def _collect(self, running: Running, poll: Callable[[], str | None]) -> Outcome:
-        outcome = read_outcome(running.folder, self._wait(running, poll))
+        terms = Terms(self._settings.budget, self._settings.device, self._settings.threads)
+        outcome = read_outcome(running.folder, self._wait(running, poll), terms)
         for name in ("predict_in", "predict_out"):  # 17 MB a trial that nobody needs any more
             shutil.rmtree(running.folder / name, ignore_errors=True)
         return outcome
@@ -143,6 +147,7 @@ class LocalExecutor:
             "rungs": list(order.rungs),
             "gate": None,
             "editable": settings.editable,
+            "program_sha256": program_sha256(folder / "program"),
         }
 
     def _spec(self, folder: Path, order: TrialOrder, lease: Lease) -> TrialSpec:
@@ -160,6 +165,17 @@ class LocalExecutor:
             keep_program=False,
             pythonpath=(str(harness_root().parent.parent),),
         )
+
+
+def program_sha256(folder: Path) -> str:
+    """Hash over the code below a folder, names and contents: what Python could load from it. The stage phase of the
+    harness takes it again after training, in the same way."""
+    digest = hashlib.sha256()
+    found = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    for path in sorted(path for path in found if path.suffix in CODE_SUFFIXES):
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def trial_phases(folder: Path, settings: RunSettings) -> tuple[PhaseSpec, ...]:

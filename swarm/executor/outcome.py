@@ -11,18 +11,24 @@ import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swarm.admission import OomReport
 from swarm.errors import TrialError
-from swarm.records import FailReason, Score
+from swarm.records import Budget, FailReason, Score
+from swarm.settings import Device
 from swarm.supervisor.spec import SETUP_FAILED, PhaseResult, TrialResult
 
 STALL_LIMIT_S = 60.0
 HONEST_DIFFERENCE = 0.01  # relative; a candidate's own word about its loss may round
+OVER_BUDGET_FACTOR = 1.25
+PREDICT_SHARE = 0.25  # of the budget: more work than this in `predict` is no mere prediction
+START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
+UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
 MIB = 1 << 20
 _HEARTBEAT = struct.Struct("<dQddd")
 _CLAIM = re.compile(r"^\s*val(?:idation)?_loss\s*[:=]\s*([-+0-9.eE]+)\s*$", re.MULTILINE)
+_DENIED = re.compile(r"Permission denied|Operation not permitted|Invalid cross-device link")
 
 EXIT_REASONS: dict[int, FailReason] = {
     10: FailReason.DIVERGED,
@@ -34,9 +40,10 @@ EXIT_DATA_MISSING = 14
 
 
 class TrainReport(BaseModel):
-    """What the candidate's process wrote about itself (`train.json`). Informational: it may say anything."""
+    """What the candidate's process wrote about itself (`train.json`). Informational: it may say anything, as long as it
+    fits into a record."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, str_max_length=120)
 
     steps: int | None = None
     samples: int | None = None
@@ -46,11 +53,28 @@ class TrainReport(BaseModel):
     peak_reserved_mib: float | None = None
     alloc_retries: int | None = None
     cap_lifted: bool = False
-    curve: tuple[tuple[float, float], ...] = ()
-    overhead_s: dict[str, float] = {}
+    curve: tuple[tuple[float, float], ...] = Field(default=(), max_length=100)
+    overhead_s: dict[str, float] = Field(default={}, max_length=20)
     solo_rate: float | None = None
     device: str | None = None
     torch: str | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a trial was allowed. Its flags say where it went beyond."""
+
+    budget: Budget
+    device: Device
+    threads: int
+
+    def cpu_limit_s(self, share: float) -> float | None:
+        """CPU seconds that an honest process does not reach with this share of the budget; None where the budget is
+        no measure of a CPU's work."""
+        if self.device != "cpu" or self.budget.kind == "samples":
+            return None
+        cores = self.threads if self.budget.kind == "seconds" else 1
+        return share * self.budget.amount * cores + START_UP_ALLOWANCE_S
 
 
 @dataclass(frozen=True)
@@ -74,12 +98,10 @@ class Outcome:
     def overhead_s(self) -> dict[str, float]:
         """Wall seconds outside training, by cause. The parts of `train` are the candidate's own account of it."""
         items = {phase.name: round(phase.seconds, 3) for phase in self.result.phases if phase.name != "train"}
-        train = next((phase for phase in self.result.phases if phase.name == "train"), None)
-        if train is None or self.train.wall_seconds is None:
+        rest = _unaccounted_s(self.train, self.result)
+        if rest is None:
             return items
-        told = dict(self.train.overhead_s)
-        rest = train.seconds - self.train.wall_seconds - sum(told.values())
-        return {**told, "teardown": round(max(0.0, rest), 3), **items}
+        return {**self.train.overhead_s, "teardown": round(max(0.0, rest), 3), **items}
 
     @property
     def peak_mib(self) -> int | None:
@@ -100,10 +122,11 @@ class Progress:
     budget_used: float
 
 
-def read_outcome(folder: Path, result: TrialResult) -> Outcome:
+def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     """What a finished trial's folder says. Raises TrialError for a failed set-up, which is not a failed trial."""
     train = _read_train_report(folder)
-    found = Outcome(None, None, "", train, result, _read_rungs(folder), _flags(folder, train, None), _read_oom(folder))
+    found = Outcome(None, None, "", train or TrainReport(), result, _read_rungs(folder), oom=_read_oom(folder))
+    found = replace(found, flags=_flags(folder, found, terms))
     failed = next((phase for phase in result.phases if phase.ending != "ok"), None)
     if failed is not None:
         if failed.exit_code in (EXIT_DATA_MISSING, SETUP_FAILED):
@@ -113,7 +136,9 @@ def read_outcome(folder: Path, result: TrialResult) -> Outcome:
     score = _read_score(folder)
     if isinstance(score, str):
         return replace(found, reason=FailReason.INVALID_OUTPUT, detail=score)
-    return replace(found, score=score, flags=_flags(folder, train, score))
+    more = () if train is not None else ("bad_report",)
+    claims = ("self_report",) if _claims_otherwise(folder, score.validation_loss) else ()
+    return replace(found, score=score, flags=(*found.flags, *claims, *more))
 
 
 def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[FailReason, str]:
@@ -160,11 +185,11 @@ def log_tail(folder: Path, phase: str, lines: int = 6, limit: int = 800) -> str:
     return "\n".join(text)[-limit:]
 
 
-def _read_train_report(folder: Path) -> TrainReport:
+def _read_train_report(folder: Path) -> TrainReport | None:
     try:
         return TrainReport.model_validate_json((folder / "train_out" / "train.json").read_bytes()[: 1 << 20])
     except (OSError, ValidationError):
-        return TrainReport()
+        return None
 
 
 def _read_score(folder: Path) -> Score | str:
@@ -205,27 +230,57 @@ def _read_oom(folder: Path) -> OomReport | None:
     )
 
 
-def _flags(folder: Path, train: TrainReport, score: Score | None) -> tuple[str, ...]:
+def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
     """What is odd about a trial. Named in its record; none of it changes the score."""
-    flags = ["cap_lifted"] if train.cap_lifted else []
-    if score is not None and _claims_otherwise(folder, score.validation_loss):
-        flags.append("self_report")
-    if (passes := _passes_per_image(folder)) is not None and passes > 1.0:
-        flags.append("tta")
-    return tuple(flags)
+    rest = _unaccounted_s(found.train, found.result)
+    odd = {
+        "cap_lifted": found.train.cap_lifted,
+        "over_budget": _trained_too_long(found, terms),
+        "long_predict": _worked_longer(found.result, "predict", terms.cpu_limit_s(PREDICT_SHARE)),
+        "clock_mismatch": rest is not None and abs(rest) > UNACCOUNTED_S + UNACCOUNTED_SHARE * found.wall_s,
+        "denied": any(_DENIED.search(_log(folder, phase)) for phase in ("train", "predict")),
+        "tta": (_passes_per_image(folder) or 0.0) > 1.0,
+    }
+    return tuple(name for name, is_odd in odd.items() if is_odd)
+
+
+def _trained_too_long(found: Outcome, terms: Terms) -> bool:
+    """By the supervisor's measure of CPU time, or by the training's own words."""
+    train, amount = found.train, terms.budget.amount
+    if terms.budget.kind == "samples":  # the last step begins within the budget
+        return train.samples is not None and train.samples - train.samples / max(1, train.steps or 1) >= amount
+    if train.training_seconds is not None and train.training_seconds > OVER_BUDGET_FACTOR * amount:
+        return True
+    return _worked_longer(found.result, "train", terms.cpu_limit_s(OVER_BUDGET_FACTOR))
+
+
+def _worked_longer(result: TrialResult, name: str, limit_s: float | None) -> bool:
+    used_s = sum(phase.cpu_seconds for phase in result.phases if phase.name == name)
+    return limit_s is not None and used_s > limit_s
+
+
+def _unaccounted_s(report: TrainReport, result: TrialResult) -> float | None:
+    """Wall seconds of the training process, as the supervisor saw it, that its own account leaves out."""
+    train = next((phase for phase in result.phases if phase.name == "train"), None)
+    if train is None or report.wall_seconds is None:
+        return None
+    return train.seconds - report.wall_seconds - sum(report.overhead_s.values())
 
 
 def _claims_otherwise(folder: Path, loss: float) -> bool:
     """Whether the program printed a validation loss of its own that is not the scorer's."""
-    try:
-        text = (folder / "logs" / "train.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
     claims: list[float] = []
-    for match in _CLAIM.finditer(text):
+    for match in _CLAIM.finditer(_log(folder, "train")):
         with contextlib.suppress(ValueError):
             claims.append(float(match[1]))
     return any(abs(claim - loss) > HONEST_DIFFERENCE * abs(loss) for claim in claims)
+
+
+def _log(folder: Path, phase: str) -> str:
+    try:
+        return (folder / "logs" / f"{phase}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _passes_per_image(folder: Path) -> float | None:
