@@ -17,6 +17,8 @@ Memory = Literal["shared", "own", "off", "shuffled"]
 Device = Literal["cpu", "cuda"]
 GpuMode = Literal["shared", "exclusive"]
 
+BRAIN_FILE = "swarm_brain.jsonl"
+
 
 class Layout(BaseModel):
     """The folders of one repository. Everything but the brain is below `.swarm/`, which git ignores."""
@@ -116,6 +118,11 @@ class RunSettings(BaseModel):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
         return path
+
+
+def brain_path(root: Path, given: Path | None) -> Path:
+    """The brain of a repository, or the one that was named."""
+    return given.absolute() if given is not None else root / BRAIN_FILE
 
 
 class Control(StrEnum):

@@ -25,13 +25,12 @@ from swarm.gpu import detect_probe
 from swarm.options import DataChoice, DeviceChoice, UpOptions, check_options
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.settings import Device, GpuMode, Layout, ProposerSettings, RunSettings
+from swarm.settings import Device, GpuMode, Layout, ProposerSettings, RunSettings, brain_path
 from swarm.state import StudyState
 from swarm.targets import Profile, Target, load_target
 from swarm.version import VERSION
 
 NOISE_REPLICATES = 5
-BRAIN_FILE = "swarm_brain.jsonl"
 PROGRAM_FILE = "program.md"
 
 
@@ -79,11 +78,6 @@ def open_study(
     brain.append(_first_record(settings, repo))
     settings.save()
     return OpenStudy(settings, brain, repo)
-
-
-def brain_path(root: Path, given: Path | None) -> Path:
-    """The brain of a repository, or the one that was named."""
-    return given.absolute() if given is not None else root / BRAIN_FILE
 
 
 def load_settings(path: Path) -> RunSettings:

@@ -11,11 +11,10 @@ from swarm.brain import Brain, verify
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
-from swarm.executor import log_tail
+from swarm.heartbeat import log_tail
 from swarm.repo import Repo
-from swarm.settings import Layout
+from swarm.settings import Layout, brain_path
 from swarm.state import StudyState, Trial
-from swarm.study import brain_path
 from swarm.summary import summarize
 
 

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.executor import read_progress
+from swarm.heartbeat import read_progress
 from swarm.records import TrialState
 from swarm.settings import Layout
 from swarm.state import StudyState, Trial

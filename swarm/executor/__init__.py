@@ -2,19 +2,16 @@
 
 from swarm.executor.harness import harness_root, harness_sha256
 from swarm.executor.local import Executor, LocalExecutor, TrialOrder
-from swarm.executor.outcome import Outcome, Progress, log_tail, read_outcome, read_progress
+from swarm.executor.outcome import Outcome, read_outcome
 from swarm.executor.rungs import score_new_rungs
 
 __all__ = [
     "Executor",
     "LocalExecutor",
     "Outcome",
-    "Progress",
     "TrialOrder",
     "harness_root",
     "harness_sha256",
-    "log_tail",
     "read_outcome",
-    "read_progress",
     "score_new_rungs",
 ]

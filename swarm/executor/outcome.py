@@ -7,7 +7,6 @@ that counts.
 import contextlib
 import json
 import re
-import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swarm.admission import OomReport
 from swarm.errors import TrialError
+from swarm.heartbeat import log_tail
 from swarm.records import Budget, FailReason, Score
 from swarm.settings import Device
 from swarm.supervisor.spec import SETUP_FAILED, PhaseResult, TrialResult
@@ -26,7 +26,6 @@ PREDICT_SHARE = 0.25  # of the budget: more work than this in `predict` is no me
 START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
 MIB = 1 << 20
-_HEARTBEAT = struct.Struct("<dQddd")
 _CLAIM = re.compile(r"^\s*val(?:idation)?_loss\s*[:=]\s*([-+0-9.eE]+)\s*$", re.MULTILINE)
 _DENIED = re.compile(r"Permission denied|Operation not permitted|Invalid cross-device link")
 
@@ -112,16 +111,6 @@ class Outcome:
         return max((int(peak) for peak in peaks), default=None)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One reading of a running trial's heartbeat."""
-
-    step: int
-    progress: float
-    loss: float
-    budget_used: float
-
-
 def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     """What a finished trial's folder says. Raises TrialError for a failed set-up, which is not a failed trial."""
     train = _read_train_report(folder)
@@ -163,26 +152,6 @@ def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[
             reason = EXIT_REASONS.get(phase.exit_code or 0, FailReason.CRASHED)
             found = reason, f"{name} ended with exit code {phase.exit_code}. {tail}".strip()
     return found
-
-
-def read_progress(folder: Path) -> Progress | None:
-    """The last heartbeat of a running training, or None before its first step."""
-    try:
-        raw = (folder / "train_out" / "heartbeat").read_bytes()
-        _, step, progress, loss, used = _HEARTBEAT.unpack(raw[: _HEARTBEAT.size])
-    except (OSError, struct.error):
-        return None
-    return Progress(step, progress, loss, used)
-
-
-def log_tail(folder: Path, phase: str, lines: int = 6, limit: int = 800) -> str:
-    """The end of a phase's output, as one short text for a person or a record."""
-    try:
-        raw = (folder / "logs" / f"{phase}.log").read_bytes()[-8192:]
-    except OSError:
-        return ""
-    text = raw.decode("utf-8", "replace").strip().splitlines()[-lines:]
-    return "\n".join(text)[-limit:]
 
 
 def _read_train_report(folder: Path) -> TrainReport | None:
