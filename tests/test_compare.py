@@ -179,6 +179,8 @@ def test_blocks_and_alternation_are_told_apart():
     after = study_that_gains(-0.3, start=one.now + 1)
     assert longest_block(one.study, beside.study) == 1
     assert longest_block(one.study, after.study) == 8, "sequential blocks"
+    longer = study_that_gains(-0.3, start=start + 5, replicates=6)
+    assert longest_block(one.study, longer.study) == 1, "what runs after the other has ended is no block"
     assert compare_pair(one.study, beside.study).side_by_side > 0.9
     assert compare_pair(one.study, after.study).side_by_side == 0.0
 

@@ -253,7 +253,7 @@ def memory(study: StudyOption = None, brain: BrainOption = None, as_json: Json =
 @app.command()
 def compare(
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A proposer, as for swarm up: tpe, embedded, openai:MODEL@URL, ...")
+        str, typer.Argument(metavar="A", help="A proposer as for swarm up: tpe, openai:MODEL@URL, cli:NAME, ...")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other one; the same again to compare memories.")],
     pairs: Annotated[int, typer.Option(help="Repeat with so many seeds; below 6 no difference is claimed.")] = 1,

@@ -65,8 +65,8 @@ def run_comparison(
     """Run all pairs, one after the other, and analyse them.
 
     `tick` gets each arm's label and study a few times a second. The first SIGINT lets both arms' running trials finish,
-    the second (or SIGTERM) stops them; complete and partial pairs are analysed. Raises UsageError for options that make
-    no comparison, DirtyTarget, and SwarmError when an arm cannot run or nothing was measured.
+    the second (or SIGTERM) stops them; a pair that was cut short counts only if it is the first. Raises UsageError for
+    options that make no comparison, DirtyTarget, and SwarmError when an arm cannot run or nothing was measured.
     """
     repo, target = _checked(options, cwd)
     options = replace(options, target=f"./{target.folder}")  # the same folder in each clone
@@ -75,21 +75,12 @@ def run_comparison(
     for side in sides:
         _clone(repo, side.root)
     say(f"Comparing A: {options.a.name} with B: {options.b.name}. Brains and logs: {folder}")
-    pairs: list[PairResult] = []
     with _Interrupts(sides) as interrupts:
-        for number in range(options.pairs):
-            if interrupts.count:
-                break
-            say(f"Pair {number + 1} of {options.pairs}, seed {options.seed + number}")
-            pair = _run_pair(sides, options.seed + number, interrupts, clock, tick)
-            for side in sides:
-                _bring_home(repo, side.root)
-            if pair is not None:
-                pairs.append(pair)
-    study = sides[0].study()
-    if study is None:
-        raise SwarmError(f"arm A was stopped before its study began; its log: {sides[0].log}")
-    return Finished(compare(options.a, options.b, pairs, study), interrupts.count)
+        pairs = _run_pairs(options, repo, sides, interrupts, clock, say, tick)
+    first = sides[0].first_study()
+    if first is None:
+        raise SwarmError(f"arm A ended before its study began; its log: {sides[0].log}")
+    return Finished(compare(options.a, options.b, pairs, first), interrupts.count)
 
 
 class _Side:
@@ -130,6 +121,10 @@ class _Side:
             return None
         studies = list(self._known.snapshot().studies.values())
         return studies[-1] if len(studies) > self._before else None
+
+    def first_study(self) -> StudyState | None:
+        """Of the first pair; all are alike but for their seed."""
+        return next(iter(self._known.snapshot().studies.values()), None) if self._known is not None else None
 
     @property
     def running(self) -> bool:
@@ -175,6 +170,28 @@ class _Interrupts:
         self.count += 2 if number == signal.SIGTERM else 1
         for side in self._sides:
             side.signal(signal.SIGINT if self.count == 1 else signal.SIGTERM)
+
+
+def _run_pairs(
+    options: CompareOptions,
+    repo: Repo,
+    sides: Sequence[_Side],
+    interrupts: _Interrupts,
+    clock: Clock,
+    say: Callable[[str], None],
+    tick: Tick,
+) -> list[PairResult]:
+    pairs: list[PairResult] = []
+    for number in range(options.pairs):
+        say(f"Pair {number + 1} of {options.pairs}, seed {options.seed + number}")
+        pair = _run_pair(sides, options.seed + number, interrupts, clock, tick)
+        for side in sides:
+            _bring_home(repo, side.root)
+        if pair is not None and not (interrupts.count and pairs):
+            pairs.append(pair)
+        if interrupts.count:
+            break
+    return pairs
 
 
 def _run_pair(
