@@ -83,6 +83,8 @@ def _role(study: StudyState, agent_id: str) -> Role:
 
 def _arm(study: StudyState, agent_id: str, role: Role, arms: Sequence[str]) -> str:
     refused = _refused_arms(study, agent_id)
+    if not _two_lineages(study):
+        refused.add("recombine")
     willing = [arm for arm in arms if arm not in refused] or list(arms)
     if SCRIPTED in willing:
         return SCRIPTED
@@ -110,6 +112,13 @@ def _follow_up_due(study: StudyState) -> bool:
     kept_at = next(v.seq for v in study.verdicts if v.program == incumbent.name and v.decision == Decision.KEEP)
     children = [p for p in proposals(study) if p.parent == incumbent.name and p.first.claim.seq > kept_at]
     return len(children) < FOLLOW_UPS
+
+
+def _two_lineages(study: StudyState) -> bool:
+    """Whether there is anything to combine: a leader, and a scored program beside its line that still stands."""
+    line = set(study.lineage)
+    others = [p for p in proposals(study) if p.name not in line and p.losses and not is_discarded(p)]
+    return bool(line) and (len(line) >= 2 or bool(others))
 
 
 def _ablation_due(study: StudyState) -> bool:
