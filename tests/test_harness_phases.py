@@ -41,7 +41,14 @@ def main():
     finish(model)
 """
 
-CHEATED = PROGRAM + "    open('../train_out/weights.pt', 'wb').write(BOMB)\n"
+CHEATED = PROGRAM + "    open('../train_out/weights.pt', 'wb').write(CONTENT)\n"
+
+BOMB = """
+import os, pickle
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch ../exploded",)
+"""
 
 PROGRAMS = {
     "good": PROGRAM,
@@ -62,14 +69,14 @@ PROGRAMS = {
     "diverging": PROGRAM.replace("clock.report(loss)", "clock.report(loss + 100)"),
     "hungry": PROGRAM.replace("train = data.train()", "torch.empty(1 << 50)"),
     "untrained": PROGRAM.replace("    for images", "    finish(model)\n    for images"),
-    "pickle_bomb": "import pickle, os\nclass B:\n    def __reduce__(self): return os.system, ('touch /nowhere',)\n"
-    + CHEATED.replace("BOMB", "pickle.dumps(B())"),
+    "pickle_bomb": BOMB + CHEATED.replace("CONTENT", "pickle.dumps(Bomb())"),
+    "tensor_bomb": BOMB + PROGRAM + "    torch.save({'0.weight': Bomb()}, '../train_out/weights.pt')\n",
     "zip_bomb": "import io, zipfile\n"
     + CHEATED.replace(
         "    open(",
         "    b = io.BytesIO()\n    z = zipfile.ZipFile(b, 'w', zipfile.ZIP_DEFLATED)\n"
         "    z.writestr('archive/data.pkl', bytes(1 << 20))\n    z.close()\n    open(",
-    ).replace("BOMB", "b.getvalue()"),
+    ).replace("CONTENT", "b.getvalue()"),
     "other_shape": PROGRAM.replace("finish(model)", "finish(nn.Linear(4, 4))"),
     "too_few_rows": PROGRAM.replace("return nn.Sequential(", "return Half(")
     + "\nclass Half(nn.Sequential):\n"
@@ -217,6 +224,10 @@ def test_images_are_shown_in_another_order_each_time(trials: Trials, predicted: 
     assert all(sorted(order) == list(range(ROWS["val"])) for order in orders)
 
 
+def test_bytecode_is_neither_written_nor_believed(trials: Trials, trained: dict[str, int]) -> None:
+    assert [path.name for path in trials["good"].program.parent.iterdir()] == ["train.py"]
+
+
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [
@@ -265,6 +276,7 @@ def test_test_time_augmentation_is_allowed_and_reported(trials: Trials, predicte
     ("name", "reason"),
     [
         ("pickle_bomb", "not a checkpoint of torch.save"),
+        ("tensor_bomb", "more or less than tensors"),
         ("zip_bomb", "is compressed"),
         ("other_shape", "does not fit build_model()"),
         ("too_few_rows", "for 200 images"),
@@ -274,6 +286,7 @@ def test_hostile_hand_in_is_refused(trials: Trials, predicted: dict[str, int], n
     assert predicted[name] == 13
     assert reason in log(trials[name], "predict")
     assert not (trials[name].predict_out / "logits.npy").exists()
+    assert not (trials[name].folder / "exploded").exists()
 
 
 def test_missing_data_and_missing_trial_are_named(trials: Trials, tmp_path: Path) -> None:

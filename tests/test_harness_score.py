@@ -14,6 +14,7 @@ from models.harness import score_phase, scoring
 from models.harness.config import Budget, TrialConfig
 from models.harness.fingerprint import fingerprint
 from models.harness.layout import CLASSES, Layout
+from swarm.executor import harness_sha256
 
 ROWS = 200
 
@@ -156,6 +157,10 @@ def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig
     good, bad = (json.loads((config.private / f"rung_{percent}.json").read_text()) for percent in (25, 50))
     assert good == {"progress": 0.25, "loss": pytest.approx(math.log(CLASSES), abs=1e-5), "top1": 0.0, "rows": 50}
     assert "has shape (49, 100)" in bad["error"]
+
+
+def test_fingerprint_is_the_one_that_the_swarm_records() -> None:
+    assert fingerprint() == harness_sha256()
 
 
 def test_fingerprint_changes_with_content_and_with_names(tmp_path: Path) -> None:
