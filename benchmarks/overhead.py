@@ -1,0 +1,200 @@
+"""A trial's wall time outside training, item by item, against a plain `python train.py`.
+
+    python benchmarks/overhead.py [--json] [--runs N]
+
+zygote    a whole trial through the executor, its processes forked from a warm one: what `swarm up` does
+spawn     the same with a fresh interpreter for each process
+baseline  one fresh interpreter that imports torch and torchvision, loads the data, trains the same program for the
+          same budget and evaluates it on the validation images in the same process: no sandbox, no record
+
+The program is models/resnext with its CPU constants and a short budget of images, on the stand-in data. The three are
+run in turn, N times after one round that is not counted. `start-up` is all before the first training step. An item that
+the baseline does not have has no ratio. Seconds of wall time, p50 and p95; other load of the machine is in them.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from models.harness.data import prepare
+from swarm import constants
+from swarm.admission import AdmissionController, Request
+from swarm.clock import SystemClock
+from swarm.executor import LocalExecutor, TrialOrder, harness_root, harness_sha256
+from swarm.gpu import detect_probe
+from swarm.records import Budget
+from swarm.repo import Repo
+from swarm.settings import RunSettings
+from swarm.supervisor import Zygote
+from swarm.targets import load_target
+
+Items = dict[str, float]
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = 1280
+STUDY = "overhead"
+TARGET = "models/resnext"
+START_UP = ("launch", "import", "data", "build", "compile", "warmup")
+PLAIN = """
+import time
+import torch, torchvision
+from models.harness import config, train_phase
+from models.harness.layout import Layout
+from models.harness.loop import forward
+began_here = time.monotonic()
+assert train_phase.run() == 0
+trained = time.monotonic()
+import sys
+trial, model = config.load(), sys.modules["program"].build_model()
+model.load_state_dict(torch.load(trial.train_out / "weights.pt", weights_only=True))
+layout = Layout(trial.data_dir)
+logits = forward(model, torch.from_numpy(layout.read(layout.images("val"))), 500)
+labels = torch.from_numpy(layout.read(layout.labels("val")).astype("int64"))
+print("val_loss:", float(torch.nn.functional.cross_entropy(logits, labels)))
+(trial.folder / "evaluation_s").write_text(str(time.monotonic() - trained))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="JSON lines only; they are printed in any case")
+    parser.add_argument("--runs", type=int, default=7, help="at least 2")
+    runs = max(2, parser.parse_args().runs)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        try:
+            ways: dict[str, Callable[[], Items]] = {"zygote": bench.zygote, "spawn": bench.spawn, "plain": bench.plain}
+            rounds = [{name: measure() for name, measure in ways.items()} for _ in range(runs + 1)][1:]
+        finally:
+            bench.close()
+    for way in ("zygote", "spawn"):
+        report(way, [one[way] for one in rounds], [one["plain"] for one in rounds])
+
+
+class Bench:
+    """A repository with the target in it, and what is needed to run trials of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._repo = make_repository(folder / "repo")
+        self._settings = make_settings(self._repo)
+        self._admission = AdmissionController(folder / "ledger", detect_probe("cpu"), SystemClock())
+        self._trials = 0
+        path = (str(harness_root().parent.parent),)
+        self._zygote = Zygote.start("models.harness.preload", folder / "zygote.sock", pythonpath=path)
+
+    def close(self) -> None:
+        self._zygote.stop()
+
+    def zygote(self) -> Items:
+        return self._trial(self._zygote.socket_path)
+
+    def spawn(self) -> Items:
+        return self._trial(None)
+
+    def plain(self) -> Items:
+        """The training of the last trial once more, as a process of nobody's."""
+        folder = self._settings.layout.trial(STUDY, f"t{self._trials:04}")
+        for name in ("train_out", "program"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).mkdir()
+        self._repo.export(self._repo.head(), TARGET, folder / "program")
+        environment = {
+            **os.environ,
+            "SWARM_TRIAL": str(folder / "harness.json"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": str(self._settings.threads),
+        }
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", PLAIN], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+        wall_s = time.perf_counter() - began
+        told = json.loads((folder / "train_out" / "train.json").read_text())
+        items: Items = {**told["overhead_s"], "predict": float((folder / "evaluation_s").read_text())}
+        total_s = wall_s - told["wall_seconds"]
+        return {**items, "teardown": total_s - sum(items.values()), "total": total_s}
+
+    def _trial(self, socket: Path | None) -> Items:
+        self._trials += 1
+        order = TrialOrder(f"t{self._trials:04}", self._repo.head(), seed=1)
+        executor = LocalExecutor(self._settings, self._repo, zygote=socket, sleep=time.sleep)
+        request = Request("worker_1", order.trial_id, STUDY, walltime_limit_s=120, memory_mib=1200)
+        lease = self._admission.request(request).wait(cancelled=lambda: False)
+        began = time.perf_counter()
+        outcome = executor.run(order, lease, on_start=lease.bind, poll=lambda: None)
+        wall_s = time.perf_counter() - began
+        lease.release()
+        if outcome.score is None or outcome.train.wall_seconds is None:
+            raise SystemExit(f"the trial failed: {outcome.detail}")
+        launch_s = wall_s - outcome.wall_s
+        return {**outcome.overhead_s, "launch": launch_s, "total": wall_s - outcome.train.wall_seconds}
+
+
+def make_repository(root: Path) -> Repo:
+    root.mkdir()
+    profile = load_target("resnext", ROOT).profiles.cpu
+    shutil.copytree(ROOT / TARGET, root / TARGET, ignore=shutil.ignore_patterns("__pycache__"))
+    program = root / TARGET / "train.py"
+    program.write_text(constants.assign(program.read_text(), profile.constants))
+    user = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
+    for command in (("init", "-q"), ("add", "--all"), (*user, "commit", "-q", "--no-verify", "-m", "target")):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return Repo.open(root)
+
+
+def make_settings(repo: Repo) -> RunSettings:
+    return RunSettings(
+        study_id=STUDY,
+        root=repo.root,
+        brain=repo.root / "swarm_brain.jsonl",
+        target="resnext",
+        target_folder=TARGET,
+        editable="train.py",
+        base_commit=repo.head(),
+        program_text="",
+        device="cpu",
+        dataset="standin",
+        data_dir=prepare("standin").layout.root,
+        classes=100,
+        budget=Budget(kind="samples", amount=SAMPLES, walltime_limit_s=120),
+        memory_mib=1200,
+        threads=1,
+        workers=1,
+        seed=1,
+        noise_replicates=3,
+        trials=None,
+        deadline_at=None,
+        proposers={},
+        harness_sha256=harness_sha256(),
+    )
+
+
+def report(way: str, ours: list[Items], baseline: list[Items]) -> None:
+    for items in (*ours, *baseline):
+        items["start-up"] = sum(items.get(name, 0.0) for name in START_UP)
+    names = ["total", "start-up", *(name for name in ours[0] if name not in ("total", "start-up"))]
+    for name in names:
+        for quantile in ("p50", "p95") if name in ("total", "start-up") else ("p50",):
+            mine, theirs = (at(quantile, [items.get(name, 0.0) for items in side]) for side in (ours, baseline))
+            figure = {"bench": f"overhead {name}, {way}, {quantile}", "ours": round(mine, 3)}
+            ratio = round(mine / theirs, 3) if theirs > 0.0 else None
+            print(json.dumps({**figure, "baseline": round(theirs, 3), "ratio": ratio, "unit": "s", "n": len(ours)}))
+
+
+def at(quantile: str, values: list[float]) -> float:
+    """The median, or the 95th percentile by linear interpolation."""
+    return (
+        statistics.median(values) if quantile == "p50" else statistics.quantiles(values, n=20, method="inclusive")[-1]
+    )
+
+
+if __name__ == "__main__":
+    main()
