@@ -15,8 +15,9 @@ The baseline is a worker that asks for its proposal when its trial has ended: th
 answer put before the trial that came of it. The hand-over between two trials of a worker (verdict, gate, claim, commit,
 lease) takes as long beside a training of 15 s as beside one of 300 s and is not scaled down: it is a figure of its own.
 
-A server that answers every request with an error is compared with a study of the embedded arms alone, in trials a
-minute.
+A server that answers every request with an error is compared with a study of the embedded arms alone. A worker waits
+up to 10 s for an answer that is under way when its trial ends, then the embedded arms propose; that is not scaled down
+either, and weighs twenty times as much beside a training of 15 s as beside one of 300 s.
 """
 
 import argparse
@@ -97,13 +98,11 @@ def figures(trial_s: float, trials: int, workers: int) -> Iterable[Figure]:
         yield from busy_figures(f"idle/answers {name}", study)
     broken = run_study(Raw("", status=500), trial_s, trials, workers)
     embedded = run_study(None, trial_s, trials, workers)
-    yield Figure(
-        "idle/server always fails against embedded arms",
-        trials_per_minute(slots_of(broken)),
-        trials_per_minute(slots_of(embedded)),
-        "trials/min",
-        trials,
-    )
+    ours, alone = slots_of(broken), slots_of(embedded)
+    name = "idle/server always fails against embedded arms"
+    yield Figure(f"{name}: trials a minute", trials_per_minute(ours), trials_per_minute(alone), "trials/min", trials)
+    yield Figure(f"{name}: slot busy", slot_busy(ours), slot_busy(alone), "share", trials)
+    yield Figure(f"{name}: hand-over", hand_over_s(ours), hand_over_s(alone), "s, median", trials)
     refused = sum(rejection.code.startswith("llm_") for rejection in broken.rejections)
     yield Figure("idle/server always fails: recorded failures", refused, 0, "count", trials)
 
