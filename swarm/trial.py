@@ -25,6 +25,7 @@ from swarm.errors import NeverFits, TrialLost
 from swarm.executor import Executor, Outcome, TrialOrder, score_new_rungs
 from swarm.pairing import pair_runs
 from swarm.records import (
+    Decision,
     FailReason,
     IncumbentChanged,
     Record,
@@ -145,7 +146,8 @@ class TrialRunner:
             return [self._signed(item) for item in reached]
 
         for record in self._brain.transact(conclude):
-            assert isinstance(record, VerdictReached)
+            if isinstance(record, VerdictReached) and record.decision is Decision.DISCARD:
+                self._forget_weights(record.program)
         now = self._study().incumbent
         if now is not None and now.name != before:
             why = f"{now.name} leads now: {now.first.claim.description}"
@@ -159,6 +161,12 @@ class TrialRunner:
                     why=why[:500],
                 )
             )
+
+    def _forget_weights(self, program: str) -> None:
+        """Weights of what was discarded are in nobody's way but the disk's; those of the others are kept."""
+        for trial in self._study().programs[program].trials:
+            folder = self._settings.layout.trial(self._settings.study_id, trial.trial_id)
+            (folder / "train_out" / "weights.pt").unlink(missing_ok=True)
 
     def _request(self, trial: Trial) -> Request:
         settings, claim = self._settings, trial.claim

@@ -39,7 +39,7 @@ def test_two_workers_share_the_work_and_leave_the_user_alone(tiny: TinyStudy, tm
         {"description": "a larger step", "constants": {"MAX_LR": 0.5}},
         {"description": "the same again", "constants": {"MAX_LR": 0.5}},
         {"description": "nothing new", "constants": {"MAX_LR": 0.05}},
-        {"description": "smaller batches", "constants": {"BATCH_SIZE": 32}},
+        {"description": "hardly a step", "constants": {"MAX_LR": 0.001}},
     )
     before = tiny.repo.fingerprint()
     done = tiny.up("--trials", "8", "--proposer", f"scripted:{script}")
@@ -54,6 +54,9 @@ def test_two_workers_share_the_work_and_leave_the_user_alone(tiny: TinyStudy, tm
     assert larger.mean is not None and study.baseline is not None and study.baseline.mean is not None
     assert larger.mean < study.baseline.mean - 0.1
     assert larger.verdict is not None and "rank program" in done.stdout
+    worse = next(p for p in study.programs.values() if p.first.claim.description == "hardly a step")
+    weights = {p.parents[1].name for p in (tiny.root / ".swarm" / "trials").rglob("weights.pt")}
+    assert larger.name in weights and "t0001" in weights and worse.name not in weights
     after = tiny.repo.fingerprint()
     assert before[:4] == after[:4]
     assert tiny.repo.git("status", "--porcelain") == "?? swarm_brain.jsonl"
