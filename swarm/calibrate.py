@@ -57,6 +57,10 @@ class Calibration(BaseModel):
     def recommendation(self) -> GpuMode:
         return "shared" if self.gain >= SHARING_PAYS else "exclusive"
 
+    def keep(self) -> None:
+        """Where `recommended` finds it."""
+        _path(self.device, self.target).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
     @property
     def text(self) -> str:
         return (
@@ -82,7 +86,7 @@ def calibrate(options: UpOptions, cwd: Path, clock: Clock, say: Callable[[str], 
     study = paired.brain.snapshot().study(opened.settings.study_id)
     assert study is not None
     result = evaluate(study, opened.settings, clock.now())
-    _path(result.device, result.target).write_text(result.model_dump_json(indent=1), encoding="utf-8")
+    result.keep()
     return result
 
 
