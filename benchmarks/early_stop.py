@@ -65,6 +65,7 @@ from workers.proposers.spaces import at, differences, searched, values_of
 NOISE_REPLICATES = 5
 MOVED = (1, 1, 2, 3)  # constants a proposal moves, by lot
 MEMORY_MIB = 4000
+LEAST_WALL_S = 300.0  # a busy machine must not end a trial; what it works is limited all the same
 ORDERS = 100
 PROPOSALS_SEED = 1
 REACTION_S = 1.5  # a worker looks at the rungs once a second, and their scorer is a process
@@ -191,12 +192,22 @@ def record(trials: Sequence[Proposed], budget_s: float, cache: Path) -> list[Rec
     print(f"{len(trials) - len(owed)} of {len(trials)} trainings are in {cache}", file=sys.stderr, flush=True)
     if owed:
         for place, (key, recording) in enumerate(train_all(owed, source, budget_s), start=1):
+            refuse_broken_floor(recording)
             known[key] = recording
             with cache.open("a") as file:
                 file.write(json.dumps({"key": key, **asdict(recording)}) + "\n")
             told = recording.reason or f"loss {recording.loss:.4f}"
             print(f"{place}/{len(owed)}: {recording.changes or 'baseline'}: {told}", file=sys.stderr, flush=True)
     return [known[key] for key in keys]
+
+
+def refuse_broken_floor(recording: Recording) -> None:
+    """Raises RuntimeError where the unchanged program failed: then the machine is at fault, and nothing is recorded."""
+    if not recording.changes and recording.loss is None:
+        raise RuntimeError(
+            f"the unchanged program ended without a loss ({recording.reason}): the machine is too busy or too "
+            "small for this benchmark. What is recorded stays; run it again with the same --cache."
+        )
 
 
 def key_of(program: str, seed: int, budget_s: float) -> str:
@@ -233,7 +244,7 @@ class Trainings:
 
     def __init__(self, folder: Path, zygote: Zygote, budget_s: float) -> None:
         self._repo = make_repository(folder / "repo")
-        budget = Budget(kind="solo_seconds", amount=budget_s, walltime_limit_s=max(120.0, 10 * budget_s))
+        budget = Budget(kind="solo_seconds", amount=budget_s, walltime_limit_s=max(LEAST_WALL_S, 20 * budget_s))
         self._settings = make_settings(self._repo).model_copy(update={"budget": budget, "memory_mib": MEMORY_MIB})
         self._admission = AdmissionController(folder / "ledger", detect_probe("cpu"), SystemClock())
         self._executor = LocalExecutor(self._settings, self._repo, zygote=zygote.socket_path, sleep=time.sleep)

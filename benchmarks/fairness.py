@@ -44,7 +44,7 @@ from swarm.verdict import noise_floor
 TARGET = ROOT / "models" / "resnext"
 KINDS: tuple[BudgetKind, ...] = ("solo_seconds", "seconds")
 NEIGHBOUR_SEED = 1000
-NEIGHBOUR_S = 86_400.0
+NEIGHBOUR_S = 7200.0
 NEIGHBOUR_START_S = 120.0
 CLOCK_STEPS, CLOCK_ROUNDS = 400, 9
 
@@ -90,6 +90,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="of the first pairs, whose losses are compared")
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the neighbour ends as well
     layout = prepare("standin").layout
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
