@@ -203,6 +203,7 @@ def test_an_own_seed_does_not_make_two_replicates_one(arena: Arena, honest: Scor
 def test_a_stretched_clock_is_named(arena: Arena) -> None:
     ran = arena.run(STRETCHES_THE_CLOCK)
     assert ran.outcome.train.samples is not None and ran.outcome.train.samples > SAMPLES * 2
+    assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
 
 
@@ -214,6 +215,7 @@ def test_training_on_after_the_clock_is_named(arena: Arena, monkeypatch: pytest.
     ran = arena.run(TRAINS_ON_AFTER_THE_CLOCK.replace("EXTRA", "4"), budget=budget)
     train = next(phase for phase in ran.outcome.result.phases if phase.name == "train")
     assert (ran.outcome.train.training_seconds, train.cpu_seconds > 5) == (1.0, True)
+    assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
     honest = arena.run(TRAIN, budget=budget)
     assert honest.outcome.flags == ()
@@ -233,7 +235,8 @@ def test_work_in_predict_is_named(arena: Arena, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("swarm.executor.outcome.START_UP_ALLOWANCE_S", 2.0)
     budget = Budget(kind="solo_seconds", amount=1, walltime_limit_s=60)
     outcome = arena.run(TRAINS_IN_PREDICT.replace("EXTRA", "3"), budget=budget).outcome
-    assert (outcome.reason, outcome.flags) == (None, ("long_predict",))
+    assert (outcome.score, outcome.reason) == (None, FailReason.OVER_BUDGET)
+    assert outcome.flags == ("long_predict",)
 
 
 @redteam

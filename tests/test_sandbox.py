@@ -57,9 +57,7 @@ print(json.dumps(outcome))
 
 def try_inside(programs: Programs, attempts: str, **limits: object) -> dict[str, int | str]:
     """Outcome of each attempt in a sandboxed phase: "done", or the error number."""
-    source = ATTEMPTS.format(
-        labels=str(programs.root / "labels.txt"), folder=str(programs.folder), attempts=attempts
-    )
+    source = ATTEMPTS.format(labels=str(programs.root / "labels.txt"), folder=str(programs.folder), attempts=attempts)
     result: TrialResult = programs.run(programs.phase(source, trusted=False, **limits), sandbox="strict")
     assert result.phases[0].ending == "ok", programs.log()
     outcome: dict[str, int | str] = json.loads(programs.log().splitlines()[-1])
@@ -175,7 +173,7 @@ def test_what_a_training_needs_is_allowed(programs: Programs) -> None:
     outcome = try_inside(
         programs,
         """
-import tempfile, multiprocessing, subprocess
+import tempfile, subprocess
 attempt("own files", lambda: open("notes.txt", "w").write("x"))
 attempt("output", lambda: open(folder + "/train_out/weights.pt", "w").write("x"))
 attempt("rename own", lambda: os.rename("notes.txt", folder + "/scratch/notes.txt"))
@@ -184,12 +182,18 @@ attempt("random numbers", lambda: open("/dev/urandom", "rb").read(1))
 attempt("null", lambda: open("/dev/null", "w").write("x"))
 attempt("cpu", lambda: open("/proc/cpuinfo").read())
 attempt("own process", lambda: open("/proc/self/status").read())
-attempt("shared memory", lambda: multiprocessing.Semaphore(1))
 attempt("subprocess", lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
 attempt("signal a child", lambda: subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1).kill())
 """,
     )
     assert set(outcome.values()) == {"done"}, outcome
+
+
+@needs_landlock
+def test_nothing_can_be_left_in_shared_memory_for_the_next_trial(programs: Programs) -> None:
+    outcome = try_inside(programs, """attempt("leave", lambda: open("/dev/shm/swarm-test-left-behind", "w"))""")
+    assert outcome["leave"] != "done"
+    assert not Path("/dev/shm/swarm-test-left-behind").exists()
 
 
 @needs_landlock
@@ -262,7 +266,7 @@ def test_torch_trains_inside_under_a_memory_limit(programs: Programs) -> None:
         model(images).square().mean().backward()
         torch.save(model.state_dict(), '../train_out/weights.pt')
         torch.load('../train_out/weights.pt', weights_only=True)
-        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images), 4, num_workers=1)
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images), 4)
         print('trained', sum(len(batch[0]) for batch in loader), flush=True)
         try:
             torch.empty(3 << 30, dtype=torch.uint8).fill_(1)

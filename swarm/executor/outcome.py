@@ -22,6 +22,7 @@ from swarm.supervisor.spec import SETUP_FAILED, PhaseResult, TrialResult
 STALL_LIMIT_S = 60.0
 HONEST_DIFFERENCE = 0.01  # relative; a candidate's own word about its loss may round
 OVER_BUDGET_FACTOR = 1.25
+BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have: no score
 PREDICT_SHARE = 0.25  # of the budget: more work than this in `predict` is no mere prediction
 START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
@@ -78,7 +79,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: a score, or a reason and a sentence."""
+    """How a trial ended: a score, or a reason and a sentence.
+
+    `peak_mib` of training and prediction: resident, as the kernel saw it, on a CPU; on a GPU reserved by the allocator,
+    which only the candidate's process can tell.
+    """
 
     score: Score | None
     reason: FailReason | None
@@ -88,6 +93,7 @@ class Outcome:
     rungs: tuple[tuple[float, float], ...] = ()
     flags: tuple[str, ...] = ()
     oom: OomReport | None = None
+    peak_mib: int | None = None
 
     @property
     def wall_s(self) -> float:
@@ -102,20 +108,12 @@ class Outcome:
             return items
         return {**self.train.overhead_s, "teardown": round(max(0.0, rest), 3), **items}
 
-    @property
-    def peak_mib(self) -> int | None:
-        """Peak memory of training and prediction on their device: reserved by the allocator, or resident on a CPU."""
-        if self.train.peak_reserved_mib:
-            return round(self.train.peak_reserved_mib)
-        peaks = [phase.peak_rss_mib for phase in self.result.phases if phase.name in ("train", "predict")]
-        return max((int(peak) for peak in peaks), default=None)
-
 
 def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     """What a finished trial's folder says. Raises TrialError for a failed set-up, which is not a failed trial."""
     train = _read_train_report(folder)
     found = Outcome(None, None, "", train or TrainReport(), result, _read_rungs(folder), oom=_read_oom(folder))
-    found = replace(found, flags=_flags(folder, found, terms))
+    found = replace(found, flags=_flags(folder, found, terms), peak_mib=_peak_mib(found, terms))
     failed = next((phase for phase in result.phases if phase.ending != "ok"), None)
     if failed is not None:
         if failed.exit_code in (EXIT_DATA_MISSING, SETUP_FAILED):
@@ -125,6 +123,12 @@ def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     score = _read_score(folder)
     if isinstance(score, str):
         return replace(found, reason=FailReason.INVALID_OUTPUT, detail=score)
+    if beyond := [flag for flag in BEYOND_BUDGET if flag in found.flags]:
+        used = ", ".join(f"{phase.name} {phase.cpu_seconds:.1f}" for phase in result.phases if phase.name != "stage")
+        detail = (
+            f"{' and '.join(beyond)}: it did more work than {terms.budget.amount:g} {terms.budget.kind} (CPU s: {used})"
+        )
+        return replace(found, reason=FailReason.OVER_BUDGET, detail=detail)
     more = () if train is not None else ("bad_report",)
     claims = ("self_report",) if _claims_otherwise(folder, score.validation_loss) else ()
     return replace(found, score=score, flags=(*found.flags, *claims, *more))
@@ -200,7 +204,7 @@ def _read_oom(folder: Path) -> OomReport | None:
 
 
 def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
-    """What is odd about a trial. Named in its record; none of it changes the score."""
+    """What is odd about a trial, for its record. Only work beyond the budget costs it its score."""
     rest = _unaccounted_s(found.train, found.result)
     odd = {
         "cap_lifted": found.train.cap_lifted,
@@ -211,6 +215,13 @@ def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
         "tta": (_passes_per_image(folder) or 0.0) > 1.0,
     }
     return tuple(name for name, is_odd in odd.items() if is_odd)
+
+
+def _peak_mib(found: Outcome, terms: Terms) -> int | None:
+    if terms.device == "cuda":
+        return round(found.train.peak_reserved_mib) if found.train.peak_reserved_mib else None
+    peaks = [phase.peak_rss_mib for phase in found.result.phases if phase.name in ("train", "predict")]
+    return max((int(peak) for peak in peaks), default=None)
 
 
 def _trained_too_long(found: Outcome, terms: Terms) -> bool:

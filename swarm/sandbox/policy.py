@@ -19,7 +19,6 @@ _SYSTEM_READ = (
     "/sys/devices/system/cpu", "/sys/devices/system/node",
 )  # fmt: skip
 _SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_SHARED_MEMORY = "/dev/shm"
 # The CUDA driver walks these; the nodes themselves are devices (see `gpu_devices`).
 _GPU_READ = (
     "/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/proc/sys/kernel",
@@ -59,10 +58,13 @@ def level_of(*, landlock: bool, seccomp: bool) -> Level:
 
 
 def candidate_policy(read: tuple[str, ...], write: tuple[str, ...], *, gpu: bool) -> SandboxPolicy:
-    """The policy of an untrusted phase: its own paths, plus what this interpreter needs to run torch at all."""
+    """The policy of an untrusted phase: its own paths, plus what this interpreter needs to run torch at all.
+
+    /dev/shm is closed: it outlives a trial, and weights left there would warm-start the next one.
+    """
     return SandboxPolicy(
         read=(*read, *_SYSTEM_READ, *_interpreter_paths(), *(_GPU_READ if gpu else ())),
-        write=(*write, _SHARED_MEMORY),
+        write=write,
         devices=(*_SYSTEM_DEVICES, *(gpu_devices() if gpu else ())),
     )
 
