@@ -202,11 +202,11 @@ def record(trials: Sequence[Proposed], budget_s: float, cache: Path) -> list[Rec
 
 
 def refuse_broken_floor(recording: Recording) -> None:
-    """Raises RuntimeError where the unchanged program failed: then the machine is at fault, and nothing is recorded."""
+    """Raises RuntimeError where the unchanged program failed: that is no result of a proposal, and is not recorded."""
     if not recording.changes and recording.loss is None:
         raise RuntimeError(
-            f"the unchanged program ended without a loss ({recording.reason}): the machine is too busy or too "
-            "small for this benchmark. What is recorded stays; run it again with the same --cache."
+            f"the unchanged program ended without a loss ({recording.reason}), so there is nothing to compare with: a "
+            "machine too busy or too small, or a broken harness. The same --cache goes on with what is recorded."
         )
 
 
