@@ -256,14 +256,19 @@ def nothing_is_left(tiny: TinyStudy) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_arms_run_side_by_side_and_their_trials_come_home(tiny, tmp_path):
     script = write_script(tmp_path / "s.jsonl", {"description": "a larger step", "constants": {"MAX_LR": 0.5}})
     (tiny.root / "models/tiny/s.jsonl").symlink_to(script)  # a relative script, and a target folder that stays clean
     (tiny.root / ".git/info/exclude").write_text("s.jsonl\n")
+    for name in ("swarm", "workers"):  # as in a clone of this project at another version
+        tiny.repo.write(f"{name}/__init__.py", "raise SystemExit('the module of the clone')\n")
+    tiny.repo.commit("modules of the same names")
     before = tiny.repo.fingerprint()
     done = tiny.swarm(
         *("compare", "scripted:models/tiny/s.jsonl", "tpe", "--target", "models/tiny", *ON_CPU),
         *("--trials", "6", "--pairs", "2", "--json"),
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
@@ -284,6 +289,7 @@ def test_two_arms_run_side_by_side_and_their_trials_come_home(tiny, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_one_interrupt_drains_both_arms_and_reports_what_there_is(tiny):
     with (tiny.ledger.parent / "compare.log").open("w") as log:
         process = subprocess.Popen(
@@ -295,12 +301,12 @@ def test_one_interrupt_drains_both_arms_and_reports_what_there_is(tiny):
             text=True,
         )
     with stopped_at_the_end(process):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not (len(studies(tiny)) == 2 and all(study.finished_trials() for study in studies(tiny))):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0
+        assert process.wait(300) == 0
     text = (tiny.ledger.parent / "compare.log").read_text()
     assert "Pair 2" not in text and "1 pair: too few for a claim" in text
     assert [study.closed.reason for study in studies(tiny)] == ["drained by the user"] * 2
@@ -309,8 +315,9 @@ def test_one_interrupt_drains_both_arms_and_reports_what_there_is(tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_arm_that_cannot_run_ends_the_other_with_one_clear_error(tiny):
-    done = tiny.swarm("compare", "tpe", "openai:m", "--target", "tiny", *ON_CPU, timeout=180)
+    done = tiny.swarm("compare", "tpe", "openai:m", "--target", "tiny", *ON_CPU, timeout=600)
     assert done.returncode == 1
     assert "arm B (openai:m) ended: " in done.stderr and "no key" in done.stderr
     nothing_is_left(tiny)

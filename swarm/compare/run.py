@@ -8,6 +8,9 @@ the arms' trial commits are brought into the user's repository, where `swarm dif
 
 The arms share the device through the machine's admission ledger, as any two runs do: where both fit they overlap, where
 one fits they take turns, since each has one trial at a time and the queue is first come, first served.
+
+Not promised: that the arms end with a comparison that is killed without a word (SIGKILL). They go on to their number of
+trials; `swarm stop` in the arm's folder ends one.
 """
 
 import hashlib
@@ -33,7 +36,7 @@ from swarm.targets import Target, load_target
 
 POLL_S = 0.5
 CLONE_LIMIT_S = 600.0
-_CLEAN_EXITS = (0, 130)  # ended, or stopped by a person
+_CLEAN_EXITS = (0, 130, -signal.SIGTERM)  # ended, or stopped by a person, perhaps before it listened
 
 Tick = Callable[[str, StudyState], None]
 
@@ -161,10 +164,10 @@ class _Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, handler in self._previous.items():
-            signal.signal(name, handler)
         for side in self._sides:
             side.end()
+        for name, handler in self._previous.items():
+            signal.signal(name, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.count += 2 if number == signal.SIGTERM else 1
