@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import SwarmError, TrialError
+from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.executor import harness_root
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
@@ -129,6 +129,8 @@ class Orchestrator:
         if code == 0 or self._interrupts > 1:
             worker.done = True
             return
+        if code == UsageError.exit_code:  # it will be as wrong the next time
+            return self._give_up(worker, "cannot work")
         self._status(worker, "crashed", f"{worker.agent_id} died ({_exit_text(code)})")
         self._schedule_restart(worker)
 
@@ -137,14 +139,14 @@ class Orchestrator:
         while worker.starts and now - worker.starts[0] > RESTART_WINDOW_S:
             worker.starts.popleft()
         if len(worker.starts) > RESTARTS_ALLOWED:
-            worker.done = worker.given_up = True
-            log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
-            count, window = len(worker.starts), f"{RESTART_WINDOW_S:.0f} s"
-            self._status(
-                worker, "stopped", f"{worker.agent_id} died {count} times in {window}, given up: {_last_line(log)}"
-            )
+            self._give_up(worker, f"died {len(worker.starts)} times in {RESTART_WINDOW_S:.0f} s")
             return
         worker.not_before = now + RESTART_PAUSE_S * 2 ** min(len(worker.starts) - 1, 5)
+
+    def _give_up(self, worker: _Worker, why: str) -> None:
+        worker.done = worker.given_up = True
+        log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
+        self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {_last_line(log)}")
 
     def _start(self, worker: _Worker) -> None:
         restarted = bool(worker.starts)

@@ -158,6 +158,20 @@ def test_rungs_write_logits_once_without_touching_the_training(tmp_path: Path, t
     assert draws[WARM_UP_STEPS["cpu"] :] == [torch.rand(()).item() for _ in range(8)]
 
 
+def test_a_slow_rung_is_charged_above_what_is_free_and_the_clock_goes_on() -> None:
+    """A model whose evaluation is slow must neither stop the clock nor train for nothing meanwhile."""
+    for evaluation_s, charged in ((0.4, 0.0), (1.0, 0.0), (7.0, 6.0)):
+        time = SteppedTime()
+        meter = TimeMeter(time, budget_s=20)
+        meter.start()
+        time.now += 2
+        meter.pause()
+        time.now += evaluation_s
+        meter.resume(free_s=1.0)
+        time.now += 3
+        assert meter.used == pytest.approx(5 + charged)
+
+
 def test_heartbeat_tells_step_progress_and_loss(tmp_path: Path, train: TrainSet) -> None:
     clock = make(tmp_path, Budget("samples", 40), SampleMeter())
     assert (tmp_path / "heartbeat").stat().st_size == 40

@@ -29,7 +29,8 @@ from workers.claims import Draft, Refused, baseline_claim, proposal_claim, repli
 from workers.dispatch import Duty, Propose, choose
 from workers.drafts import Background, Drafter, Sources
 
-PATIENCE_S = 10.0  # for a language model's answer while the device could already work
+PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
+PATIENCE_SHARE = 0.05  # of a trial's budget
 NOTHING_NEW_PAUSE_S = 2.0
 BASELINE_FAILURES = 3
 AGENT_LOCK_TIMEOUT_S = 60.0
@@ -186,7 +187,7 @@ class Desk:
         slow = duty.arm in SLOW_ARMS
         if slow:
             self._background.start(duty)
-        draft = self._background.take(PATIENCE_S if slow else 0.0)
+        draft = self._background.take(self._patience_s if slow else 0.0)
         if draft is not None:
             return draft
         for arm in self._arms.at_once(first=duty.arm):
@@ -196,6 +197,11 @@ class Desk:
         self.status("cooling", "no arm has a new proposal")
         self._clock.sleep(NOTHING_NEW_PAUSE_S)
         return None
+
+    @property
+    def _patience_s(self) -> float:
+        budget = self.settings.budget
+        return PATIENCE_S if budget.kind == "samples" else min(PATIENCE_S, PATIENCE_SHARE * budget.amount)
 
     def _on_the_incumbent(self, draft: Draft) -> Draft:
         """The draft rebased, if the incumbent has moved since it was made. Raises StaleSnapshot when that conflicts."""

@@ -28,7 +28,8 @@ class Meter(Protocol):
     def pause(self) -> None:
         """What follows is the harness's own work, such as the evaluation at a rung."""
 
-    def resume(self) -> None: ...
+    def resume(self, free_s: float) -> None:
+        """Training goes on. What the harness's work cost above `free_s`, on the meter's own clock, is charged."""
 
     @property
     def used(self) -> float: ...
@@ -64,7 +65,7 @@ class SampleMeter:
     def pause(self) -> None:
         pass
 
-    def resume(self) -> None:
+    def resume(self, free_s: float) -> None:
         pass
 
     @property
@@ -103,9 +104,9 @@ class TimeMeter:
     def pause(self) -> None:
         self._paused_at = self._clock()
 
-    def resume(self) -> None:
+    def resume(self, free_s: float) -> None:
         if self._paused_at is not None:
-            self._origin += self._clock() - self._paused_at
+            self._origin += min(free_s, self._clock() - self._paused_at)
             self._paused_at = None
 
     @property

@@ -142,7 +142,7 @@ class BudgetClock:
         self.curve = self._losses.curve
 
     def _evaluate(self, fraction: float, state: Sequence[Stateful]) -> None:
-        """Logits of the rung images, float16, beside the weights; free of charge up to RUNG_FREE_S."""
+        """Logits of the rung images, float16, beside the weights; RUNG_FREE_S of it are free of charge."""
         model = next((part for part in state if isinstance(part, nn.Module)), None)
         if model is None:
             return
@@ -153,10 +153,8 @@ class BudgetClock:
         with path.with_suffix(".tmp").open("wb") as file:
             np.save(file, logits.half().numpy())
         path.with_suffix(".tmp").replace(path)
-        spent = time.monotonic() - began
-        self.rung_s += spent
-        if spent <= RUNG_FREE_S:
-            self._meter.resume()
+        self.rung_s += time.monotonic() - began
+        self._meter.resume(RUNG_FREE_S)
 
 
 def forward(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:

@@ -130,7 +130,7 @@ class SoloMeter:
     def pause(self) -> None:
         """The harness's own work is not part of any step."""
 
-    def resume(self) -> None:
+    def resume(self, free_s: float) -> None:
         pass
 
     def _open_window_if_due(self, signature: Hashable) -> None:
