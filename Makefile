@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
 
-.PHONY: up test lint bench bench-search chaos redteam test-slow test-gpu notebook clean
+.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -31,8 +31,11 @@ redteam: $(READY)  ## hostile candidates against the harness
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu --timeout 1200
 
-bench: $(READY)  ## every figure of docs/benchmarks.md, one JSON line each
+bench: $(READY)  ## the quick figures of docs/benchmarks.md, one JSON line each, about ten minutes
 	for bench in cli brain pipeline overhead admission; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
+
+bench-long: $(READY)  ## real trainings, about half an hour on a quiet machine
+	for bench in idle fairness early_stop baselines; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
 
 bench-search: $(READY)
 	$(BIN)/python benchmarks/search.py --json
