@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from swarm.admission import Lease
+from swarm.admission import Lease, default_root
 from swarm.errors import TrialError, TrialLost
 from swarm.executor.harness import harness_root, harness_sha256
 from swarm.executor.outcome import STALL_LIMIT_S, Outcome, Terms, read_outcome
@@ -145,7 +145,7 @@ class LocalExecutor:
             "memory_fraction": lease.cap_fraction,
             "memory_cap_mib": lease.cap_mib,
             "rungs": list(order.rungs),
-            "gate": None,
+            "gate": str(gate) if (gate := gate_of(lease, settings)) is not None else None,
             "editable": settings.editable,
             "program_sha256": program_sha256(folder / "program"),
         }
@@ -157,7 +157,7 @@ class LocalExecutor:
             study_id=settings.study_id,
             trial_id=order.trial_id,
             folder=str(folder),
-            phases=trial_phases(folder, settings),
+            phases=trial_phases(folder, settings, gate_of(lease, settings)),
             env=dict(lease.env),
             sandbox=settings.sandbox,
             memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if on_cpu else None,
@@ -178,7 +178,21 @@ def program_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def trial_phases(folder: Path, settings: RunSettings) -> tuple[PhaseSpec, ...]:
+def gate_of(lease: Lease, settings: RunSettings) -> Path | None:
+    """Where the co-tenants of a shared GPU time a step alone: one file a device, for everybody on this machine.
+
+    None where a trial has the device to itself, or where the device is a CPU, whose CPU time is the solo clock.
+    """
+    if settings.device != "cuda" or lease.alone:
+        return None
+    gate = default_root() / lease.device / "gate"
+    gate.parent.mkdir(parents=True, exist_ok=True)
+    for path in (gate, gate.with_name("gate.turn")):
+        path.touch(mode=0o600)  # the sandbox opens only what exists
+    return gate
+
+
+def trial_phases(folder: Path, settings: RunSettings, gate: Path | None = None) -> tuple[PhaseSpec, ...]:
     """The four processes of a trial with their limits and what each may read and write."""
     budget = settings.budget
     harness, config, program = str(harness_root()), str(folder / "harness.json"), str(folder / "program")
@@ -198,6 +212,7 @@ def trial_phases(folder: Path, settings: RunSettings) -> tuple[PhaseSpec, ...]:
             threads=1,
         )
 
+    gates = (str(gate), f"{gate}.turn") if gate is not None else ()
     train = PhaseSpec(
         name="train",
         module="models.harness.train_phase",
@@ -206,7 +221,7 @@ def trial_phases(folder: Path, settings: RunSettings) -> tuple[PhaseSpec, ...]:
         cpu_limit_s=_train_cpu_limit(budget, settings),
         stall_limit_s=STALL_LIMIT_S,
         read=(harness, config, str(settings.data_dir / "train")),
-        write=(program, scratch, train_out),
+        write=(program, scratch, train_out, *gates),
         holds_lease=True,
         threads=settings.threads,
         gpu=settings.device == "cuda",
