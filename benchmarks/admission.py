@@ -1,7 +1,7 @@
 """Admission by reserved MiB against what people do by hand, in the simulator.
 
-    python benchmarks/admission.py            the table of docs/admission.md
-    python benchmarks/admission.py --json     one line a figure: bench, ours, baseline, ratio, unit, n
+python benchmarks/admission.py            the table of docs/admission.md
+python benchmarks/admission.py --json     one line a figure: bench, ours, baseline, ratio, unit, n
 """
 
 import argparse

@@ -197,9 +197,7 @@ def test_the_lease_is_held_by_the_tree_and_free_after_the_last_phase_that_holds_
     assert [phase.ending for phase in finish(running).phases] == ["ok", "ok"]
 
 
-def test_the_lease_outlives_a_killed_supervisor_as_long_as_a_grandchild_lives(
-    programs: Programs, token: str
-) -> None:
+def test_the_lease_outlives_a_killed_supervisor_as_long_as_a_grandchild_lives(programs: Programs, token: str) -> None:
     lease = programs.root / "lease"
     source = "subprocess.Popen(SLEEPER, start_new_session=True, close_fds=False); wait()"
     descriptor = take(lease)

@@ -45,9 +45,7 @@ class Programs:
 
     def spec(self, *phases: PhaseSpec, **settings: object) -> TrialSpec:
         values: dict[str, object] = {"term_grace_s": 0.3, "sandbox": "auto", **settings}
-        return TrialSpec(
-            "study", "t0001", str(self.folder), phases, pythonpath=(str(self.modules),), **values
-        )  # type: ignore[arg-type]
+        return TrialSpec("study", "t0001", str(self.folder), phases, pythonpath=(str(self.modules),), **values)  # type: ignore[arg-type]
 
     def launch(self, spec: TrialSpec, lease_fd: int | None = None, socket: Path | None = None) -> Running:
         running = launch(spec, lease_fd, socket=socket)

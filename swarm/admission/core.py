@@ -207,4 +207,3 @@ def without_hold(device: Device, hold: Hold, now: float) -> Device:
         return replace(device, holds=holds)
     drain = Drain(hold.lease_id, memory, now + DRAIN_LIMIT_S)
     return replace(device, holds=holds, drains=(*device.drains, drain))
-

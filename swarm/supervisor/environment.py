@@ -27,9 +27,7 @@ def allowed(parent: Mapping[str, str]) -> dict[str, str]:
 
     PATH is always there. Hashing is fixed, so that the order of a set cannot differ between two equal trials.
     """
-    passed = {
-        name: value for name, value in parent.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)
-    }
+    passed = {name: value for name, value in parent.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)}
     return {"PATH": os.defpath, "PYTHONHASHSEED": "0", **passed}
 
 

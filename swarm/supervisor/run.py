@@ -91,9 +91,7 @@ def _announce(spec: TrialSpec, folder: Path, start: float) -> None:
     _claim(folder / IDENTITY, identity.to_json())
 
 
-def _run_phases(
-    spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None
-) -> list[PhaseOutcome]:
+def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None) -> list[PhaseOutcome]:
     """Until one fails. Between two phases no process of the first is alive."""
     outcomes: list[PhaseOutcome] = []
     for index, phase in enumerate(spec.phases):

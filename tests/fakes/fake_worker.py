@@ -1,7 +1,7 @@
 """Workers of the admission tests, in processes of their own.
 
-    python fake_worker.py jobs ROOT FOLDER NAME COUNT          COUNT trainers of 7.6 GB one after the other
-    python fake_worker.py crash ROOT FOLDER NAME[,NAME...]     die at each of these failpoints, and look what is left
+python fake_worker.py jobs ROOT FOLDER NAME COUNT          COUNT trainers of 7.6 GB one after the other
+python fake_worker.py crash ROOT FOLDER NAME[,NAME...]     die at each of these failpoints, and look what is left
 """
 
 import json

@@ -306,9 +306,7 @@ class _Simulation:
 
     def _learn(self, run: _Run, peak: int, *, too_small: bool) -> None:
         self.history.add(
-            PeakRecord(
-                run.job.code, peak, run.memory_mib, run.prediction.peak_mib, run.prediction.source, too_small
-            )
+            PeakRecord(run.job.code, peak, run.memory_mib, run.prediction.peak_mib, run.prediction.source, too_small)
         )
 
     def _at(self, delay: float, action: Callable[[], None]) -> None:
