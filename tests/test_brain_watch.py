@@ -99,14 +99,14 @@ def test_the_file_system_decides_how_to_watch(tmp_path: Path, monkeypatch: pytes
         "21 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"
         "22 21 0:40 / /mnt/my\\040share rw - nfs4 server:/share rw\n"
         "23 21 0:41 / /mnt/my\\040share/local rw shared:2 - overlay overlay rw\n"
-        "24 21 0:42 / /home/me/remote rw - fuse.sshfs me@host: rw\n"
+        "24 21 0:42 / /srv/me/remote rw - fuse.sshfs me@host: rw\n"
     )
     kinds = {
-        "/home/me/swarm_brain.jsonl": "ext4",
+        "/srv/me/swarm_brain.jsonl": "ext4",
         "/mnt/my share/swarm_brain.jsonl": "nfs4",
         "/mnt/my share/local/x": "overlay",
         "/mnt/my shared/x": "ext4",
-        "/home/me/remote/x": "fuse.sshfs",
+        "/srv/me/remote/x": "fuse.sshfs",
     }
     assert {path: filesystem_of(Path(path), mountinfo) for path in kinds} == kinds
     monkeypatch.delenv("SWARM_WATCH", raising=False)
