@@ -42,7 +42,7 @@ def test_two_workers_share_the_work_and_leave_the_user_alone(tiny: TinyStudy, tm
         {"description": "hardly a step", "constants": {"MAX_LR": 0.001}},
     )
     before = tiny.repo.fingerprint()
-    done = tiny.up("--trials", "8", "--proposer", f"scripted:{script}")
+    done = tiny.up("--trials", "12", "--proposer", f"scripted:{script}")
     assert done.returncode == 0, done.stdout + done.stderr
     study = tiny.study()
     every_trial_has_one_ending(tiny, study)

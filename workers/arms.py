@@ -4,6 +4,7 @@ An arm that failed with a cool-down is left alone until that has passed. The emb
 money: whatever happens to a language model, they keep the device busy.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from workers.proposers.tpe import TpeProposer
 EMBEDDED = ("tpe", "climb", "library", "recombine")
 LLM = "llm"
 SCRIPTED = "scripted"
+SCRIPT_FINISHED = "script_finished"
 OWN_AGENTS = "SWARM_AGENTS"  # names a file of coding agents like workers/proposers/cli_agent/agents.toml
 SLOW_ARMS = frozenset({LLM})
 
@@ -71,8 +73,9 @@ class Arms:
         try:
             return self._proposers[arm].propose(briefing)
         except ProposalFailed as failure:
-            if failure.cooldown_s > 0:
-                self._resting_until[arm] = self._clock.monotonic() + failure.cooldown_s
+            rest_s = math.inf if failure.code == SCRIPT_FINISHED else failure.cooldown_s
+            if rest_s > 0:
+                self._resting_until[arm] = self._clock.monotonic() + rest_s
             raise
 
     def _awake(self, names: tuple[str, ...]) -> tuple[str, ...]:
