@@ -172,6 +172,11 @@ class TestSchemaMode:
         [
             Raw('{"error": {"message": "response_format is not supported"}}', status=400),
             Raw('[{"error": {"code": 400, "message": "Unknown name json_schema", "status": "INVALID_ARGUMENT"}}]', 400),
+            Raw(  # what llama-cpp-python's server answers
+                "{\"error\": {\"message\": \"1 validation error: {'type': 'literal_error', 'loc': ('body', "
+                '\'response_format\', \'type\')", "type": "internal_server_error"}}',
+                500,
+            ),
             "Sure! Here is my idea: train longer.",
         ],
     )

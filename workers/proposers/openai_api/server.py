@@ -56,7 +56,7 @@ class CallFailed(Exception):
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.counts = counts or Counts()
-        self.about_format = about_format  # a 400 that blames response_format
+        self.about_format = about_format  # it blames response_format: a 400, from llama-cpp-python a 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Server:
         retry_after_s = _retry_after_s(error.response.headers.get("retry-after"), body, self.clock.now())
         detail = f"HTTP {status}{f': {words}' if words else ''}"
         about_format = (
-            status in (400, 422) and re.search(r"(?i)response_format|json_?schema|grammar", words) is not None
+            status in (400, 422, 500, 501) and re.search(r"(?i)response_format|json_?schema|grammar", words) is not None
         )
         return CallFailed(_kind(status, words), detail, retry_after_s=retry_after_s, about_format=about_format)
 
