@@ -7,9 +7,13 @@ baseline  the same budget in wall-clock `seconds`
 
 Everything, the neighbour included, is pinned to one core, so that the two contend. The neighbour is a training of the
 same program; it is stopped by a signal while a run is to be alone, and goes on while one is to be beside it. A pair is
-one seed, alone and then beside; pairs of the two budgets take turns, so that drift of the machine's speed meets all.
-Steps: median over the pairs of beside/alone, 1 is fair. Loss: mean over the seeds of beside minus alone, in units of
-the standard deviation between seeds, 0 is fair; validation loss of the real score phase, on the stand-in data.
+one seed, alone and beside, in turns with the one or the other first; pairs of the two budgets take turns as well, so
+that drift of the machine's speed meets all. Steps: median over the pairs of beside/alone, 1 is fair. Loss: mean over
+the seeds of beside minus alone, in units of the standard deviation between seeds, 0 is fair; validation loss of the
+real score phase, on the stand-in data.
+
+Windows are the same question without the drift: one training, beside which the neighbour is let go and stopped every
+few seconds. What a step is charged beside it over what it is charged alone, median over the pairs of windows.
 
 The clock's own cost is what a step of the budget clock takes (progress read twice, meter, heartbeat, loss report)
 above a bare loop over the same batches, against the CPU time of a training step. Linux only. Other load of the machine
@@ -36,6 +40,7 @@ from models.harness import config as configuration
 from models.harness.config import Budget, BudgetKind, TrialConfig
 from models.harness.data import prepare
 from models.harness.errors import ContractBroken
+from models.harness.heartbeat import Beat
 from models.harness.heartbeat import read as read_heartbeat
 from models.harness.layout import Layout
 from models.harness.run import PHASES, ROOT, Plan, lay_out, run_phase
@@ -46,6 +51,7 @@ KINDS: tuple[BudgetKind, ...] = ("solo_seconds", "seconds")
 NEIGHBOUR_SEED = 1000
 NEIGHBOUR_S = 7200.0
 NEIGHBOUR_START_S = 120.0
+WINDOW_STEPS = 40
 CLOCK_STEPS, CLOCK_ROUNDS = 400, 9
 
 
@@ -88,6 +94,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--budget-s", type=float, default=6.0)
     parser.add_argument("--seeds", type=int, default=5, help="of the first pairs, whose losses are compared")
+    parser.add_argument("--windows", type=int, default=20, help="pairs of windows in one training")
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the neighbour ends as well
@@ -96,10 +103,11 @@ def main() -> int:
     os.sched_setaffinity(0, {core})
     with tempfile.TemporaryDirectory(prefix="fairness-") as folder:
         table = measure(Path(folder), layout, options.pairs, options.seeds, options.budget_s)
+        charges = windows(Path(folder) / "windows", layout, options.windows)
         clock_s = clock_cost_s(Path(folder) / "clock", layout)
     if not options.json:
         print_table(table, core)
-    for figure in figures(table, clock_s, options.budget_s):
+    for figure in figures(table, charges, clock_s, options.budget_s):
         print(json.dumps(figure))
     return 0
 
@@ -110,12 +118,12 @@ def measure(folder: Path, layout: Layout, pairs: int, seeds: int, budget_s: floa
     with neighbour(folder / "neighbour", layout) as busy:
         for seed in range(1, 1 + max(pairs, seeds)):
             for kind in KINDS:
-                runs = []
-                for place in ("alone", "beside"):
+                places = {}
+                for place in ("alone", "beside") if seed % 2 else ("beside", "alone"):
                     plan = Plan(TARGET, seed=seed, budget=Budget(kind, budget_s))
                     config = lay_out(plan, layout, folder / f"{kind}-{seed}-{place}")
-                    runs.append(train(config, busy if place == "beside" else None, scored=seed <= seeds))
-                found[kind].append(Pair(*runs))
+                    places[place] = train(config, busy if place == "beside" else None, scored=seed <= seeds)
+                found[kind].append(Pair(**places))
     return Table(tuple(found["solo_seconds"]), tuple(found["seconds"]))
 
 
@@ -129,6 +137,24 @@ class Neighbour:
     def steps(self) -> int:
         beat = read_heartbeat(self._heartbeat)
         return beat.step if beat is not None else 0
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def charge_of(self, steps: int) -> float:
+        """Seconds of the budget that each of the next `steps` steps is charged, on average. Raises RuntimeError."""
+        begun = self._beat_at(self.steps + 1)
+        ended = self._beat_at(begun.step + steps)
+        return (ended.used - begun.used) / (ended.step - begun.step)
+
+    def _beat_at(self, step: int) -> Beat:
+        """The first beat seen at or after `step`."""
+        deadline = time.monotonic() + NEIGHBOUR_START_S
+        while (beat := read_heartbeat(self._heartbeat)) is None or beat.step < step:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no step {step} in {NEIGHBOUR_START_S:g} s (exit code {self._process.poll()})")
+            time.sleep(0.005)
+        return beat
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -144,9 +170,9 @@ class Neighbour:
 
 
 @contextmanager
-def neighbour(folder: Path, layout: Layout) -> Iterator[Neighbour]:
+def neighbour(folder: Path, layout: Layout, kind: BudgetKind = "seconds") -> Iterator[Neighbour]:
     """Started, past its start-up, and stopped. It ends with the block."""
-    config = lay_out(Plan(TARGET, seed=NEIGHBOUR_SEED, budget=Budget("seconds", NEIGHBOUR_S)), layout, folder)
+    config = lay_out(Plan(TARGET, seed=NEIGHBOUR_SEED, budget=Budget(kind, NEIGHBOUR_S)), layout, folder)
     environment = {
         **os.environ,
         configuration.TRIAL_VARIABLE: str(folder / "harness.json"),
@@ -200,7 +226,22 @@ def no_step(config: TrialConfig) -> bool:
     return beat is not None and beat.step == 0
 
 
-def figures(table: Table, clock_s: float, budget_s: float) -> list[dict[str, object]]:
+def windows(folder: Path, layout: Layout, pairs: int) -> list[float]:
+    """What a step is charged beside the neighbour over what it is charged alone, for each pair of windows.
+
+    A window begins and ends at a beat, which is at a step's end, so none is cut. Raises RuntimeError.
+    """
+    ratios = []
+    with neighbour(folder / "neighbour", layout) as busy, neighbour(folder / "watched", layout, "solo_seconds") as ours:
+        ours.go_on()
+        for _ in range(pairs):
+            alone = ours.charge_of(WINDOW_STEPS)
+            with busy.busy():
+                ratios.append(ours.charge_of(WINDOW_STEPS) / alone)
+    return ratios
+
+
+def figures(table: Table, charges: Sequence[float], clock_s: float, budget_s: float) -> list[dict[str, object]]:
     solo, wall = ([pair.beside.steps / pair.alone.steps for pair in side] for side in table.sides)
     step_s = budget_s / statistics.median(pair.alone.steps for pair in table.solo)
     shifts = [shift_in_sigma(side, table.sigma) for side in table.sides]
@@ -220,6 +261,12 @@ def figures(table: Table, clock_s: float, budget_s: float) -> list[dict[str, obj
             "unit": "standard deviations between seeds",
             "n": seeds,
             "sigma": None if table.sigma is None else round(table.sigma, 5),
+        },
+        {
+            **figure("charge of a step beside a neighbour / alone, windows", statistics.median(charges), 2.0),
+            "unit": "1 is fair, 2 is the wall clock of two on one core",
+            "n": len(charges),
+            "ours_quartiles": [round(value, 4) for value in statistics.quantiles(charges, n=4)[::2]],
         },
         {
             **figure("step with the budget clock", 1e3 * step_s, 1e3 * (step_s - clock_s)),

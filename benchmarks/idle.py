@@ -170,7 +170,7 @@ def run_study(answer: Step | None, trial_s: float, trials: int, workers: int) ->
     """A study whose model answers like this; without an answer, one of the embedded arms."""
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
         tiny = make_tiny_study(Path(folder))
-        _count_in_seconds(tiny, trial_s)
+        count_in_seconds(tiny, trial_s)
         up = ("up", "--target", "tiny", "--data", "standin", "--device", "cpu")
         limits = ("--trials", str(trials), "--workers", str(workers))
         if answer is None:
@@ -204,7 +204,7 @@ def row(figure: Figure) -> str:
     return f"| {figure.bench} | {figure.ours:.3f} | {figure.baseline:.3f} | {ratio} | {figure.unit} | {figure.n} |"
 
 
-def _count_in_seconds(tiny: TinyStudy, trial_s: float) -> None:
+def count_in_seconds(tiny: TinyStudy, trial_s: float) -> None:
     path = tiny.root / "models/tiny/target.toml"
     text = re.sub(r"(?m)^budget = .*$", f"budget = {trial_s:g}", path.read_text().replace('"samples"', '"seconds"'))
     path.write_text(re.sub(r"(?m)^walltime_limit_s = .*$", f"walltime_limit_s = {10 * trial_s + 60:g}", text))

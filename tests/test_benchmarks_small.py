@@ -41,12 +41,14 @@ def fair_table(solo: float, wall: float) -> Table:
 
 
 def test_fairness_compares_each_seed_with_itself() -> None:
-    steps, loss, clock = fairness.figures(fair_table(1.0, 0.5), clock_s=0.0006, budget_s=6.06)
+    table, charges = fair_table(1.0, 0.5), [1.0, 1.02, 1.1, 0.98]
+    steps, loss, windows, clock = fairness.figures(table, charges, clock_s=0.0006, budget_s=6.06)
     assert (steps["ours"], steps["baseline"], steps["n"]) == (1.0, pytest.approx(0.5, abs=0.01), 3)
     assert steps["wall_time_beside"] == 2.0
     assert (loss["ours"], loss["baseline"], loss["sigma"]) == (0.0, pytest.approx(5.0), 0.1)
+    assert (windows["ours"], windows["ratio"], windows["n"]) == (1.01, 0.505, 4)
     assert clock["clock_percent"] == 1.0 and clock["ours"] == 60.0 and clock["baseline"] == 59.4
-    assert all(figure.keys() >= FORMAT for figure in (steps, loss, clock))
+    assert all(figure.keys() >= FORMAT for figure in (steps, loss, windows, clock))
 
 
 def test_unscored_pairs_say_nothing_about_the_loss() -> None:
@@ -158,7 +160,7 @@ def test_the_baselines_table_names_its_place_and_what_it_is_measured_against() -
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("fairness.py", "--pairs", "1", "--seeds", "2", "--budget-s", "4"),
+        ("fairness.py", "--pairs", "1", "--seeds", "2", "--budget-s", "4", "--windows", "2"),
         ("early_stop.py", "--trials", "1", "--budget-s", "2"),
         ("baselines.py", "--targets", "resnext", "--seeds", "1", "--budget-s", "2", "--dataset", "standin"),
     ],

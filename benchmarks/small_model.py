@@ -1,0 +1,120 @@
+"""A study whose proposer is a real small model that mostly answers rubbish: does it survive, and does the device work?
+
+    python -m llama_cpp.server --model gemma-3-270m.gguf --n_ctx 8192 --port 8123 &
+    python benchmarks/small_model.py --base-url http://127.0.0.1:8123/v1 --model gemma [--answers 200] [--json]
+
+Studies of the tiny target of the tests, two workers on the CPU, one after the other until the server has answered
+`--answers` times. Every answer is in a transcript; each proposal that failed is a record with its code and reason, and
+the embedded arms propose in its place.
+
+    answers          calls that the server answered, and how many of them became a trial
+    refused          recorded refusals of the model's proposals, by code
+    slot busy        share of each worker's time, first start to last end, with a trial of its own running
+    device busy      the same with any trial running
+
+The baseline of the busy shares is a study of the embedded arms alone.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from idle import Figure, count_in_seconds, device_busy, row, slot_busy, slots_of
+from tiny_study import TinyStudy, make_tiny_study
+
+from swarm.state import StudyState
+
+UP = ("up", "--target", "tiny", "--data", "standin", "--device", "cpu", "--workers", "2")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One study: how it stands in the brain, and what the server did in it."""
+
+    study: StudyState
+    calls: Counter[str]  # "answered", or the kind of the failure
+    reasons: tuple[str, ...]  # of the model's proposals that came to nothing
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--answers", type=int, default=200)
+    parser.add_argument("--trial-s", type=float, default=15.0, help="seconds of training a trial")
+    parser.add_argument("--trials", type=int, default=40, help="of one study, 5 of them for the noise floor")
+    parser.add_argument("--json", action="store_true", help="one JSON line a figure")
+    options = parser.parse_args()
+    proposer = f"openai:{options.model}@{options.base_url}"
+    outcomes: list[Outcome] = []
+    while sum(outcome.calls["answered"] for outcome in outcomes) < options.answers:
+        outcomes.append(run_study(proposer, options.trial_s, options.trials))
+        print(dict(outcomes[-1].calls), file=sys.stderr, flush=True)
+        if not outcomes[-1].calls["answered"]:
+            raise SystemExit(f"{options.base_url} answered nothing in a whole study: is the model served there?")
+    alone = run_study("embedded", options.trial_s, options.trials)
+    for figure in figures(outcomes, alone):
+        print(figure.line() if options.json else row(figure), flush=True)
+    if not options.json:
+        reasons = Counter(reason for outcome in outcomes for reason in outcome.reasons)
+        for reason, count in reasons.most_common(12):
+            print(f"{count:4d}  {reason}")
+    return 0
+
+
+def figures(outcomes: list[Outcome], alone: Outcome) -> Iterator[Figure]:
+    calls = sum((outcome.calls for outcome in outcomes), Counter[str]())
+    trials = [trial for outcome in outcomes for trial in outcome.study.trials.values()]
+    by_model = sum(trial.claim.proposer.startswith("openai:") for trial in trials)
+    refused = Counter(
+        refusal.code
+        for outcome in outcomes
+        for refusal in outcome.study.rejections
+        if refusal.proposer.startswith("openai:")
+    )
+    answered = calls["answered"]
+    yield Figure("small model: answers", answered, sum(calls.values()), "count (of calls)", answered)
+    yield Figure("small model: trials that it proposed", by_model, len(trials), "count (of trials)", answered)
+    for code, count in sorted(refused.items()):
+        yield Figure(f"small model: refused, {code}", count, refused.total(), "count (of refusals)", answered)
+    ended = sum(trial.finished is not None for trial in trials)
+    yield Figure("small model: trials with an ending", ended, len(trials), "count (of trials)", len(trials))
+    slots = [slots_of(outcome.study) for outcome in outcomes]
+    for name, share in (("slot busy", slot_busy), ("device busy", device_busy)):
+        ours = sum(map(share, slots)) / len(slots)
+        yield Figure(f"small model: {name}", ours, share(slots_of(alone.study)), "share", len(trials))
+
+
+def run_study(proposer: str, trial_s: float, trials: int) -> Outcome:
+    """Raises SystemExit when the study does not end well."""
+    with tempfile.TemporaryDirectory(prefix="small-model-") as folder:
+        tiny = make_tiny_study(Path(folder))
+        count_in_seconds(tiny, trial_s)
+        done = tiny.swarm(*UP, "--trials", str(trials), "--proposer", proposer, timeout=7200)
+        if done.returncode != 0:
+            raise SystemExit(f"the study ended with exit code {done.returncode}: {done.stderr}")
+        study = tiny.study()
+        reasons = tuple(
+            f"{refusal.code}: {refusal.detail[:150]}"
+            for refusal in study.rejections
+            if refusal.proposer.startswith("openai:")
+        )
+        return Outcome(study, calls_of(tiny), reasons)
+
+
+def calls_of(tiny: TinyStudy) -> Counter[str]:
+    """What the transcripts say of each call."""
+    entries = [json.loads(path.read_text()) for path in (tiny.root / ".swarm").rglob("llm/*/*.json")]
+    return Counter("answered" if "answer" in entry else entry["failed"] for entry in entries)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
