@@ -22,7 +22,8 @@ def test_the_gate_is_one_file_a_device(
     gate = gate_of(SimpleNamespace(device=UUID, alone=alone), chosen)  # type: ignore[arg-type] # two fields of a lease
     assert gate == (tmp_path / UUID / "gate" if shared else None)
     train, _, predict, _ = trial_phases(tmp_path / "trial", chosen, gate)
-    opened = {path for path in train.write if UUID in path}
+    opened = {path for path in train.read if UUID in path}
     assert opened == ({str(gate), f"{gate}.turn"} if shared else set())
     assert all(Path(path).exists() for path in opened)
-    assert not any(UUID in path for path in predict.write)
+    assert set(train.gate) == opened
+    assert not any(UUID in path for path in (*train.write, *predict.read, *predict.write))

@@ -75,6 +75,7 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "overhead_s": _overhead(session),
         "meter": clock.meter_facts,
         "seed": config.seed,
+        "own_seed": clock.own_seed,
         "device": _device_name(session.device),
         "torch": torch.__version__,
         **memory_facts(session.device, config),

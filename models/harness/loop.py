@@ -44,7 +44,8 @@ class BudgetClock:
     progress    0.0 at the first step, 1.0 once the budget is spent; make every schedule a function of it
     step        training steps taken; warm-up steps do not count
     epoch       how often the training set has been gone through
-    indices     rows of the current batch in the training set
+    indices     rows of the current batch in the training set; an augmentation sees those of the batch it is given
+    own_seed    whether the program was seen to have seeded torch's generator itself
     """
 
     def __init__(self, budget: Budget, meter: Meter, heartbeat: Heartbeat | None, rungs: Rungs, seed: int) -> None:
@@ -55,6 +56,8 @@ class BudgetClock:
         self.loss = math.nan
         self.wall_s = 0.0
         self.rung_s = 0.0
+        self._reseeded = False
+        self._shape: tuple[int, ...] = ()
         self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
         self._losses = _Losses()
         self._due = sorted(rungs.fractions)
@@ -64,6 +67,13 @@ class BudgetClock:
     def used(self) -> float:
         """Of the budget, in its unit (images or seconds)."""
         return self._meter.used if self._started else 0.0
+
+    @property
+    def own_seed(self) -> bool:
+        """What torch says of its default generator, before and after training. A generator of the program's own, and a
+        seed that it took back in between, are not seen."""
+        self._reseeded = self._reseeded or torch.initial_seed() != self._seed
+        return self._reseeded
 
     @property
     def meter_facts(self) -> dict[str, object]:
@@ -93,13 +103,15 @@ class BudgetClock:
             raise ContractBroken("clock.batches was called twice: one training has one budget")
         if not 1 <= batch_size <= len(train):
             raise ContractBroken(f"batch size {batch_size} is outside 1..{len(train)}, the images there are")
+        self._reseeded = self.own_seed  # the warm-up sets the seed again
+        self._shape = (batch_size, *train.images.shape[1:])
         source = Batches(train, batch_size, augmentation, self._seed)
         yield from self._warm_up(source, state)
         self._begin(train.classes)
         while self.progress < 1.0:
             self.epoch, self.indices = source.next_rows()
-            self._meter.before_step(_signature(batch_size, state))
-            yield source.load(self.indices)
+            self._meter.before_step(_signature(self._shape, state))
+            yield self._load(source)
             self._meter.after_step(batch_size)
             self._after_step(batch_size, state)
         self.wall_s += time.monotonic()
@@ -112,11 +124,16 @@ class BudgetClock:
 
     def _warm_up(self, source: "Batches", state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
         if state:
-            rows = source.first_rows()
-            for batch in warm_up(lambda: source.load(rows), state, source.device, self._seed, self.warm_up_s):
+            self.indices = source.first_rows()
+            for batch in warm_up(lambda: self._load(source), state, source.device, self._seed, self.warm_up_s):
                 self._beat()
-                self.indices = rows
                 yield batch
+
+    def _load(self, source: "Batches") -> tuple[Tensor, Tensor]:
+        """Loading is part of the step, so the meter knows the shape of the last batch when the next step begins."""
+        images, labels = source.load(self.indices)
+        self._shape = tuple(images.shape)
+        return images, labels
 
     def _begin(self, classes: int) -> None:
         self._losses = _Losses(limit=DIVERGED_AT * math.log(classes))
@@ -249,9 +266,9 @@ def _arranged(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _signature(batch_size: int, state: Sequence[Stateful]) -> tuple[Any, ...]:
-    """Steps with equal signatures cost the same alone: batch size and the mask of what trains."""
+def _signature(shape: tuple[int, ...], state: Sequence[Stateful]) -> tuple[Any, ...]:
+    """Steps with equal signatures cost the same alone: shape of the batch and the mask of what trains."""
     trains = tuple(
         parameter.requires_grad for part in state if isinstance(part, nn.Module) for parameter in part.parameters()
     )
-    return batch_size, hash(trains)
+    return shape, hash(trains)

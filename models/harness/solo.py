@@ -1,12 +1,17 @@
 """Seconds as if alone, on a shared GPU: every step is charged what it costs when nobody else is running.
 
-The first steps of each signature (batch size, what trains) run alone: the meter closes a gate, the co-tenants park at
-their next step boundary, and the median of the timed steps becomes the price of that signature. Later steps are charged
-that price, whatever they took beside a neighbour. Two spot re-checks look for drift; a step that has become more than
-5 % dearer or cheaper is flagged and charged its new price from there on.
+The first steps of each signature (shape of the batch, what trains) run alone: the meter closes a gate, the co-tenants
+park at their next step boundary, and the mean of the timed steps becomes the price of that signature (a mean, because
+every fourth step of a program may be dearer by right; one lone outlier is left out, because a machine hiccups). Later
+steps are charged that price, whatever they took beside a neighbour. A few spot re-checks look for drift; a step that
+has become more than 5 % dearer or cheaper is flagged and charged its new price from there on.
+
+What the steps in a window took beyond their price is set-up: it uses up what is left of the free set-up time, and is
+charged after that. A window ends early when its steps are slow, so that nobody is kept waiting for long.
 
 A parked co-tenant loses wall time and no budget, since its budget is counted in the same unit. Not promised: that a
-neighbour which never reaches a step boundary can be made to wait. The meter then measures beside it and says so.
+neighbour which never reaches a step boundary can be made to wait (the meter then measures beside it and says so), or
+that a step which is dear only between two checks is seen.
 """
 
 import statistics
@@ -15,9 +20,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 FIRST_WARM, FIRST_TIMED = 10, 30  # steps at the first signature: caches and clock speeds settle
-NEXT_WARM, NEXT_TIMED = 2, 10
-RECHECK_TIMED = 5
-RECHECKS_AT = (1 / 3, 2 / 3)  # of the budget
+NEXT_WARM, NEXT_TIMED = 2, 12  # twelve: what comes every second, third, fourth or sixth step gets its share
+RECHECK_WARM, RECHECK_TIMED = 1, 12
+RECHECKS_AT = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the budget
+WINDOW_LIMIT_S = 10.0  # less than any neighbour waits
+LEAST_TIMED = 3
+OUTLIER = 1.5  # times the second slowest
 MOST_SIGNATURES = 16  # further ones are charged what they take: a program cannot keep its neighbours parked
 DRIFT_LIMIT = 0.05
 
@@ -33,7 +41,9 @@ class Device(Protocol):
 
 
 class Gate(Protocol):
-    """Mutual exclusion of the co-tenants on one device, at step boundaries."""
+    """Mutual exclusion of the co-tenants on one device, at step boundaries. `waited_s`: wall seconds parked so far."""
+
+    waited_s: float
 
     def close(self) -> bool:
         """Waits until the others have parked. False: they did not in time, the caller is not alone."""
@@ -46,7 +56,7 @@ class Gate(Protocol):
 
 @dataclass
 class _Price:
-    """What one signature costs. `seconds` are its steps alone so far, `value` their median once there are enough."""
+    """What one signature costs. `seconds` are its steps alone so far, `value` their price once there are enough."""
 
     warm: int
     timed: int
@@ -56,7 +66,12 @@ class _Price:
     def add(self, seconds: float) -> None:
         self.seconds.append(seconds)
         if len(self.seconds) == self.warm + self.timed:
-            self.value = statistics.median(self.seconds[self.warm :])
+            self.settle()
+
+    def settle(self) -> None:
+        """Prices what was timed so far; steps that were to warm up count if there are hardly others."""
+        timed = sorted(self.seconds[min(self.warm, len(self.seconds) - LEAST_TIMED) :])
+        self.value = statistics.fmean(timed[:-1] if timed[-1] > OUTLIER * timed[-2] else timed)
 
 
 @dataclass
@@ -67,6 +82,7 @@ class _Window:
     price: _Price
     alone: bool
     began_s: float
+    closed_s: float
     steps_s: list[float] = field(default_factory=list)
 
 
@@ -78,6 +94,8 @@ class SoloMeter:
         self._origin = device.now()
         self._prices: dict[Hashable, _Price] = {}
         self._charged_s = 0.0
+        self._free_s = 0.0
+        self._paused_s = 0.0
         self._window: _Window | None = None
         self._signature: Hashable = None
         self._step_began_s = 0.0
@@ -88,9 +106,10 @@ class SoloMeter:
 
     @property
     def used(self) -> float:
-        """Solo seconds. Inside a window its steps count as the fastest of them until the price is known."""
+        """Solo seconds. Inside a window its steps count as the fastest of them until the price is known; the first ones
+        may be slow by accident and count only once there are a few."""
         pending = self._window.steps_s if self._window is not None else []
-        return self._charged_s + len(pending) * min(pending, default=0.0)
+        return self._charged_s + (len(pending) * min(pending) if len(pending) >= LEAST_TIMED else 0.0)
 
     @property
     def facts(self) -> dict[str, object]:
@@ -98,13 +117,15 @@ class SoloMeter:
         return {
             "solo_step_s": [round(price.value, 6) for price in self._prices.values() if price.value is not None],
             "gated_s": round(self._gated_s, 3),
+            "waited_s": round(self._gate.waited_s, 3),
             "drift": round(self._worst_drift, 4),
             "drift_flag": abs(self._worst_drift) > DRIFT_LIMIT,
             "measured_alone": self._always_alone,
         }
 
     def start(self) -> None:
-        self._charged_s = max(0.0, self._device.now() - self._origin - self._free_setup_s)
+        self._free_s = self._free_setup_s
+        self._charge_setup(self._device.now() - self._origin)
 
     def before_step(self, signature: Hashable) -> None:
         if self._window is not None and signature != self._signature:
@@ -124,14 +145,23 @@ class SoloMeter:
         seconds = self._device.now() - self._step_began_s
         window.steps_s.append(seconds)
         window.price.add(seconds)
+        slow = self._device.now() - window.closed_s > WINDOW_LIMIT_S
+        if slow and window.price.value is None and len(window.price.seconds) >= LEAST_TIMED:
+            window.price.settle()
         if window.price.value is not None:
             self._end_window(window)
 
     def pause(self) -> None:
-        """The harness's own work is not part of any step."""
+        self._device.synchronize()
+        self._paused_s = self._device.now()
 
     def resume(self, free_s: float) -> None:
-        pass
+        self._charged_s += max(0.0, self._device.now() - self._paused_s - free_s)
+
+    def _charge_setup(self, seconds: float) -> None:
+        free_s = min(seconds, self._free_s)
+        self._free_s -= free_s
+        self._charged_s += seconds - free_s
 
     def _open_window_if_due(self, signature: Hashable) -> None:
         known = self._prices.get(signature)
@@ -144,22 +174,25 @@ class SoloMeter:
             self._open_window(signature, known)
         elif self._rechecks and self._charged_s >= self._rechecks[0]:
             self._rechecks.pop(0)
-            self._open_window(signature, _Price(warm=1, timed=RECHECK_TIMED))
+            self._open_window(signature, _Price(RECHECK_WARM, RECHECK_TIMED))
 
     def _open_window(self, signature: Hashable, price: _Price) -> None:
         self._device.synchronize()
         began_s = self._device.now()
         alone = len(self._prices) <= MOST_SIGNATURES and self._gate.close()
         self._always_alone = self._always_alone and alone
-        self._window = _Window(signature, price, alone, began_s)
+        self._window = _Window(signature, price, alone, began_s, self._device.now())
 
     def _end_window(self, window: _Window) -> None:
         """Lets the others go on, charges the window's steps, and sets or re-checks the price."""
-        self._gate.open()
         self._gated_s += self._device.now() - window.began_s
+        self._gate.open()
         self._window = None
         found, known = window.price.value, self._prices[window.signature]
-        self._charged_s += sum(window.steps_s) if found is None else found * len(window.steps_s)
+        took_s = sum(window.steps_s)
+        priced_s = took_s if found is None else min(took_s, found * len(window.steps_s))
+        self._charged_s += priced_s
+        self._charge_setup(took_s - priced_s)
         if found is None or window.price is known or known.value is None or not window.alone:
             return
         drift = found / known.value - 1.0

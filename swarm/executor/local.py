@@ -212,7 +212,7 @@ def trial_phases(folder: Path, settings: RunSettings, gate: Path | None = None) 
             threads=1,
         )
 
-    gates = (str(gate), f"{gate}.turn") if gate is not None else ()
+    gates = (str(gate), f"{gate}.turn") if gate is not None else ()  # for reading: that is enough to lock them
     train = PhaseSpec(
         name="train",
         module="models.harness.train_phase",
@@ -220,11 +220,12 @@ def trial_phases(folder: Path, settings: RunSettings, gate: Path | None = None) 
         walltime_limit_s=budget.walltime_limit_s,
         cpu_limit_s=_train_cpu_limit(budget, settings),
         stall_limit_s=STALL_LIMIT_S,
-        read=(harness, config, str(settings.data_dir / "train")),
-        write=(program, scratch, train_out, *gates),
+        read=(harness, config, str(settings.data_dir / "train"), *gates),
+        write=(program, scratch, train_out),
         holds_lease=True,
         threads=settings.threads,
         gpu=settings.device == "cuda",
+        gate=gates,
     )
     predict = PhaseSpec(
         name="predict",

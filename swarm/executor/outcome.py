@@ -26,6 +26,7 @@ BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have
 PREDICT_SHARE = 0.25  # of the budget: more work than this in `predict` is no mere prediction
 START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
+GATE_S, GATE_SHARE = 30.0, 0.25  # seconds and share of the training for which a trial may keep a GPU's gate closed
 MIB = 1 << 20
 _CLAIM = re.compile(r"^\s*val(?:idation)?_loss\s*[:=]\s*([-+0-9.eE]+)\s*$", re.MULTILINE)
 _DENIED = re.compile(r"Permission denied|Operation not permitted|Invalid cross-device link")
@@ -37,6 +38,15 @@ EXIT_REASONS: dict[int, FailReason] = {
     13: FailReason.INVALID_OUTPUT,
 }
 EXIT_DATA_MISSING = 14
+
+
+class MeterReport(BaseModel):
+    """What the budget's meter found on a shared GPU; elsewhere it has nothing to say."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    drift_flag: bool = False
+    measured_alone: bool = True
 
 
 class TrainReport(BaseModel):
@@ -56,6 +66,8 @@ class TrainReport(BaseModel):
     curve: tuple[tuple[float, float], ...] = Field(default=(), max_length=100)
     overhead_s: dict[str, float] = Field(default={}, max_length=20)
     solo_rate: float | None = None
+    own_seed: bool = False
+    meter: MeterReport = MeterReport()
     device: str | None = None
     torch: str | None = None
 
@@ -212,6 +224,11 @@ def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
         "long_predict": _worked_longer(found.result, "predict", terms.cpu_limit_s(PREDICT_SHARE)),
         "clock_mismatch": rest is not None and abs(rest) > UNACCOUNTED_S + UNACCOUNTED_SHARE * found.wall_s,
         "denied": any(_DENIED.search(_log(folder, phase)) for phase in ("train", "predict")),
+        "own_seed": found.train.own_seed,
+        "left_processes": any(phase.left_processes for phase in found.result.phases),
+        "hoarded_gate": any(phase.gate_held_s > GATE_S + GATE_SHARE * phase.seconds for phase in found.result.phases),
+        "not_alone": not found.train.meter.measured_alone,
+        "drift": found.train.meter.drift_flag,
         "tta": (_passes_per_image(folder) or 0.0) > 1.0,
     }
     return tuple(name for name, is_odd in odd.items() if is_odd)

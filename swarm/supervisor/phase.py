@@ -11,6 +11,7 @@ from typing import Literal
 
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import oom
+from swarm.supervisor.locks import LockWatch
 from swarm.supervisor.logfile import CappedLog
 from swarm.supervisor.spec import SETUP_FAILED, Ending, PhaseResult, PhaseSpec, TrialSpec
 from swarm.supervisor.start import Ready, RunPhase, start_phase
@@ -22,6 +23,7 @@ _POLL_S = 0.05
 _FLOOD_POLL_S = 0.005
 _CPU_POLL_S = 0.5
 _STALL_FACTOR_BEFORE_FIRST_BEAT = 3.0
+_LINGER_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ def run_phase(
     started = start_phase(spec, phase, log, lease_fd, in_fork)
     tree = Tree(started.pid)
     try:
-        cut = _Watch(spec, phase, tree, log, began).until_over()
+        watch = _Watch(spec, phase, tree, log, began)
+        cut = watch.until_over()
+        left = tree.linger(_LINGER_S) if cut is None else 0
         immortal = tree.kill() if cut is None else tree.terminate(spec.term_grace_s)
         ready = _read_report(started.report)
     finally:
@@ -65,6 +69,8 @@ def run_phase(
         ending=ending,
         detail=detail,
         ready_s=round(ready.at - began, 4) if ready else None,
+        left_processes=left,
+        gate_held_s=round(watch.gate.held_s, 1),
     )
     return PhaseOutcome(result, ready.sandbox if ready else None, tuple(immortal))
 
@@ -79,6 +85,7 @@ class _Watch:
         self._deadline = began + phase.walltime_limit_s
         self._beats = _Heartbeat(Path(spec.folder) / "train_out" / "heartbeat", began)
         self._next_cpu_check = began
+        self.gate = LockWatch(phase.gate, began)
 
     def until_over(self) -> Cut | None:
         """The limit that was reached; None when the phase ended on its own."""
@@ -92,6 +99,7 @@ class _Watch:
         return None
 
     def _cut(self, moment: float) -> Cut | None:
+        self.gate.look(moment)
         if self._tree.stop_asked:
             return "stopped"
         if moment >= self._deadline:

@@ -24,7 +24,8 @@ class PhaseSpec:
     An untrusted phase runs in T/program under the sandbox: `read` and `write` are the absolute paths it gets beside
     the interpreter's own. A trusted phase runs in T/private without it, and both lists are ignored. `gpu` opens the
     NVIDIA device nodes to an untrusted phase. `cpu_limit_s` counts the CPU time of the whole process tree.
-    `stall_limit_s`: longest pause between two heartbeats (three times that before the first one).
+    `stall_limit_s`: longest pause between two heartbeats (three times that before the first one). `gate`: lock files
+    whose holding is measured (`PhaseResult.gate_held_s`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class PhaseSpec:
     holds_lease: bool = False
     threads: int = 1
     gpu: bool = False
+    gate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class PhaseResult:
 
     `ready_s`: from the fork to the first instruction of the phase module; None when the set-up failed before it.
     `cpu_seconds` and `peak_rss_mib` are the kernel's figures for the tree's processes that were waited for, the peak
-    being that of the largest single process.
+    being that of the largest single process. `left_processes`: how many were still there when the first one had ended
+    by itself, and had to be killed. `gate_held_s`: how long the tree kept others from the lock files of its spec.
     """
 
     name: str
@@ -91,6 +94,8 @@ class PhaseResult:
     ending: Ending
     detail: str = ""
     ready_s: float | None = None
+    left_processes: int = 0
+    gate_held_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,15 @@ class Tree:
         self._most_cpu_s = max(self._most_cpu_s, self._reaped_cpu_s + alive)
         return self._most_cpu_s
 
+    def linger(self, grace_s: float) -> int:
+        """Waits for what the leader left behind; helpers that watch their parent end by themselves. Returns how many
+        processes live on after `grace_s`."""
+        self._reap()
+        deadline = now() + grace_s
+        while self._alive and (left := deadline - now()) > 0:
+            self.wait(left)
+        return sum(not proc.is_zombie(process.pid) for process in proc.descendants(os.getpid())) if self._alive else 0
+
     def terminate(self, grace_s: float) -> list[int]:
         """SIGTERM to the leader's group, `grace_s` for it to end, then SIGKILL to all. Returns what did not die."""
         with suppress(ProcessLookupError):
