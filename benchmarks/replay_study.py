@@ -1,205 +1,234 @@
-"""A study whose trainings are look-ups: the real dispatcher, proposers, briefing and verdicts, without processes.
+"""A study in memory, whose trainings a function answers: everything else is what the workers run.
 
-Two workers take turns: a worker decides while the other one's trial runs. What a worker's loop does around a trial is
-repeated here in memory: a proposal that the study has tried is refused, as the gate would, and gets one more turn.
+Dispatch, arms, briefing with its memory mode, gate, citations, claims and verdicts are the real ones. In memory, and
+much simpler, are the brain, the commits and the trials: two workers take turns, and one decides while the other's trial
+runs. A draft is claimed at once, so none is ever rebased.
 """
 
-import random
-from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from make_replay_table import key_of
+from plain import Run
 
-from swarm import constants, verdict
-from swarm.errors import MergeConflict
+from swarm import gate, verdict
+from swarm.clock import SystemClock
 from swarm.records import (
     Budget,
-    Operator,
-    Proposal,
+    FailReason,
     ProposalClaimed,
-    ProposalRejected,
     Record,
-    Scalar,
     Score,
     StudyOpened,
     TrialFinished,
     TrialStarted,
     TrialState,
 )
-from swarm.state import StudyState
-from workers.briefing import compute_briefing
+from swarm.repo.merging import merge_text
+from swarm.settings import Memory, RunSettings
+from swarm.state import BrainState, StudyState
+from workers.arms import Arms
+from workers.claims import baseline_claim, proposal_claim, replicate_claim
 from workers.dispatch import BaselineReplicate, Propose, Replicate, choose
-from workers.proposers import ProposalFailed, Proposer
+from workers.drafts import Drafter
+from workers.proposers import Proposer
 from workers.proposers.climb import ClimbProposer
+from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
-from workers.proposers.spaces import values_of
-from workers.proposers.tpe import TpeProposer
+from workers.proposers.tpe import MOVED, TpeProposer
 
 NOISE_REPLICATES = 5
-TURNS = 2
 WORKERS = ("worker_1", "worker_2")
-DUTIES = 40  # in a row without a trial; then a setting by lot
+DRY_TURNS = 200  # in a row without a proposal: there is none any more
+STUDY, BASE = "replay", "base"
 
-Train = Callable[[Mapping[str, Scalar], random.Random], float]
+
+class MemoryBrain:
+    """Records in memory, numbered as the brain would, and timed by number: a minute a record."""
+
+    def __init__(self) -> None:
+        self._state = BrainState()
+
+    def snapshot(self) -> BrainState:
+        return self._state
+
+    def append(self, record: Record) -> None:
+        seq = self._state.seq + 1
+        self._state.apply(record.model_copy(update={"seq": seq, "at": 60.0 * seq, "study_id": STUDY, "id": str(seq)}))
+
+
+class Texts:
+    """Program texts by trial; a program's commit is named as its first trial."""
+
+    def __init__(self, base: str) -> None:
+        self._by_name = {BASE: base}
+
+    def add(self, name: str, source: str) -> None:
+        self._by_name[name] = source
+
+    def of_commit(self, commit: str) -> str:
+        return self._by_name[commit]
+
+    def of_program(self, study: StudyState, name: str) -> str:
+        return self._by_name[BASE if study.programs[name] is study.baseline else name]
 
 
 class ReplayStudy:
-    """One study in memory."""
+    """One study of two workers with these arms, whose trials `run` answers."""
 
-    def __init__(self, source: str, arms: tuple[str, ...], seed: int, train: Train, *, moved: int | None) -> None:
-        self._rng = random.Random(seed)
-        self._train = train
-        self._arms = arms
-        self._seq = 0
-        self._sources: dict[str, str] = {"base": source}
-        self._tried = {key_of(values_of(source))}
+    def __init__(
+        self,
+        source: str,
+        arms: tuple[str, ...],
+        seed: int,
+        run: Run,
+        *,
+        memory: Memory = "shared",
+        moved: int | None = MOVED,
+    ) -> None:
+        self._run = run
+        self._texts = Texts(source)
+        self._brain = MemoryBrain()
+        self._brain.append(_opened(seed, memory))
+        self._settings = _settings(seed, memory)
+        self._tree = gate.tree_sha256(source)
         self._running: list[tuple[str, str]] = []
-        self._study = StudyState(_opened(seed))
         known: dict[str, Proposer] = {
             "tpe": TpeProposer(moved=moved),
             "climb": ClimbProposer(),
-            "recombine": RecombineProposer(merge_constants, self._sources.__getitem__),
+            "library": LibraryProposer(),
+            "recombine": RecombineProposer(merge_text, self._text_of),
         }
-        self._proposers = {arm: known[arm] for arm in arms}
+        clock = SystemClock()  # no embedded arm asks for a rest, so it decides nothing
+        self._arms = {agent: Arms({arm: known[arm] for arm in arms}, arms, clock) for agent in WORKERS}
+        self._drafters = {
+            agent: Drafter(self._settings, agent, self._brain, self._texts, own, None)  # type: ignore[arg-type]
+            for agent, own in self._arms.items()
+        }
 
     @property
-    def incumbent(self) -> dict[str, Scalar]:
-        """The constants of the program that the study would hand over."""
-        assert self._study.incumbent is not None
-        return values_of(self._sources[self._study.incumbent.name])
+    def study(self) -> StudyState:
+        found = self._brain.snapshot().study(STUDY)
+        assert found is not None
+        return found
+
+    @property
+    def incumbent(self) -> str:
+        """The program that the study would hand over."""
+        assert self.study.incumbent is not None
+        return self._text_of(self.study.incumbent.name)
 
     def run(self, until: int) -> None:
         """Go on until so many trials after the noise floor have ended."""
-        while self._ended() < until:
+        while len(self.study.finished_trials()) - NOISE_REPLICATES < until:
             busy = {agent for _, agent in self._running}
             for agent in WORKERS:
                 if agent not in busy:
                     self._start(agent)
+            if not self._running:
+                raise RuntimeError(f"no arm proposes anything after {len(self.study.trials)} trials")
             self._finish(*self._running.pop(0))
 
-    def _ended(self) -> int:
-        return len(self._study.finished_trials()) - NOISE_REPLICATES
-
     def _start(self, agent: str) -> None:
-        for _ in range(DUTIES):
-            match choose(self._study, agent_id=agent, arms=self._arms):
+        """The worker's next trial. One that has nothing to propose waits until the other one's trial has ended."""
+        for _ in range(DRY_TURNS):
+            match choose(self.study, agent_id=agent, arms=self._arms[agent].available()):
                 case BaselineReplicate():
-                    return self._claim_baseline(agent)
+                    state = self._brain.snapshot()
+                    return self._begin(agent, baseline_claim(state, self._settings, agent, self._tree))
                 case Replicate(program=program):
-                    return self._claim_replicate(agent, program)
+                    state = self._brain.snapshot()
+                    return self._begin(agent, replicate_claim(state, self._settings, agent, program))
                 case Propose() as duty:
-                    if (proposal := self._propose(agent, duty)) is not None:
-                        return self._claim(agent, proposal, duty.arm)
-        raise RuntimeError(f"no arm proposes anything after {len(self._study.trials)} trials")
-
-    def _propose(self, agent: str, duty: Propose) -> Proposal | None:
-        refusal = None
-        for turn in range(TURNS):
-            try:
-                proposal = self._proposers[duty.arm].propose(self._brief(agent, duty, refusal, TURNS - turn))
-            except ProposalFailed as failure:
-                self._reject(agent, duty.arm, failure.code)
-                return None
-            if key_of(values_of(proposal.source)) not in self._tried:
-                return proposal
-            refusal = "this program was tried"
-            self._reject(agent, duty.arm, "duplicate")
+                    if self._propose(agent, duty):
+                        return None
         return None
 
-    def _brief(self, agent: str, duty: Propose, refusal: str | None, attempts_left: int):
-        noise = verdict.study_noise(self._study)
-        return compute_briefing(
-            self._study,
-            agent_id=agent,
-            role=duty.role,
-            program_text="",
-            read_source=self._sources.__getitem__,
-            read_seq=self._seq,
-            memory="shared",
-            seed=duty.seed,
-            sigma=noise.sigma if noise is not None else None,
-            cooled_families=duty.cooled_families,
-            diagnosis=duty.diagnosis,
-            refusal=refusal,
-            attempts_left=attempts_left,
-        )
+    def _propose(self, agent: str, duty: Propose) -> bool:
+        """As a worker's desk: the duty's arm, else whichever has one."""
+        for arm in self._arms[agent].at_once(first=duty.arm):
+            draft = self._drafters[agent].draft(replace(duty, arm=arm))
+            if draft is not None:
+                parent = self._texts.of_program(self.study, draft.proposal.parent)
+                claim = proposal_claim(self._brain.snapshot(), self._settings, agent, draft, parent)
+                self._texts.add(claim.trial_id, draft.proposal.source)
+                self._begin(agent, claim)
+                return True
+        return False
 
-    def _claim_baseline(self, agent: str) -> None:
-        trial_id = self._study.next_trial_id
-        program = self._study.baseline.name if self._study.baseline is not None else trial_id
-        self._sources.setdefault(program, self._sources["base"])
-        self._begin(agent, trial_id, operator=Operator.BASELINE, family="baseline", parent=None, program=program)
-
-    def _claim_replicate(self, agent: str, program: str) -> None:
-        parent = self._study.programs[program].parent
-        trial_id = self._study.next_trial_id
-        self._begin(agent, trial_id, operator=Operator.REPLICATE, family="", parent=parent, program=program)
-
-    def _claim(self, agent: str, proposal: Proposal, arm: str) -> None:
-        trial_id = self._study.next_trial_id
-        changed = constants.changed(self._sources[proposal.parent], proposal.source)
-        self._sources[trial_id] = proposal.source
-        self._tried.add(key_of(values_of(proposal.source)))
-        self._begin(
-            agent,
-            trial_id,
-            operator=proposal.operator,
-            family=proposal.family,
-            parent=proposal.parent,
-            program=trial_id,
-            constants_changed=changed,
-            description=proposal.description,
-            arm=arm,
-        )
-
-    def _begin(self, agent: str, trial_id: str, *, program: str, **claim: object) -> None:
-        fields = {"tree_sha256": program, "seed": 0, "read_seq": self._seq, "proposer": "replay", "program": program}
-        self._apply(ProposalClaimed.model_validate({"agent_id": agent, "trial_id": trial_id, **fields, **claim}))
-        self._apply(
-            TrialStarted(trial_id=trial_id, commit=program, reservation_mib=0, lease_id="", device_uuid="table")
-        )
-        self._running.append((trial_id, agent))
-
-    def _finish(self, trial_id: str, agent: str) -> None:
-        program = self._study.trials[trial_id].claim.program
-        loss = self._train(values_of(self._sources[program]), self._rng)
-        score = Score(validation_loss=loss, top1=0, top5=0, calibrated_loss=loss, rows=5000)
-        self._apply(
-            TrialFinished(
-                agent_id=agent,
-                trial_id=trial_id,
-                state=TrialState.COMPLETE,
-                score=score,
-                validation_loss=loss,
-                seed=0,
+    def _begin(self, agent: str, claim: ProposalClaimed) -> None:
+        self._brain.append(claim)
+        self._brain.append(
+            TrialStarted(
+                trial_id=claim.trial_id,
+                commit=BASE if claim.program == next(iter(self.study.programs)) else claim.program,
+                reservation_mib=0,
+                lease_id="",
+                device_uuid="replay",
             )
         )
-        for reached in verdict.conclude(self._study, trial_id):
-            self._apply(reached)
+        self._running.append((claim.trial_id, agent))
 
-    def _reject(self, agent: str, arm: str, code: str) -> None:
-        self._apply(ProposalRejected(agent_id=agent, code=code, detail="", proposer=arm, arm=arm))
+    def _finish(self, trial_id: str, agent: str) -> None:
+        claim = self.study.trials[trial_id].claim
+        result = self._run(self._text_of(claim.program), claim.seed)
+        self._brain.append(_finished(trial_id, agent, claim.seed, result))
+        for reached in verdict.conclude(self.study, trial_id):
+            self._brain.append(reached)
 
-    def _apply(self, record: Record) -> None:
-        """As the brain would: numbered, and timed by number, a minute a record."""
-        self._seq += 1
-        self._study.apply(record.model_copy(update={"seq": self._seq, "at": 60.0 * self._seq, "study_id": "replay"}))
-
-
-def merge_constants(base: str, ours: str, theirs: str) -> str:
-    """A three-way merge of programs that differ in constants alone."""
-    mine, other = constants.changed(base, ours), constants.changed(base, theirs)
-    if mine.keys() & other.keys():
-        raise MergeConflict(f"both sides set {', '.join(mine.keys() & other.keys())}")
-    return constants.assign(ours, {name: new for name, (_, new) in other.items() if new is not None})
+    def _text_of(self, name: str) -> str:
+        return self._texts.of_program(self.study, name)
 
 
-def _opened(seed: int) -> StudyOpened:
-    return StudyOpened(
-        study_id="replay",
+def _finished(trial_id: str, agent: str, seed: int, result: float | FailReason) -> TrialFinished:
+    if isinstance(result, FailReason):
+        return TrialFinished(agent_id=agent, trial_id=trial_id, state=TrialState.FAILED, reason=result, seed=seed)
+    score = Score(validation_loss=result, top1=0, top5=0, calibrated_loss=result, rows=5000)
+    return TrialFinished(
+        agent_id=agent,
+        trial_id=trial_id,
+        state=TrialState.COMPLETE,
+        score=score,
+        validation_loss=result,
+        seed=seed,
+    )
+
+
+def _settings(seed: int, memory: Memory) -> RunSettings:
+    """What drafts and claims read of a run's settings."""
+    return RunSettings(
+        study_id=STUDY,
+        root=Path(),
+        brain=Path("swarm_brain.jsonl"),
         target="replay",
         target_folder="benchmarks/data",
         editable="replay_program.py",
-        base_commit="base",
+        base_commit=BASE,
+        program_text="",
+        device="cpu",
+        dataset="standin",
+        data_dir=Path(),
+        classes=100,
+        budget=Budget(kind="samples", amount=1, walltime_limit_s=1),
+        memory_mib=1,
+        threads=1,
+        workers=len(WORKERS),
+        seed=seed,
+        noise_replicates=NOISE_REPLICATES,
+        trials=None,
+        deadline_at=None,
+        proposers={},
+        memory=memory,
+        harness_sha256="",
+    )
+
+
+def _opened(seed: int, memory: Memory) -> StudyOpened:
+    return StudyOpened(
+        study_id=STUDY,
+        target="replay",
+        target_folder="benchmarks/data",
+        editable="replay_program.py",
+        base_commit=BASE,
         base_tree_sha256="",
         objective_sha256="",
         harness_sha256="",
@@ -208,8 +237,9 @@ def _opened(seed: int) -> StudyOpened:
         data="standin",
         classes=100,
         device="cpu",
-        device_name="table",
+        device_name="replay",
         workers=len(WORKERS),
         seed=seed,
         noise_replicates=NOISE_REPLICATES,
+        memory=memory,
     )

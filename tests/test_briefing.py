@@ -9,6 +9,9 @@ from fakes.fake_study import FakeStudy
 from swarm import constants
 from swarm.records import Budget, FailReason, Note, Steer
 from workers.briefing import Briefing, Memory, compute_briefing
+from workers.briefing.compute import RESTARTS
+from workers.proposers.climb import ClimbProposer
+from workers.proposers.tpe import TpeProposer
 from workers.render import PromptTooLong, clean, render
 
 BASE = (
@@ -127,6 +130,54 @@ def test_the_nearest_are_those_made_on_it_or_touching_its_constants():
     assert unrelated not in study.brief().nearest
 
 
+class TestRestarts:
+    @pytest.fixture
+    def study(self) -> Recorded:
+        """An incumbent, and two other lineages that helped less."""
+        study = Recorded()
+        self.incumbent = study.change(1.8, "LR", 0.2)
+        self.second = study.change(2.0, "WIDTH", 16)
+        self.third = study.change(2.1, "WIDTH", 4)
+        return study
+
+    def test_the_best_other_lineage_takes_the_incumbents_place(self, study):
+        told = study.brief(restart=True)
+        assert (told.incumbent.trial_id, told.left) == (self.second, self.incumbent)
+        assert told.incumbent.source == study.source(self.second)
+        assert [view.trial_id for view in told.alternatives] == [self.incumbent, self.third]
+        assert told.nearest[0] == self.second
+        assert study.brief().left is None
+
+    def test_a_lineage_that_was_tried_enough_gives_way_to_the_next_and_the_last_to_the_incumbent(self, study):
+        for name, then in ((self.second, self.third), (self.third, self.incumbent)):
+            for number in range(RESTARTS):
+                assert study.brief(restart=True).incumbent.trial_id == name
+                study.change(2.6, "LR", 0.3 + number / 100, parent=name)
+            assert study.brief(restart=True).incumbent.trial_id == then
+        assert study.brief(restart=True).left is None
+
+    def test_a_child_that_helps_is_where_the_next_restart_begins(self, study):
+        child = study.change(1.9, "LR", 0.3, parent=self.second)
+        told = study.brief(restart=True)
+        assert (told.incumbent.trial_id, told.incumbent.lineage) == (child, ("t0001", self.second))
+
+    def test_a_worker_restarts_from_what_it_may_know(self, study):
+        assert study.brief("off", restart=True).incumbent.trial_id == self.incumbent
+        assert study.brief("own", agent_id="worker_2", restart=True).incumbent.trial_id == self.incumbent
+
+    def test_a_model_is_told_that_it_builds_on_another_lineage(self, study):
+        user = render(study.brief(restart=True)).user
+        assert f"The search around the incumbent ({self.incumbent}, loss 1.8000 over 1 run) has stalled" in user
+        assert f"# The current program: train.py ({self.second}, loss 2.0000 over 1 run)" in user
+        assert "The current program is the incumbent" in render(study.brief()).user
+
+    @pytest.mark.parametrize("proposer", [ClimbProposer(), TpeProposer()], ids=lambda proposer: proposer.name)
+    def test_the_embedded_arms_change_the_program_of_that_lineage(self, study, proposer):
+        proposal = proposer.propose(study.brief(restart=True))
+        assert proposal.parent == self.second
+        assert "WIDTH = 16" in proposal.source
+
+
 class TestMemoryArms:
     @pytest.fixture
     def study(self) -> Recorded:
@@ -237,6 +288,15 @@ class TestPrompt:
         assert len(prompt.shown) <= 40
         assert "idea number 399 " in prompt.user
         assert "idea number 100 " not in prompt.user
+
+    def test_refuted_changes_that_are_no_record_any_more_are_listed(self):
+        many = tuple(
+            attempt(f"t{n:04d}", {"MAX_LR": 1e-3 * n}, loss=3.0, outcome="discarded", description=f"idea {n} ")
+            for n in range(2, 100)
+        )
+        refuted = render(briefing(many)).user.partition("# Refuted")[2].partition("# Failed")[0]
+        assert "idea 59" in refuted and refuted.count('"id"') == 20
+        assert "idea 99" not in refuted
 
     def test_stays_below_the_limit_and_reports_its_size(self):
         for limit in (12_000, 6_000, 3_000):

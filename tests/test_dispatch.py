@@ -8,6 +8,7 @@ from swarm.records import (
     Budget,
     Decision,
     FailReason,
+    Note,
     Operator,
     ProposalClaimed,
     ProposalRejected,
@@ -20,10 +21,19 @@ from swarm.records import (
     VerdictReached,
 )
 from swarm.state import StudyState
-from workers.dispatch import BaselineReplicate, Propose, Replicate, choose
+from workers.dispatch import (
+    DIAGNOSIS,
+    BaselineReplicate,
+    Propose,
+    Replicate,
+    choose,
+    diagnosis_due,
+    next_proposal,
+    proposals_are_near,
+)
 from workers.dispatch.choose import FOLLOW_UPS
 from workers.dispatch.shares import EMBEDDED, FLOOR, arm_shares
-from workers.dispatch.stall import COOLED_FOR, STALL, cooled_families, diagnose, stalled_for
+from workers.dispatch.stall import COOLED_FOR, RESTART, STALL, cooled_families, diagnose, stalled_for
 
 ARMS = ("tpe", "climb", "library", "recombine")
 
@@ -164,8 +174,30 @@ def test_the_real_rule_asks_for_a_replicate_of_a_new_leader():
 
 
 def test_without_an_arm_there_is_nothing_to_propose():
-    with pytest.raises(ValueError, match="without arms"):
-        Story().next(arms=())
+    assert Story().next(arms=()) is None
+    assert Story().next(arms=(), owed=("t0007",)) == Replicate("t0007")
+
+
+def test_the_first_proposal_is_prepared_when_the_others_can_finish_the_noise_floor():
+    story = Story(workers=2, baselines=0)
+    ready = []
+    for _ in range(2):
+        story.claim(operator="baseline", arm="baseline")
+        ready.append(proposals_are_near(story.study))
+    assert ready == [True, True]
+    alone = Story(workers=1, baselines=0)
+    alone.claim(operator="baseline", arm="baseline")
+    assert not proposals_are_near(alone.study)
+    alone.end("t0001")  # it crashed, so the next one is not the last
+    alone.claim(operator="baseline", arm="baseline")
+    assert not proposals_are_near(alone.study)
+
+
+def test_a_proposal_can_be_prepared_while_replicates_are_owed():
+    story = Story()
+    story.lead()
+    assert isinstance(choose(story.study, agent_id="worker_1", arms=ARMS), Replicate)
+    assert isinstance(next_proposal(story.study, agent_id="worker_1", arms=ARMS), Propose)
 
 
 def played(story, trials, arms=ARMS, agents=("worker_1", "worker_2")):
@@ -337,6 +369,37 @@ def test_a_stall_gets_a_diagnosis_that_a_confirmed_keep_ends():
     story.keep()
     assert stalled_for(story.study) == 0
     assert story.next().diagnosis is None
+
+
+def test_a_diagnosis_is_written_once_for_every_five_proposals():
+    story = Story()
+    written = []
+    for number in range(2 * STALL + 1):
+        if diagnosis_due(story.study):
+            written.append(number)
+            story.apply(Note(topic=DIAGNOSIS, description="flat"))
+            assert not diagnosis_due(story.study)
+        story.discard(family=f"family_{number}")
+    assert written == [STALL, 2 * STALL]
+    story.keep()
+    for number in range(STALL - 1):
+        story.discard(family=f"more_{number}")
+    assert not diagnosis_due(story.study)
+
+
+def test_the_jumper_leaves_the_incumbent_after_ten_proposals_without_a_keep():
+    story = Story()
+    for number in range(RESTART):
+        assert not any(story.next(agent).restart for agent in ("worker_1", "worker_2"))
+        story.discard(family=f"family_{number}")
+    duties = [story.next(agent) for agent in ("worker_1", "worker_2")]
+    assert {duty.role: duty.restart for duty in duties} == {"climber": False, "jumper": True}
+    for arm in ("climb", "tpe", "library", "llm"):
+        assert story.next("worker_2", (arm,)).restart
+    for arm in ("recombine", "scripted"):
+        assert not story.next("worker_2", (arm,)).restart
+    story.keep()
+    assert not any(story.next(agent).restart for agent in ("worker_1", "worker_2"))
 
 
 def curve(*losses):

@@ -183,15 +183,6 @@ def test_an_exhausted_library_says_so():
     assert LibraryProposer(two).propose(told(elsewhere)).description in {item.description for item in two}
 
 
-def test_a_stalled_jumper_builds_on_another_lineage():
-    others = (view(BY_NAME["mish"].apply(SOURCES["resnext"]), "t0005", 2.0),)
-    attempts = tuple(tried(f"t{number:04d}", item) for number, item in enumerate(EDITS[:10], start=2))
-    jump = LibraryProposer().propose(told(attempts, role="jumper", alternatives=others))
-    assert (jump.parent, "nn.Mish" in jump.source) == ("t0005", True)
-    assert LibraryProposer().propose(told(attempts, role="climber", alternatives=others)).parent == "t0001"
-    assert LibraryProposer().propose(told(attempts[:5], role="jumper", alternatives=others)).parent == "t0001"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "item"), APPLICABLE)
 def test_an_edited_program_trains(target: str, item: Edit, tmp_path):

@@ -26,12 +26,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Draft:
-    """A proposal that has passed the gate once, with what it was made on."""
+    """A proposal that has passed the gate once, with what it was made on.
+
+    `follows` is the incumbent that it builds on, and None when it builds on another lineage. `briefing_tokens` is the
+    estimated size of the briefing as a prompt, None if it does not fit one.
+    """
 
     proposal: Proposal
     briefing: Briefing
-    passed: gate.Passed
     arm: str
+    follows: str | None
+    briefing_tokens: int | None
 
 
 def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, tree_sha256: str) -> ProposalClaimed:
@@ -91,14 +96,13 @@ def replicate_claim(state: BrainState, settings: RunSettings, agent_id: str, nam
 def proposal_claim(
     state: BrainState, settings: RunSettings, agent_id: str, draft: Draft, parent_source: str
 ) -> ProposalClaimed:
-    """A new program. Raises StaleSnapshot when its parent is not the incumbent any more, Refused when the gate says
-    no to it now."""
+    """A new program. Raises StaleSnapshot when it follows a program that is not the incumbent any more, Refused when
+    the gate says no to it now."""
     study = study_with_room(state, settings)
     proposal, briefing = draft.proposal, draft.briefing
     incumbent = study.incumbent
-    built_on_incumbent = proposal.parent == briefing.incumbent.trial_id
-    if built_on_incumbent and incumbent is not None and incumbent.name != proposal.parent:
-        raise StaleSnapshot(f"the incumbent is {incumbent.name} now and was {proposal.parent}")
+    if incumbent is not None and draft.follows not in (None, incumbent.name):
+        raise StaleSnapshot(f"the incumbent is {incumbent.name} now and was {draft.follows}")
     passed = check(study, proposal.source, parent_source)
     trial_id = study.next_trial_id
     return ProposalClaimed(
@@ -119,6 +123,7 @@ def proposal_claim(
         seed=trial_seed(settings.seed, trial_id),
         read_seq=briefing.read_seq,
         briefing_sha256=briefing.sha256,
+        briefing_tokens=draft.briefing_tokens,
         cites=proposal.cites,
         nearest=briefing.nearest,
         expects=proposal.expects,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
-from swarm import gate, verdict
+from swarm import gate
 from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
@@ -19,19 +19,20 @@ from swarm.errors import MergeConflict, StaleSnapshot, SwarmError, TrialError
 from swarm.executor import LocalExecutor
 from swarm.gpu import detect_probe
 from swarm.orchestrator import zygote_socket
-from swarm.records import ProposalClaimed, WorkerStatus
+from swarm.records import MAX_DESCRIPTION, Note, ProposalClaimed, WorkerStatus
 from swarm.repo import Repo, trial_ref
 from swarm.settings import Control, RunSettings, read_control
 from swarm.state import BrainState, StudyState, Trial
 from swarm.trial import Interruption, TrialRunner
 from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, baseline_claim, proposal_claim, replicate_claim
-from workers.dispatch import Duty, Propose, choose
+from workers.dispatch import DIAGNOSIS, Duty, Propose, choose, diagnosis_due, next_proposal, proposals_are_near
 from workers.drafts import Background, Drafter, Sources
 
 PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
 PATIENCE_SHARE = 0.05  # of a trial's budget
-NOTHING_NEW_PAUSE_S = 2.0
+NOTHING_NEW_PAUSE_S = 2.0  # doubled each time in a row
+LONGEST_PAUSE_S = 60.0
 BASELINE_FAILURES = 3
 AGENT_LOCK_TIMEOUT_S = 60.0
 
@@ -65,6 +66,7 @@ class Desk:
         behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms, limit_mib)
         self._background = Background(behind.draft)
         self._base_tree = gate.tree_sha256(self._sources.of_commit(settings.base_commit))
+        self._dry_turns = 0  # in a row in which no arm had anything new
         self._orchestrator_pid = os.getppid()
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
@@ -106,21 +108,23 @@ class Desk:
         self._runner.settle(trial, self._known_commit(trial))
 
     def may_start(self) -> bool:
-        """Whether one more trial may begin."""
-        if self._orphaned() or read_control(self.settings.layout, self.settings.study_id) is not Control.RUN:
-            return False
-        if self.settings.deadline_at is not None and self._clock.now() >= self.settings.deadline_at:
-            return False
+        """Whether one more trial may begin. Raises SwarmError when the baseline does not work."""
         study = self._study()
-        if self.settings.trials is not None and len(study.trials) >= self.settings.trials:
+        if not self._has_room(study):
             return False
         self._require_working_baseline(study)
         return True
 
     def next_duty(self) -> Duty | None:
         """What is owed now; None when every arm is out of proposals and nothing that runs can change that."""
-        while (duty := self._duty()) is None and self._study().open_trials():
+        while True:
+            study = self._study()
+            duty = choose(study, agent_id=self.agent_id, arms=self._arms.available(), device_mib=self._device_mib)
+            if duty is not None or not study.open_trials():
+                break
             self._clock.sleep(NOTHING_NEW_PAUSE_S)
+        if isinstance(duty, Propose) and duty.diagnosis is not None:
+            self._write_diagnosis(duty.diagnosis)
         return duty
 
     def claim_baseline(self) -> Trial:
@@ -132,41 +136,42 @@ class Desk:
         return self._claimed(lambda state: replicate_claim(state, self.settings, self.agent_id, program))
 
     def claim_proposal(self, duty: Propose) -> Trial | None:
-        """The trial of a new program, or None when no arm had one to give. Raises StaleSnapshot."""
+        """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
         draft = self._draft(duty)
-        if draft is None:
-            return None
-        draft = self._on_the_incumbent(draft)
-        source = self._sources.of_program(self._study(), draft.proposal.parent)
-        try:
-            trial = self._claimed(lambda state: proposal_claim(state, self.settings, self.agent_id, draft, source))
-        except Refused as refused:
-            self._record_refusal(draft, refused.refusal)
-            return None
-        parent = self._sources.commit_of(self._study(), draft.proposal.parent)
-        message = f"{trial.trial_id}: {draft.proposal.description}\n\n{self.agent_id}, {draft.proposal.proposer}"
-        ref = trial_ref(self.settings.study_id, trial.trial_id)
-        self._repo.commit_change(parent, {self.settings.editable_path: draft.proposal.source}, message, ref)
-        return trial
+        while draft is not None and (rebased := self._on_the_incumbent(draft)) is not None:
+            try:
+                trial = self._claim_draft(rebased)
+            except StaleSnapshot:
+                if not self._has_room(self._study()):
+                    self._record_unused(draft)
+                    raise
+                continue  # the incumbent has moved once more
+            return trial
+        return None
 
     def prepare_next(self) -> None:
-        """Let the next proposal be made while the trial that was just claimed trains."""
-        duty = self._duty()
-        if isinstance(duty, Propose):
+        """Let the next proposal be made while the trial that was just claimed trains, whatever is owed before it."""
+        study, arms = self._study(), self._arms.available()
+        if arms and self._has_room(study) and proposals_are_near(study):
+            duty = next_proposal(study, agent_id=self.agent_id, arms=arms, device_mib=self._device_mib)
             self._background.start(duty)
 
     def run(self, trial: Trial) -> None:
         self._runner.run(trial, self._commit(trial))
 
-    def _duty(self) -> Duty | None:
-        arms = self._arms.available()
-        study = self._study()
-        if not arms and not verdict.replicates_owed(study) and self._noise_is_measured(study):
-            return None
-        return choose(study, agent_id=self.agent_id, arms=arms, device_mib=self._device_mib)
+    def clear(self) -> None:
+        """Record what an unused draft has cost. One that is still being made is lost with its price."""
+        draft = self._background.leftover()
+        if draft is not None:
+            self._record_unused(draft)
 
-    def _noise_is_measured(self, study: StudyState) -> bool:
-        return study.baseline is not None and len(study.baseline.losses) >= self.settings.noise_replicates
+    def _has_room(self, study: StudyState) -> bool:
+        """Whether the study's limits and the person at the keyboard allow one more trial."""
+        if self._orphaned() or read_control(self.settings.layout, self.settings.study_id) is not Control.RUN:
+            return False
+        if self.settings.deadline_at is not None and self._clock.now() >= self.settings.deadline_at:
+            return False
+        return self.settings.trials is None or len(study.trials) < self.settings.trials
 
     def _study(self) -> StudyState:
         return self._study_in(self._brain)
@@ -188,14 +193,15 @@ class Desk:
         if slow:
             self._background.start(duty)
         draft = self._background.take(self._patience_s if slow else 0.0)
-        if draft is not None:
-            return draft
-        for arm in self._arms.at_once(first=duty.arm):
+        at_once = iter(self._arms.at_once(first=duty.arm))
+        while draft is None and (arm := next(at_once, None)) is not None:
             draft = self._drafter.draft(replace(duty, arm=arm))
-            if draft is not None:
-                return draft
+        if draft is not None:
+            self._dry_turns = 0
+            return draft
         self.status("cooling", "no arm has a new proposal")
-        self._clock.sleep(NOTHING_NEW_PAUSE_S)
+        self._clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2**self._dry_turns))
+        self._dry_turns += 1
         return None
 
     @property
@@ -203,25 +209,58 @@ class Desk:
         budget = self.settings.budget
         return PATIENCE_S if budget.kind == "samples" else min(PATIENCE_S, PATIENCE_SHARE * budget.amount)
 
-    def _on_the_incumbent(self, draft: Draft) -> Draft:
-        """The draft rebased, if the incumbent has moved since it was made. Raises StaleSnapshot when that conflicts."""
+    def _on_the_incumbent(self, draft: Draft) -> Draft | None:
+        """The draft, rebased if the incumbent has moved since it was made; None, recorded, when the two conflict."""
         study = self._study()
         incumbent, proposal = study.incumbent, draft.proposal
-        made_on = draft.briefing.incumbent.trial_id
-        if incumbent is None or proposal.parent != made_on or incumbent.name == made_on:
+        if incumbent is None or draft.follows in (None, incumbent.name):
             return draft
-        base = self._sources.of_program(study, made_on)
+        base = self._sources.of_program(study, draft.follows)
         ours = self._sources.of_program(study, incumbent.name)
         try:
             merged = self._repo.merge(base, ours, proposal.source)
         except MergeConflict as conflict:
-            raise StaleSnapshot(f"the draft does not go with the new incumbent: {conflict}") from conflict
+            self._refuse(
+                draft, "conflict", f"made on {draft.follows}, and the incumbent is {incumbent.name} now: {conflict}"
+            )
+            return None
         moved = proposal.model_copy(update={"parent": incumbent.name, "source": merged})
-        view = draft.briefing.incumbent.model_copy(update={"trial_id": incumbent.name})
-        return replace(draft, proposal=moved, briefing=draft.briefing.model_copy(update={"incumbent": view}))
+        return replace(draft, proposal=moved, follows=incumbent.name)
 
-    def _record_refusal(self, draft: Draft, refusal: gate.Refusal) -> None:
-        self._drafter.refuse(draft.briefing, draft.proposal, draft.arm, refusal.code, refusal.detail)
+    def _claim_draft(self, draft: Draft) -> Trial | None:
+        """The trial with its commit; None, recorded, when the gate refuses the program now. Raises StaleSnapshot."""
+        study, proposal = self._study(), draft.proposal
+        source = self._sources.of_program(study, proposal.parent)
+        try:
+            trial = self._claimed(lambda state: proposal_claim(state, self.settings, self.agent_id, draft, source))
+        except Refused as refused:
+            refusal = refused.refusal
+            self._refuse(draft, refusal.code, refusal.detail, refusal.repeats)
+            return None
+        parent = self._sources.commit_of(study, proposal.parent)
+        message = f"{trial.trial_id}: {proposal.description}\n\n{self.agent_id}, {proposal.proposer}"
+        ref = trial_ref(self.settings.study_id, trial.trial_id)
+        self._repo.commit_change(parent, {self.settings.editable_path: proposal.source}, message, ref)
+        return trial
+
+    def _record_unused(self, draft: Draft) -> None:
+        """Embedded arms propose for nothing; what a model's answer has cost counts, used or not."""
+        if draft.proposal.usage is not None:
+            self._refuse(draft, "unused", "the study ended before it could run")
+
+    def _refuse(self, draft: Draft, code: str, detail: str, repeats: str | None = None) -> None:
+        self._drafter.refuse(draft.briefing, draft.proposal, draft.arm, code, detail, repeats)
+
+    def _write_diagnosis(self, text: str) -> None:
+        """A note in the brain, once for every five proposals without a confirmed keep."""
+        note = Note(
+            agent_id=self.agent_id,
+            study_id=self.settings.study_id,
+            topic=DIAGNOSIS,
+            description=text[:MAX_DESCRIPTION],
+            detail=text,
+        )
+        self._brain.transact(lambda state: [note] if diagnosis_due(state.studies[note.study_id]) else [])
 
     def _commit(self, trial: Trial) -> str:
         commit = self._known_commit(trial)
@@ -267,6 +306,7 @@ def open_desk(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]) 
     try:
         desk.status("started", f"{agent_id} started")
         yield desk
+        desk.clear()
         desk.status("stopped", f"{agent_id} is done")
     finally:
         lock.release()

@@ -20,6 +20,7 @@ from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.proposers import ProposalFailed
+from workers.render import PromptTooLong, render
 
 TURNS = 2
 
@@ -100,6 +101,7 @@ class Drafter:
             sigma=noise.sigma if noise is not None else None,
             cooled_families=duty.cooled_families,
             diagnosis=duty.diagnosis,
+            restart=duty.restart,
             memory_limit_mib=self._memory_limit_mib,
             refusal=refusal,
             attempts_left=turns_left,
@@ -114,13 +116,17 @@ class Drafter:
             return self.refuse(briefing, proposal, arm, "no_citation", problem)
         parent_source = self._sources.of_program(study, proposal.parent)
         try:
-            passed = check(study, proposal.source, parent_source)
+            check(study, proposal.source, parent_source)
         except Refused as answer:
             refusal = answer.refusal
-            return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail)
-        return Draft(proposal, briefing, passed, arm)
+            return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail, refusal.repeats)
+        follows = briefing.incumbent.trial_id if briefing.left is None else None
+        return Draft(proposal, briefing, arm, follows, _tokens(briefing))
 
-    def refuse(self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str) -> str:
+    def refuse(
+        self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str, repeats: str | None = None
+    ) -> str:
+        """Records the refusal; returns the detail."""
         self._brain.append(
             ProposalRejected(
                 agent_id=self._agent_id,
@@ -137,6 +143,7 @@ class Drafter:
                 proposer=proposal.proposer,
                 arm=arm,
                 usage=proposal.usage,
+                repeats=repeats,
             )
         )
         return detail
@@ -157,6 +164,13 @@ class Drafter:
                 usage=failure.usage,
             )
         )
+
+
+def _tokens(briefing: Briefing) -> int | None:
+    try:
+        return render(briefing).tokens
+    except PromptTooLong:
+        return None
 
 
 class Background:
@@ -189,6 +203,10 @@ class Background:
         if failure is not None:
             raise failure
         return draft
+
+    def leftover(self) -> Draft | None:
+        """A draft that nobody took; None while one is being made."""
+        return None if self.busy else self._draft
 
     def _run(self, duty: Propose) -> None:
         try:

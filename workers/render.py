@@ -19,7 +19,7 @@ from typing import Literal
 from swarm import constants
 from swarm.errors import SwarmError
 from swarm.records import Scalar
-from workers.briefing import Attempt, Briefing
+from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers.families import FAMILIES
 
 CHARS_PER_TOKEN = 4
@@ -103,6 +103,7 @@ def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
     ids = {attempt.trial_id for attempt in shown}
     in_order = [attempt for attempt in briefing.attempts if attempt.trial_id in ids]
     kept = [a for a in briefing.attempts if a.outcome in ("kept", "leading")]
+    refuted = [a for a in briefing.attempts if a.outcome == "discarded" and a.trial_id not in ids]
     failed = [a for a in briefing.attempts if a.outcome == "failed"]
     return _fill(
         "briefing",
@@ -111,13 +112,14 @@ def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
         noise=_noise(briefing.sigma),
         memory=_memory(briefing),
         regions=_lines(_regions(briefing)) or "No constant is declared.",
-        kept=_lines(map(_brief_record, kept[-listed:] if listed else [])) or "Nothing yet.",
-        failed=_lines(map(_brief_record, failed[-listed:] if listed else [])) or "Nothing.",
+        kept=_newest(kept, listed) or "Nothing yet.",
+        refuted=_newest(refuted, listed) or "Nothing yet.",
+        failed=_newest(failed, listed) or "Nothing.",
         records=_lines(map(_record, in_order)) or "None.",
         findings=_quoted(briefing.findings),
         steering="\n".join(f"- {clean(line, MAX_DESCRIPTION)}" for line in briefing.steering) or "None.",
         editable=briefing.editable,
-        incumbent=_incumbent(briefing),
+        current=_program(briefing.incumbent),
         source=_fenced(briefing.incumbent.source),
         turn=_turn(briefing),
     )
@@ -131,7 +133,16 @@ def _ranked(briefing: Briefing) -> list[Attempt]:
 
 
 def _study(briefing: Briefing) -> str:
-    lines = [f"The metric is {briefing.metric}, lower is better. The incumbent is {_incumbent(briefing)}."]
+    lines = [f"The metric is {briefing.metric}, lower is better."]
+    if briefing.left is None:
+        lines.append(
+            f"The current program is the incumbent, the best that the study has: {_program(briefing.incumbent)}."
+        )
+    else:
+        left = next((_program(view) for view in briefing.alternatives if view.trial_id == briefing.left), briefing.left)
+        lines.append(
+            f"The search around the incumbent ({left}) has stalled: the current program is of another lineage."
+        )
     if briefing.budget is not None:
         lines.append(f"One training may use {briefing.budget.amount:g} {briefing.budget.kind}.")
     running = sum(attempt.outcome == "running" for attempt in briefing.attempts)
@@ -151,11 +162,11 @@ _ROLES = {
 }
 
 
-def _incumbent(briefing: Briefing) -> str:
-    program = briefing.incumbent
+def _program(program: ProgramView) -> str:
     if program.loss is None:
         return f"{program.trial_id}, no result yet"
-    return f"{program.trial_id}, loss {program.loss:.4f} over {program.replicates} runs"
+    runs = "1 run" if program.replicates == 1 else f"{program.replicates} runs"
+    return f"{program.trial_id}, loss {program.loss:.4f} over {runs}"
 
 
 def _noise(sigma: float | None) -> str:
@@ -253,6 +264,10 @@ def _record(attempt: Attempt) -> dict[str, object]:
         "peak_mib": attempt.peak_mib,
     }
     return {key: value for key, value in entry.items() if value not in (None, {}, 0)}
+
+
+def _newest(attempts: Sequence[Attempt], count: int) -> str:
+    return _lines(map(_brief_record, attempts[-count:] if count else ()))
 
 
 def _brief_record(attempt: Attempt) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Folds a study into one briefing, as far as the worker's memory arm lets it see."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -12,6 +13,7 @@ from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramV
 MAX_ALTERNATIVES = 7
 MAX_NEAREST = 12
 MAX_FINDINGS = 8
+RESTARTS = 5  # attempts on another lineage's best program before the next lineage has its turn
 
 
 def compute_briefing(
@@ -31,13 +33,15 @@ def compute_briefing(
     refusal: str | None = None,
     attempts_left: int = 1,
     base_commit: str | None = None,
+    restart: bool = False,
 ) -> Briefing:
     """The study as one worker may see it.
 
     `read_source(commit)` gives the text of the editable file; it is called for the baseline, the incumbent and at most
     seven alternatives, so it should remember its answers. `base_commit` holds the baseline's program, if another one
-    than the study was opened on does. `attempts` holds all of them: samplers learn from each, and
-    the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned does not.
+    than the study was opened on does. `restart` puts the best other lineage in the incumbent's place, if the worker's
+    memory knows one that was not tried enough. `attempts` holds all of them: samplers learn from each, and the renderer
+    bounds what a model is shown. What a person steers reaches every arm; what workers learned does not.
 
     Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
     """
@@ -47,6 +51,12 @@ def compute_briefing(
     view = _Views(study, base_commit or study.opened.base_commit, read_source)
     attempts = _remembered(_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
     knows = memory in ("shared", "own")
+    taken = {incumbent.name, *ancestors(study, incumbent)}
+    start = view.of(incumbent)
+    others = [view.of(study.programs[name], told) for name, told in _alternatives(attempts, taken, study)]
+    other = _restart_point(others, attempts) if restart else None
+    if other is not None:
+        start, others = other, [start, *(one for one in others if one is not other)]
     return Briefing(
         study_id=study.study_id,
         agent_id=agent_id,
@@ -56,13 +66,11 @@ def compute_briefing(
         metric="validation_loss",
         read_seq=read_seq,
         sigma=sigma,
-        incumbent=view.of(incumbent),
-        alternatives=tuple(
-            view.of(study.programs[name], attempt)
-            for name, attempt in _alternatives(attempts, {incumbent.name, *ancestors(study, incumbent)}, study)
-        ),
+        incumbent=start,
+        left=incumbent.name if other is not None else None,
+        alternatives=tuple(others),
         attempts=attempts,
-        nearest=_nearest(study, incumbent, attempts),
+        nearest=_nearest(study, study.programs[start.trial_id], attempts),
         cooled_families=tuple(cooled_families) if knows else (),
         diagnosis=diagnosis if knows else None,
         steering=tuple(_steering(study.steers)),
@@ -214,18 +222,24 @@ def _alternatives(attempts: Sequence[Attempt], taken: set[str], study: StudyStat
     return chosen[:MAX_ALTERNATIVES]
 
 
-def _nearest(study: StudyState, incumbent: Program, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    """Attempts that touch what the incumbent's line touched, or that were made on it; most related first.
+def _restart_point(others: Sequence[ProgramView], attempts: Sequence[Attempt]) -> ProgramView | None:
+    """The best of the other lineages on which fewer than five attempts were made; None when there is none."""
+    made = Counter(attempt.parent for attempt in attempts)
+    return next((view for view in others if made[view.trial_id] < RESTARTS), None)
 
-    Weights: made on the incumbent 3, of its line 3, each constant in common 2, a family in common 1. Newer wins ties.
+
+def _nearest(study: StudyState, start: Program, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """Attempts that touch what the program's line touched, or that were made on it; most related first.
+
+    Weights: made on the program 3, of its line 3, each constant in common 2, a family in common 1. Newer wins ties.
     """
-    line = {incumbent.name, *ancestors(study, incumbent)}
+    line = {start.name, *ancestors(study, start)}
     claims = [study.programs[name].first.claim for name in line]
     touched = {name for claim in claims for name in claim.constants_changed}
     families = {claim.family for claim in claims if claim.parent is not None}
 
     def relation(attempt: Attempt) -> int:
-        on_line = 3 * (attempt.parent == incumbent.name) + 3 * (attempt.trial_id in line)
+        on_line = 3 * (attempt.parent == start.name) + 3 * (attempt.trial_id in line)
         return on_line + 2 * len(touched & attempt.changed.keys()) + (attempt.family in families)
 
     newest_first = attempts[::-1]

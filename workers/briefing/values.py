@@ -56,7 +56,8 @@ class Briefing(_Value):
     metric: str
     read_seq: int
     sigma: float | None  # noise floor, None until it is measured
-    incumbent: ProgramView
+    incumbent: ProgramView  # the program to change; after a restart the best one of another lineage
+    left: str | None = None  # the study's incumbent, if a restart has left it
     alternatives: tuple[ProgramView, ...] = ()  # other good lineages, best first, at most 7
     attempts: tuple[Attempt, ...] = ()  # in the order of their claims
     nearest: tuple[str, ...] = ()  # trial ids most related to the incumbent; cite from these or from attempts

@@ -4,7 +4,19 @@
 a file or a clock, and no state is kept: a worker that is replaced goes on where the other stopped.
 """
 
-from workers.dispatch.choose import choose
+from workers.dispatch.choose import choose, next_proposal, proposals_are_near
 from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
+from workers.dispatch.stall import DIAGNOSIS, diagnosis_due
 
-__all__ = ["BaselineReplicate", "Duty", "Propose", "Replicate", "Role", "choose"]
+__all__ = [
+    "DIAGNOSIS",
+    "BaselineReplicate",
+    "Duty",
+    "Propose",
+    "Replicate",
+    "Role",
+    "choose",
+    "diagnosis_due",
+    "next_proposal",
+    "proposals_are_near",
+]

@@ -10,6 +10,8 @@ An arm is chosen, in this order:
    counts as one proposal further behind.
 
 An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
+
+After ten proposals without a confirmed keep the jumper's arms build on the best other lineage, if there is one.
 """
 
 import hashlib
@@ -22,12 +24,13 @@ from swarm.records import Decision
 from swarm.state import Program, StudyState
 from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
-from workers.dispatch.stall import STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
+from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due
 
 FOLLOW_UPS = 2
 FAMILY_SWITCH = 0.5  # how often a worker leaves a family after its discard
 SCRIPTED = "scripted"
+ON_THE_INCUMBENT = (SCRIPTED, "recombine")  # arms that have no use for another lineage to start from
 SUITED: dict[Role, tuple[str, ...]] = {"climber": ("climb",), "jumper": ("library", "recombine")}
 
 
@@ -38,35 +41,47 @@ def choose(
     arms: Sequence[str],
     device_mib: int | None = None,
     replicates_owed: Callable[[StudyState], Sequence[str]] = verdict.replicates_owed,
-) -> Duty:
-    """The next duty of a free worker.
+) -> Duty | None:
+    """The next duty of a free worker; None when nothing is owed and it has no arm to propose with.
 
     `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
-    state may get the same duty: the claim settles who runs it. Raises ValueError when there is no arm.
+    state may get the same duty: the claim settles who runs it.
     """
-    if _baseline_runs(study) < study.opened.noise_replicates:
+    if _unclaimed_baselines(study) > 0:
         return BaselineReplicate()
     if owed := replicates_owed(study):
         return Replicate(owed[0])
-    if not arms:
-        raise ValueError("a worker without arms can propose nothing")
+    return next_proposal(study, agent_id=agent_id, arms=arms, device_mib=device_mib) if arms else None
+
+
+def next_proposal(study: StudyState, *, agent_id: str, arms: Sequence[str], device_mib: int | None = None) -> Propose:
+    """The proposal that this worker should make next, whatever is owed before it. `arms` may not be empty."""
     rng = random.Random(_seed(study, agent_id))
     role = _role(study, agent_id)
-    stalled = stalled_for(study) >= STALL
+    arm = _arm(study, agent_id, role, arms)
+    stalled = stalled_for(study)
     return Propose(
-        arm=_arm(study, agent_id, role, arms),
+        arm=arm,
         role=role,
         seed=rng.getrandbits(31),
         cooled_families=_families_to_avoid(study, agent_id, rng),
-        diagnosis=diagnose(study, device_mib) if stalled else None,
+        diagnosis=diagnose(study, device_mib) if stalled >= STALL else None,
+        restart=stalled >= RESTART and role == "jumper" and arm not in ON_THE_INCUMBENT,
     )
 
 
-def _baseline_runs(study: StudyState) -> int:
-    """Runs of the baseline that count or may still count."""
-    if study.baseline is None:
-        return 0
-    return sum(trial.finished is None or trial.loss is not None for trial in study.baseline.trials)
+def proposals_are_near(study: StudyState) -> bool:
+    """Whether a worker that has just claimed a run of the baseline may have to propose next.
+
+    That is when the other workers alone could take the runs that nobody has claimed.
+    """
+    return _unclaimed_baselines(study) < study.opened.workers
+
+
+def _unclaimed_baselines(study: StudyState) -> int:
+    """Runs of the baseline that the noise floor still lacks; one that runs may count, one that failed does not."""
+    runs = study.baseline.trials if study.baseline is not None else ()
+    return study.opened.noise_replicates - sum(run.finished is None or run.loss is not None for run in runs)
 
 
 def _seed(study: StudyState, agent_id: str) -> int:

@@ -20,13 +20,15 @@ class Replicate:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Let an arm propose a change. `seed` differs between workers and between turns."""
+    """Let an arm propose a change. `seed` differs between workers and between turns; `restart` asks for a change of the
+    best other lineage in place of the incumbent."""
 
     arm: str
     role: Role
     seed: int
     cooled_families: tuple[str, ...] = ()
     diagnosis: str | None = None
+    restart: bool = False
 
 
 Duty: TypeAlias = BaselineReplicate | Replicate | Propose

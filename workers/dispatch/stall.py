@@ -6,6 +6,7 @@ from statistics import fmean
 from swarm.records import Decision, Operator, TrialFinished, TrialState
 from swarm.state import Program, StudyState
 
+DIAGNOSIS = "diagnosis"  # topic of the notes
 STALL = 5  # finished proposals without a confirmed keep
 RESTART = 2 * STALL  # then the jumper starts from another lineage
 DISCARDS_TO_COOL = 3
@@ -52,9 +53,13 @@ def cooled_families(study: StudyState) -> tuple[str, ...]:
 
 def stalled_for(study: StudyState) -> int:
     """Proposals that finished after the last confirmed keep, or since the study began."""
-    confirmed = [v.seq for v in study.verdicts if v.decision == Decision.KEEP and v.level == "confirmed"]
-    since = max(confirmed, default=0)
-    return sum(_end(program) > since for program in _in_order_of_ending(study))
+    return _ended_since(study, _last_confirmed(study))
+
+
+def diagnosis_due(study: StudyState) -> bool:
+    """Whether five proposals finished since the last confirmed keep and since the last diagnosis in the brain."""
+    written = max((note.seq for note in study.notes if note.topic == DIAGNOSIS), default=0)
+    return _ended_since(study, max(written, _last_confirmed(study))) >= STALL
 
 
 def diagnose(study: StudyState, device_mib: int | None = None) -> str:
@@ -112,6 +117,16 @@ def _scored_runs(program: Program | None) -> list[TrialFinished]:
     trials = program.trials if program is not None else []
     finished = [trial.finished for trial in trials if trial.finished is not None]
     return [run for run in finished if run.state == TrialState.COMPLETE]
+
+
+def _last_confirmed(study: StudyState) -> int:
+    """The line of the last confirmed keep, 0 while there is none."""
+    confirmed = (v.seq for v in study.verdicts if v.decision == Decision.KEEP and v.level == "confirmed")
+    return max(confirmed, default=0)
+
+
+def _ended_since(study: StudyState, seq: int) -> int:
+    return sum(_end(program) > seq for program in _in_order_of_ending(study))
 
 
 def _in_order_of_ending(study: StudyState) -> list[Program]:

@@ -17,7 +17,6 @@ from workers.proposers.spaces import unit
 BANDWIDTH = 0.15  # of a space: how far one result speaks for its neighbours
 KNOWN_WEIGHT = 0.1  # less evidence than this is none
 MOST_CITES = 4
-RESTART_AFTER = 10  # attempts that ended without a keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +100,6 @@ def effects_of(briefing: Briefing, name: str) -> Iterator[tuple[Attempt, float]]
     for attempt in briefing.attempts:
         if name in attempt.changed and attempt.delta is not None:
             yield attempt, attempt.delta / len(attempt.changed)
-
-
-def restarted(briefing: Briefing) -> Briefing:
-    """The briefing of a jumper after ten attempts without a keep: it builds on the best other lineage from then on.
-
-    Everybody else's is returned as it is.
-    """
-    if briefing.role != "jumper" or not briefing.alternatives:
-        return briefing
-    stalled = 0
-    for attempt in reversed(briefing.attempts):
-        if attempt.outcome == "kept":
-            break
-        stalled += attempt.outcome != "running"
-    if stalled < RESTART_AFTER:
-        return briefing
-    return briefing.model_copy(update={"incumbent": briefing.alternatives[0]})
 
 
 def _is_same_move(briefing: Briefing, attempt: Attempt, changes: Mapping[str, Scalar]) -> bool:

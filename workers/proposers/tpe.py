@@ -25,7 +25,6 @@ from workers.proposers.evidence import (
     cites_for,
     expected_effect,
     observations,
-    restarted,
     turn_seed,
     was_tried,
 )
@@ -53,7 +52,6 @@ class TpeProposer:
 
     def propose(self, briefing: Briefing) -> Proposal:
         """Raises ProposalFailed when the program declares no search space or each sampled change was tried."""
-        briefing = restarted(briefing)
         spaces = searched(briefing.incumbent.source)
         if not spaces:
             raise ProposalFailed("no_search_space", "the program declares no constant with a `# search:` comment")

@@ -7,7 +7,7 @@ from statistics import fmean
 from swarm.records import Operator, Proposal
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
-from workers.proposers.evidence import restarted, turn_seed
+from workers.proposers.evidence import turn_seed
 from workers.proposers.families import FAMILIES
 from workers.proposers.library.edit import Edit
 from workers.proposers.library.network import NETWORK_EDITS
@@ -33,12 +33,11 @@ class LibraryProposer:
 
     def propose(self, briefing: Briefing) -> Proposal:
         """Raises ProposalFailed `library_exhausted` when no edit is left that applies and was not tried."""
-        told = restarted(briefing)
-        rng = random.Random(turn_seed(told))
-        draws = {family: _draw(rng, told, family) for family in sorted({edit.family for edit in self._edits})}
-        for edits in (self._untried_anywhere(told), self._untried_here(told)):
+        rng = random.Random(turn_seed(briefing))
+        draws = {family: _draw(rng, briefing, family) for family in sorted({edit.family for edit in self._edits})}
+        for edits in (self._untried_anywhere(briefing), self._untried_here(briefing)):
             for edit in sorted(edits, key=lambda edit: -draws[edit.family]):  # stable: in the library's order within
-                if (proposal := self._try(edit, told)) is not None:
+                if (proposal := self._try(edit, briefing)) is not None:
                     return proposal
         raise ProposalFailed("library_exhausted", "no edit is left that applies to the program and was not tried")
 
