@@ -116,8 +116,10 @@ class Resources(_Value):
     training_s: float | None = Field(default=None, description="budget spent, in the budget's unit")
     wall_s: float | None = None
     waited_s: float | None = Field(default=None, description="between the request for memory and the lease")
+    probe_s: float | None = Field(default=None, description="wall seconds of the three steps that measured its memory")
     overhead_s: dict[str, float] = Field(default_factory=dict, description="wall seconds outside training, itemised")
     reservation_mib: int | None = None
+    reserved_by: str | None = Field(default=None, description="evidence of the reservation: same_code, probe, ...")
     peak_mib: int | None = None
     alloc_retries: int | None = None
     params_m: float | None = None

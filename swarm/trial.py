@@ -1,28 +1,27 @@
-"""One trial with its records: reserve, run, retry after a lack of memory, conclude.
+"""One trial with its records: probe, reserve, run, retry after a lack of memory, conclude.
 
 A claimed trial gets exactly one ending. The ending's id is a function of the study and the trial, so that one sent
 twice counts once; a process that died half-way is followed by another that adopts the running trial, collects a
 finished one, or runs it again from its commit.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from swarm import early_stop, verdict
 from swarm.admission import (
     AdmissionCancelled,
     AdmissionController,
-    Infeasible,
     Lease,
-    Observed,
-    Released,
     Request,
     Retry,
 )
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import NeverFits, TrialLost
-from swarm.executor import Executor, Outcome, TrialOrder, score_new_rungs
+from swarm.errors import NeverFits, TrialError, TrialLost
+from swarm.executor import PROBE_WALLTIME_S, Executor, Outcome, TrialOrder, score_new_rungs
 from swarm.pairing import pair_runs
 from swarm.records import (
     Decision,
@@ -38,9 +37,9 @@ from swarm.records import (
 )
 from swarm.settings import RunSettings
 from swarm.state import BrainState, StudyState, Trial
+from swarm.trial_memory import informed, observed, probe_request, request_of, with_verdict_of_memory
 
 LEASE_POLL_S = 1.0
-OTHER_PHASES_S = 420.0  # walltime limits of stage, predict and score together
 LOSSES_ALLOWED = 1  # times a trial is run again after its supervisor died
 
 
@@ -58,8 +57,9 @@ class Interruption:
 
 @dataclass
 class _Watch:
-    """What was seen beside a running trial."""
+    """What was seen beside a running trial, or beside its probe (which has no rungs)."""
 
+    probes: bool = False
     co_tenants: set[str] = field(default_factory=set)
     overlap_s: float = 0.0
     over_reservation: bool = False
@@ -89,9 +89,15 @@ class TrialRunner:
         self._interruption = interruption
         self._clock = clock
 
-    def run(self, trial: Trial, commit: str) -> None:
-        """From the request for memory to the verdict. Raises Walkaway, and TrialError for a failed set-up."""
-        request, losses = self._request(trial), 0
+    def run(self, trial: Trial, commit: str, request: Request | None = None) -> None:
+        """From the request for memory (`request`, where an earlier attempt has left one) to the verdict.
+
+        Raises Walkaway, and TrialError for a failed set-up.
+        """
+        request, probe_s = self._probed(
+            trial, commit, request or request_of(trial.claim, self._settings, self._agent_id)
+        )
+        losses = 0
         while True:
             asked = self._clock.monotonic()
             try:
@@ -109,14 +115,14 @@ class TrialRunner:
                 if (losses := losses + 1) > LOSSES_ALLOWED:
                     return self._end_without_run(trial, commit, FailReason.ABANDONED, str(error))
                 continue
-            released = lease.release(observed(outcome, watch.over_reservation))
+            released = lease.release(observed(outcome, over_reservation=watch.over_reservation))
             if not isinstance(released.following, Retry):
                 break
             request = request.again(released.following)
         ending = self._ending(trial, commit, attempts=request.attempt + 1).model_copy(
-            update={"resources": self._resources(outcome, lease, watch, waited_s), "audit": watch.audited}
+            update={"resources": self._resources(outcome, lease, watch, waited_s, probe_s), "audit": watch.audited}
         )
-        self._finish(ending, _with_verdict_of_memory(outcome, released))
+        self._finish(ending, with_verdict_of_memory(outcome, released))
 
     def settle(self, trial: Trial, commit: str | None) -> None:
         """End a trial that an earlier process began: collect it, or run it again, or give it up."""
@@ -125,12 +131,30 @@ class TrialRunner:
         except TrialLost:
             outcome = None
         if outcome is not None:
-            resources = Resources(device=self._settings.device, wall_s=outcome.wall_s, peak_mib=outcome.peak_mib)
-            self._finish(self._ending(trial, commit, attempts=1).model_copy(update={"resources": resources}), outcome)
+            self._conclude_adopted(trial, commit, outcome)
         elif commit is not None:
             self.run(trial, commit)
         else:
             self._end_without_run(trial, None, FailReason.ABANDONED, "its worker died before it committed the program")
+
+    def _conclude_adopted(self, trial: Trial, commit: str | None, outcome: Outcome) -> None:
+        """As after a run of our own: the predictor learns, and a lack of memory is answered with more of it."""
+        started = trial.started
+        request, released = request_of(trial.claim, self._settings, self._agent_id), None
+        if started is not None:
+            request = replace(request, attempt=started.attempt - 1, alone=started.alone)
+            seen = observed(outcome, over_reservation=False)
+            released = self._admission.settle(request, started.lease_id, started.reservation_mib, seen)
+            if isinstance(released.following, Retry) and commit is not None:
+                return self.run(trial, commit, request.again(released.following))
+        resources = Resources(
+            device=self._settings.device,
+            wall_s=outcome.wall_s,
+            reservation_mib=started.reservation_mib if started is not None else None,
+            peak_mib=outcome.peak_mib,
+        )
+        ending = self._ending(trial, commit, request.attempt + 1).model_copy(update={"resources": resources})
+        self._finish(ending, outcome if released is None else with_verdict_of_memory(outcome, released))
 
     def judge(self, trial_id: str) -> None:
         """Record every verdict that a finished trial leads to, once."""
@@ -168,20 +192,26 @@ class TrialRunner:
             folder = self._settings.layout.trial(self._settings.study_id, trial.trial_id)
             (folder / "train_out" / "weights.pt").unlink(missing_ok=True)
 
-    def _request(self, trial: Trial) -> Request:
-        settings, claim = self._settings, trial.claim
-        on_cpu = settings.device == "cpu"
-        return Request(
-            agent_id=self._agent_id,
-            trial_id=trial.trial_id,
-            study_id=settings.study_id,
-            walltime_limit_s=settings.budget.walltime_limit_s + OTHER_PHASES_S,
-            alone=settings.gpu_mode == "exclusive",
-            code_sha256=claim.tree_sha256,
-            parents=(claim.parent_tree_sha256,) if claim.parent_tree_sha256 else (),
-            probe_mib=settings.memory_mib,
-            cpu_slots=settings.threads if on_cpu else 1,
+    def _probed(self, trial: Trial, commit: str, request: Request) -> tuple[Request, float | None]:
+        """The request with the peak of three steps and an evaluation batch, where nothing is known of the program; and
+        what that took, in seconds. A probe that fails costs its time and nothing else."""
+        if request.alone or self._admission.predict(request).source not in ("profile", "default"):
+            return request, None
+        try:
+            lease = self._reserve(trial, probe_request(request, PROBE_WALLTIME_S))
+        except (NeverFits, AdmissionCancelled):
+            return request, None  # the trial's own request will meet the same, and say so in the record
+        self._status("waiting", "three steps show how much memory it takes", trial.trial_id)
+        began, watch = self._clock.monotonic(), _Watch(probes=True)
+        order = TrialOrder(trial.trial_id, commit, trial.claim.seed)
+        outcome: Outcome | None = None
+        with contextlib.suppress(TrialError):
+            poll = partial(self._poll, trial, lease, watch)
+            outcome = self._executor.probe(order, lease, on_start=lease.bind, poll=poll)
+        released = lease.release(
+            observed(outcome, over_reservation=watch.over_reservation) if outcome is not None else None
         )
+        return informed(request, outcome, released), round(self._clock.monotonic() - began, 3)
 
     def _reserve(self, trial: Trial, request: Request) -> Lease:
         ticket = self._admission.request(request)
@@ -208,7 +238,7 @@ class TrialRunner:
                 reservation_mib=lease.reservation_mib,
                 lease_id=lease.lease_id,
                 device_uuid=lease.device,
-                alone=request.alone,
+                alone=lease.alone,
             )
         )
         self._status("training", trial.claim.description, trial.trial_id)
@@ -232,7 +262,7 @@ class TrialRunner:
         if (kill := lease.poll()) is not None:
             watch.over_reservation = True
             return f"over_reservation: {kill.reason}"
-        return self._look_at_rungs(trial, watch)
+        return None if watch.probes else self._look_at_rungs(trial, watch)
 
     def _look_at_rungs(self, trial: Trial, watch: _Watch) -> str | None:
         """Why early stopping ends the trial, or None. What it lets go on as a check is remembered."""
@@ -290,7 +320,9 @@ class TrialRunner:
 
         self._brain.transact(build)
 
-    def _resources(self, outcome: Outcome, lease: Lease, watch: _Watch, waited_s: float) -> Resources:
+    def _resources(
+        self, outcome: Outcome, lease: Lease, watch: _Watch, waited_s: float, probe_s: float | None
+    ) -> Resources:
         train = outcome.train
         return Resources(
             device=lease.device_name,
@@ -302,8 +334,10 @@ class TrialRunner:
             training_s=train.training_seconds,
             wall_s=round(outcome.wall_s, 3),
             waited_s=round(waited_s, 3),
+            probe_s=probe_s,
             overhead_s=outcome.overhead_s,
             reservation_mib=lease.reservation_mib,
+            reserved_by=lease.source,
             peak_mib=outcome.peak_mib,
             alloc_retries=train.alloc_retries,
             params_m=train.num_params_M,
@@ -323,26 +357,3 @@ class TrialRunner:
 
     def _study(self) -> StudyState:
         return self._brain.snapshot().studies[self._settings.study_id]
-
-
-def observed(outcome: Outcome, over_reservation: bool) -> Observed:
-    """What the admission controller learns from an ending."""
-    failed = next((phase for phase in outcome.result.phases if phase.ending != "ok"), None)
-    return Observed(
-        peak_mib=outcome.peak_mib,
-        alloc_retries=outcome.train.alloc_retries or 0,
-        out_of_memory=outcome.reason is FailReason.OUT_OF_MEMORY,
-        report=outcome.oom,
-        host_oom=failed is not None and failed.ending == "host_oom",
-        signal=failed.signal if failed is not None and failed.ending == "signal" else None,
-        over_reservation=over_reservation,
-        failed=failed is not None,
-        cap_lifted=outcome.train.cap_lifted,
-    )
-
-
-def _with_verdict_of_memory(outcome: Outcome, released: Released) -> Outcome:
-    """A trial that did not fit, even alone, is infeasible: a result that proposers read."""
-    if isinstance(released.following, Infeasible):
-        return replace(outcome, score=None, reason=FailReason.INFEASIBLE, detail=released.following.reason)
-    return outcome

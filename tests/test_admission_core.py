@@ -322,7 +322,9 @@ def test_the_retry_ladder() -> None:
     assert climb(Ending.OWN_CAP, 1, reservation_mib=20_000) == Retry("a", 20_032, True, 2)
     assert isinstance(climb(Ending.OWN_CAP, 3, alone=True), Infeasible)
     assert climb(Ending.DEVICE_OOM, 0) == Retry("a", 8_000, False, 0)
-    assert isinstance(climb(Ending.HOST_OOM, 3), Infeasible)
+    assert climb(Ending.HOST_OOM, 0) == Retry("a", 8_000, False, 1)
+    assert climb(Ending.HOST_OOM, 1) == Retry("a", 8_000, True, 2)
+    assert isinstance(climb(Ending.HOST_OOM, 2, alone=True), Infeasible)
     assert climb(Ending.CLEAN, 0) is None
 
 

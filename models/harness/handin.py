@@ -29,6 +29,7 @@ def finish(model: nn.Module) -> None:
         raise ContractBroken("finish(model) was called twice")
     if session.clock.step == 0:
         raise ContractBroken("finish(model) was called before any training step")
+    session.before_hand_in(model)
     out = session.config.train_out
     draft = out / f"{WEIGHTS}.tmp"
     torch.save(plain_state(model), draft)

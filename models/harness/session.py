@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.harness import config as configuration
 from models.harness.budget import Meter, SampleMeter, meter_for
@@ -33,7 +34,7 @@ class Session:
         self.device = _device(config)
         seed_everything(config.seed)
         heartbeat = Heartbeat(config.train_out / "heartbeat") if training else None
-        meter = _meter(config, self.device) if training else SampleMeter()
+        meter = self.meter() if training else SampleMeter()
         self.clock = BudgetClock(config.budget, meter, heartbeat, _RungFiles(self), config.seed)
 
     def train_set(self) -> TrainSet:
@@ -45,15 +46,30 @@ class Session:
         self.train_rows = len(images)
         return TrainSet(images, labels, CLASSES)
 
+    def meter(self) -> Meter:
+        """What the budget of this training is counted with."""
+        if self.device.type == "cpu" or self.config.gate is None:
+            return meter_for(self.config.budget, None, cpu=self.device.type == "cpu")
+        return meter_for(self.config.budget, (_CudaDevice(self.device), FileGate(self.config.gate)), cpu=False)
+
+    def park(self) -> Callable[[], None]:
+        """For a process that is not timed itself: waits while a co-tenant of the GPU is being timed alone."""
+        if self.config.gate is None:
+            return lambda: None
+        return partial(FileGate(self.config.gate).step_boundary, _CudaDevice(self.device))
+
+    def before_hand_in(self, model: nn.Module) -> None:
+        """Called by `finish` with the model that it was given, before anything is saved."""
+
 
 _current: list[Session] = []
 
 
-def open_session(config: TrialConfig, *, training: bool = True) -> Session:
+def open_session(config: TrialConfig, *, training: bool = True, kind: type[Session] = Session) -> Session:
     """Makes `config` the trial of this process. A process has one; only a training one has a heartbeat."""
     if _current:
         raise HarnessError(f"this process already runs trial {_current[0].config.trial_id}")
-    _current.append(Session(config, training=training))
+    _current.append(kind(config, training=training))
     return _current[0]
 
 
@@ -116,12 +132,6 @@ def _device(config: TrialConfig) -> torch.device:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     return torch.device("cuda")
-
-
-def _meter(config: TrialConfig, device: torch.device) -> Meter:
-    if device.type == "cpu" or config.gate is None:
-        return meter_for(config.budget, None, cpu=device.type == "cpu")
-    return meter_for(config.budget, (_CudaDevice(device), FileGate(config.gate)), cpu=False)
 
 
 class _CudaDevice:

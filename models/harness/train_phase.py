@@ -15,7 +15,7 @@ from models.harness import config as configuration
 from models.harness.config import TrialConfig
 from models.harness.errors import ContractBroken, OutOfMemory
 from models.harness.program import entry, exit_code_of, load_program
-from models.harness.session import open_session
+from models.harness.session import Session, open_session
 
 _MIB = 1 << 20
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
@@ -23,12 +23,13 @@ _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
 
 def run(path: Path | None = None) -> int:
     """Trains the trial that `path` (or SWARM_TRIAL) describes, in this process; returns its exit code."""
-    return exit_code_of(lambda: _train(configuration.load(path)))
+    return exit_code_of(lambda: train(configuration.load(path)))
 
 
-def _train(config: TrialConfig) -> None:
+def train(config: TrialConfig, kind: type[Session] = Session) -> None:
+    """Runs the program's `main()` in this process. Raises a HarnessError, or whatever the program raises."""
     try:
-        session = open_session(config)
+        session = open_session(config, kind=kind)
         program = load_program(config.program)
         entry(program, "build_model")
         entry(program, "main")()

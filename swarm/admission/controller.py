@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from swarm.admission.aftermath import EndedRun
 from swarm.admission.core import decide, lone_room_mib, never_fits, throttled
 from swarm.admission.events import Finished, Grant, Kill, Tick
 from swarm.admission.explain import why
@@ -22,9 +23,9 @@ from swarm.admission.intake import Intake, largest_room_mib, lease_paper
 from swarm.admission.lease import Lease, child_env
 from swarm.admission.ledger import Ledger
 from swarm.admission.model import DRAIN_LIMIT_S, Device, Ending, Hold
-from swarm.admission.oom import Observed, after_oom, classify, deficit_mib, needed_mib, round_up
+from swarm.admission.oom import Observed, classify, deficit_mib
 from swarm.admission.papers import IncidentPaper
-from swarm.admission.predict import PeakRecord
+from swarm.admission.predict import Prediction
 from swarm.admission.request import Cotenant, DeviceId, Released, Request
 from swarm.admission.runtime import endangered, is_over
 from swarm.admission.survey import Survey, Window, names_of, survey
@@ -69,14 +70,18 @@ class AdmissionController:
         """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
         with self._ledger.locked():
             found = self._survey()
-            intake = Intake(self._probe.kind, self._probe.name, self._context_mib, largest_room_mib(found.state))
-            prediction = intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
+            intake, prediction = self._predict(request, found)
             sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
             paper = intake.ticket_paper(request, prediction, sequence, now)
             if (reason := never_fits(found.state, paper.demand())) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(paper)
         return Ticket(self, request, paper, prediction, descriptor=descriptor, clock=self._clock, poll_s=self._poll_s)
+
+    def predict(self, request: Request) -> Prediction:
+        """What `request` would reserve, and from which evidence, without a place in the queue."""
+        with self._ledger.locked():
+            return self._predict(request, self._survey())[1]
 
     def try_grant(self, ticket: Ticket) -> Lease | str:
         """The lease, or why there is none yet."""
@@ -156,24 +161,46 @@ class AdmissionController:
                 self._note_host_pid(lease, new.pop())
 
     def release(self, lease: Lease, observed: Observed | None) -> Released:
-        ending = Ending.OTHER if observed is None else classify(observed, lease.cap_mib)
-        with self._ledger.locked():
-            found = self._survey()
-            device = found.state.devices[lease.device]
-            if observed is not None:
-                self._learn(lease, observed, ending)
-                self._note_incident(lease, device, observed, ending)
-            self._give_back(lease, device)
-        following = after_oom(
-            lease.lease_id,
-            ending,
+        ended = EndedRun(
+            lease_id=lease.lease_id,
+            request=lease.request,
             reservation_mib=lease.reservation_mib,
-            attempt=lease.request.attempt,
             alone=lease.alone,
-            needed=0 if observed is None else needed_mib(observed.report, self._context_mib),
-            device_mib=lone_room_mib(device),
+            predicted_mib=lease.predicted_mib,
+            source=lease.source,
+            ending=Ending.OTHER if observed is None else classify(observed, lease.cap_mib),
+            observed=observed,
         )
-        return Released(ending, following)
+        with self._ledger.locked():
+            device = self._survey().state.devices[lease.device]
+            failpoint("release.before_history")
+            self._learn(ended, self._seen_on_device(lease))
+            failpoint("release.after_history")
+            self._note_incident(device, ended)
+            self._give_back(lease, device)
+        return Released(ended.ending, ended.following(self._context_mib, lone_room_mib(device)))
+
+    def settle(self, request: Request, lease_id: str, reservation_mib: int, observed: Observed) -> Released:
+        """As `Lease.release`, for a trial whose lease was granted to a process that is dead. The lease has gone with
+        the trial's own processes, what it taught is left; what had been predicted for it nobody knows any more."""
+        ended = EndedRun(
+            lease_id=lease_id,
+            request=request,
+            reservation_mib=reservation_mib,
+            alone=request.alone,
+            predicted_mib=0,
+            source="given",
+            ending=classify(observed, max(1, reservation_mib - self._context_mib)),
+            observed=observed,
+        )
+        with self._ledger.locked():
+            room_mib = largest_room_mib(self._survey().state)
+            self._learn(ended)
+        return Released(ended.ending, ended.following(self._context_mib, room_mib))
+
+    def _predict(self, request: Request, found: Survey) -> tuple[Intake, Prediction]:
+        intake = Intake(self._probe.kind, self._probe.name, self._context_mib, largest_room_mib(found.state))
+        return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
     def _survey(self, windows: Mapping[str, Window] | None = None) -> Survey:
         return survey(
@@ -215,43 +242,31 @@ class AdmissionController:
             _controller=self,
         )
 
-    def _learn(self, lease: Lease, observed: Observed, ending: Ending) -> None:
-        failpoint("release.before_history")
-        if observed.peak_mib is not None and lease.request.code_sha256:
-            too_small = ending in (Ending.OWN_CAP, Ending.OVER_RESERVATION)
-            peak = observed.peak_mib
-            if observed.report is not None:
-                peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
-            if observed.alloc_retries and not too_small:
-                peak = round_up(peak * 1.05)  # it succeeded at the edge: the next one gets a little more
-            append_history(
-                self._ledger.root / "history.jsonl",
-                PeakRecord(
-                    code_sha256=lease.request.code_sha256,
-                    peak_mib=peak,
-                    reservation_mib=lease.reservation_mib,
-                    predicted_mib=lease.predicted_mib,
-                    source=lease.source,
-                    too_small=too_small,
-                    device=self._probe.name,
-                ),
-            )
-        failpoint("release.after_history")
+    def _learn(self, ended: EndedRun, on_device_mib: int = 0) -> None:
+        if (lesson := ended.lesson(self._probe.name, on_device_mib)) is not None:
+            append_history(self._ledger.root / "history.jsonl", lesson)
 
-    def _note_incident(self, lease: Lease, device: Device, observed: Observed, ending: Ending) -> None:
+    def _seen_on_device(self, lease: Lease) -> int:
+        """The driver's own figure for the job, less its context. For RAM the kernel's figure is the better one."""
+        paper = self._ledger.lease(lease.device, lease.lease_id)
+        if paper is None or self._probe.kind == "cpu":
+            return 0
+        return max(0, paper.peak_mib - self._context_mib)
+
+    def _note_incident(self, device: Device, ended: EndedRun) -> None:
         """Bring the throttles on disk to what the policy says they are after this ending."""
-        finished = Finished(lease.lease_id, ending, deficit_mib(observed.report))
-        after = throttled(device, finished, self._clock.monotonic()).throttles
-        for name, paper in self._ledger.incidents(lease.device):
+        deficit = 0 if ended.observed is None else deficit_mib(ended.observed.report)
+        after = throttled(device, Finished(ended.lease_id, ended.ending, deficit), self._clock.monotonic()).throttles
+        for name, paper in self._ledger.incidents(device.uuid):
             kept = next((t for t in after if t.at_s == paper.at_s and t.running == paper.running), None)
             if kept is None:
-                self._ledger.drop_incident(lease.device, name)
+                self._ledger.drop_incident(device.uuid, name)
             else:
-                self._ledger.save_incident(lease.device, name, replace(paper, clean=kept.clean))
-        if ending is Ending.DEVICE_OOM:
+                self._ledger.save_incident(device.uuid, name, replace(paper, clean=kept.clean))
+        if len(after) > len(device.throttles):
             new = after[-1]
             incident = IncidentPaper(new.at_s, new.running, new.deficit_mib)
-            self._incidents.append(self._ledger.add_incident(lease.device, lease.lease_id, incident))
+            self._incidents.append(self._ledger.add_incident(device.uuid, ended.lease_id, incident))
         failpoint("release.after_incident")
 
     def _give_back(self, lease: Lease, device: Device) -> None:

@@ -186,8 +186,12 @@ def _finish(state: AdmissionState, event: Finished, now: float) -> tuple[Admissi
 
 
 def throttled(device: Device, event: Finished, now: float) -> Device:
-    """An out-of-memory of the device is remembered for a while; clean runs make it forgotten sooner."""
-    if event.ending is Ending.DEVICE_OOM:
+    """An out-of-memory of the device is remembered for a while; clean runs make it forgotten sooner.
+
+    Where the device is the host's own memory, the kernel's OOM killer has just said the same.
+    """
+    full = (Ending.DEVICE_OOM,) if device.returns_slowly else (Ending.DEVICE_OOM, Ending.HOST_OOM)
+    if event.ending in full:
         seen = Throttle(now, len(device.holds), min(event.deficit_mib, device.total_mib // 8))
         return replace(device, throttles=(*device.throttles, seen))
     if event.ending is Ending.CLEAN and device.throttles:

@@ -36,6 +36,6 @@ def append_history(path: Path, record: PeakRecord) -> None:
 def _parse(line: bytes) -> PeakRecord | None:
     try:
         loaded = json.loads(line)
-        return PeakRecord(**{field.name: loaded[field.name] for field in fields(PeakRecord)})
+        return PeakRecord(**{field.name: loaded[field.name] for field in fields(PeakRecord) if field.name in loaded})
     except (ValueError, KeyError, TypeError):
         return None

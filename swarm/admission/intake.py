@@ -37,7 +37,12 @@ class Intake:
                 raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
             return Prediction(int(self.room_mib * request.memory_fraction) - self.context_mib, 0.0, "given", 0)
         query = PeakQuery(
-            request.code_sha256, request.parents, request.batch_ratio, request.probe_mib, request.structural
+            code_sha256=request.code_sha256,
+            parents=request.parents,
+            batch_ratio=request.batch_ratio,
+            probe_mib=request.probe_mib,
+            profile_mib=request.profile_mib,
+            structural=request.structural,
         )
         return predict(query, history, usable_mib=self.room_mib, device=self.device_name)
 

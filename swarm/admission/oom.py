@@ -93,22 +93,32 @@ def after_oom(
     """The retry ladder. None: the ending is no lack of memory, and there is nothing to repeat.
 
     Own cap (or over its reservation): at least 1.5 times the reservation, twice; then once alone; then infeasible.
-    Device: the same again, it was not the trial's fault. Host: the same again, a few times. `device_mib` is what a
-    lone job may have.
+    Device: the same again, it was not the trial's fault. Host: the same again, since the kernel kills whoever is
+    largest; then once alone; then infeasible. `device_mib` is what a lone job may have.
     """
-    if ending in (Ending.DEVICE_OOM, Ending.HOST_OOM):
-        return _same_again(lease_id, ending, reservation_mib, attempt, alone)
+    if ending is Ending.HOST_OOM:
+        return _with_less_company(lease_id, reservation_mib, attempt, alone)
+    if ending is Ending.DEVICE_OOM:
+        return _same_again(lease_id, reservation_mib, attempt, alone)
     if ending in (Ending.OWN_CAP, Ending.OVER_RESERVATION):
         return _larger(lease_id, reservation_mib, attempt, alone, needed=needed, device_mib=device_mib)
     return None
 
 
-def _same_again(lease_id: str, ending: Ending, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
-    if ending is Ending.DEVICE_OOM and not alone:
+def _same_again(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+    if not alone:
         return Retry(lease_id, reservation_mib, alone, attempt)
     if attempt + 1 >= ATTEMPTS_AT_MOST:
-        return Infeasible(lease_id, f"{ending.value} {attempt + 1} times with {reservation_mib} MiB")
+        return Infeasible(lease_id, f"the device was full {attempt + 1} times, with {reservation_mib} MiB and alone")
     return Retry(lease_id, reservation_mib, alone, attempt + 1)
+
+
+def _with_less_company(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+    if attempt == 0:
+        return Retry(lease_id, reservation_mib, alone, attempt + 1)
+    if not alone:
+        return Retry(lease_id, reservation_mib, True, attempt + 1)
+    return Infeasible(lease_id, f"the host ran out of memory {attempt + 1} times, the last time with the trial alone")
 
 
 def _larger(

@@ -1,13 +1,14 @@
 """How much memory will it take? Pure: measured peaks in, a reservation out.
 
-In this order: the same code; its parents (upper quantile, scaled by the batch); a probe of three steps; 0.45 of the
-card. Estimators that do not measure generalise poorly across architectures (arXiv 2602.17817), so there is none here.
-The rate of reservations that turned out too small is published, and it widens the margin.
+In this order: the same code; its parents (upper quantile, scaled by the batch); a probe of three steps; the figure in
+the target's profile; 0.45 of the card. Estimators that do not measure generalise poorly across architectures (arXiv
+2602.17817), so there is none here. The rate of reservations that turned out too small is published, and it widens the
+margin.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from swarm.admission.oom import round_up
@@ -15,7 +16,7 @@ from swarm.admission.oom import round_up
 DEFAULT_FRACTION = 0.45
 QUANTILE = 0.95
 MARGIN_KNOWN = 0.10
-MARGIN_PROBED = 0.15
+MARGIN_FIRST = 0.15
 MARGIN_UNKNOWN = 0.25
 KNOWN_AFTER = 5
 RATE_WINDOW = 50
@@ -24,14 +25,15 @@ CALIBRATE_AFTER = 20
 NEARLY_ALL = 0.9
 LONE_LEAST = 0.75
 
-Source = Literal["given", "same_code", "parents", "structural", "probe", "default"]
+Source = Literal["given", "same_code", "parents", "structural", "probe", "profile", "default"]
 """Where an estimate comes from. Each has a record, and thereby a margin, of its own: changing a constant rarely moves
 the peak, changing the structure does."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeakRecord:
-    """One finished run. `peak_mib` excludes the context. `too_small`: it ran out of its own reservation."""
+    """One finished run. `peak_mib` excludes the context. `too_small`: its own reservation did not hold it.
+    `cap_lifted`: it took the allocator's cap off, so that no reservation binds it."""
 
     code_sha256: str
     peak_mib: int
@@ -40,6 +42,7 @@ class PeakRecord:
     source: Source
     too_small: bool
     device: str = ""
+    cap_lifted: bool = False
 
     @property
     def error(self) -> float:
@@ -56,15 +59,19 @@ class PeakQuery:
     parents: tuple[str, ...] = ()
     batch_ratio: float = 1.0
     probe_mib: int | None = None
+    profile_mib: int | None = None
     structural: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
+    """`alone`: this code, or what it was made from, has lifted its cap before; nobody is put beside it."""
+
     peak_mib: int
     margin: float
     source: Source
     observations: int
+    alone: bool = False
 
     def reservation_mib(self, context_mib: int) -> int:
         """R = context + peak * (1 + margin), rounded up to 64 MiB."""
@@ -78,7 +85,7 @@ class Prediction:
         """
         reservation = self.reservation_mib(context_mib)
         if reservation <= NEARLY_ALL * room_mib:
-            return reservation, False
+            return reservation, self.alone
         return round_up(min(self.peak_mib + context_mib, LONE_LEAST * room_mib)), True
 
 
@@ -88,6 +95,7 @@ class History:
 
     records: list[PeakRecord] = field(default_factory=list)
     _by_code: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _lifters: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
     def of(cls, records: Iterable[PeakRecord]) -> "History":
@@ -98,14 +106,27 @@ class History:
 
     def add(self, record: PeakRecord) -> None:
         self.records.append(record)
-        self._by_code.setdefault((record.device, record.code_sha256), []).append(record.peak_mib)
+        code = (record.device, record.code_sha256)
+        self._by_code.setdefault(code, []).append(record.peak_mib)
+        if record.cap_lifted:
+            self._lifters.add(code)
 
     def peaks(self, device: str, code_sha256: str) -> Sequence[int]:
         return self._by_code.get((device, code_sha256), ())
 
+    def has_lifted(self, device: str, code_sha256: str) -> bool:
+        return (device, code_sha256) in self._lifters
+
 
 def predict(query: PeakQuery, history: History, *, usable_mib: int, device: str = "") -> Prediction:
     """The peak that this program will reach on this device, and how far to trust it."""
+    found = _estimate(query, history, usable_mib, device)
+    # Its own runs say whether it still does; only before the first are its parents asked.
+    asked = (query.code_sha256,) if found.source == "same_code" else query.parents
+    return replace(found, alone=any(history.has_lifted(device, code) for code in asked))
+
+
+def _estimate(query: PeakQuery, history: History, usable_mib: int, device: str) -> Prediction:
     same = history.peaks(device, query.code_sha256) if query.code_sha256 else ()
     if same:
         return _known(max(same), len(same), "same_code", history)
@@ -114,7 +135,9 @@ def predict(query: PeakQuery, history: History, *, usable_mib: int, device: str 
         peak = math.ceil(upper_quantile(inherited) * max(1.0, query.batch_ratio))
         return _known(peak, len(inherited), "structural" if query.structural else "parents", history)
     if query.probe_mib is not None:
-        return Prediction(query.probe_mib, MARGIN_PROBED, "probe", 1)
+        return Prediction(query.probe_mib, MARGIN_FIRST, "probe", 1)
+    if query.profile_mib is not None:
+        return Prediction(query.profile_mib, MARGIN_FIRST, "profile", 0)
     # The default is the whole reservation, not a peak to which a margin is added.
     return Prediction(int(usable_mib * DEFAULT_FRACTION), 0.0, "default", 0)
 

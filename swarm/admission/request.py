@@ -21,7 +21,7 @@ class Request:
 
     `memory_mib`, or `memory_fraction` of the largest device, is the whole reservation, context included; with neither
     it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit
-    changes more than constants) and `probe_mib` (peak of a few real steps).
+    changes more than constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
     not counted again.
     """
@@ -38,6 +38,7 @@ class Request:
     batch_ratio: float = 1.0
     structural: bool = False
     probe_mib: int | None = None
+    profile_mib: int | None = None
     cpu_slots: int = 1
     host_ram_mib: int = 0
     shm_mib: int = 0

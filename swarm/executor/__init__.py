@@ -1,11 +1,12 @@
 """Runs one trial as a tree of processes and says how it ended. Knows no brain, no verdict and no proposal."""
 
 from swarm.executor.harness import harness_root, harness_sha256
-from swarm.executor.local import Executor, LocalExecutor, TrialOrder
+from swarm.executor.local import PROBE_WALLTIME_S, Executor, LocalExecutor, TrialOrder
 from swarm.executor.outcome import Outcome, read_outcome
 from swarm.executor.rungs import score_new_rungs
 
 __all__ = [
+    "PROBE_WALLTIME_S",
     "Executor",
     "LocalExecutor",
     "Outcome",

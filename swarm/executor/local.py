@@ -7,6 +7,9 @@ A trial is four processes, one after the other, under one supervisor (`swarm.sup
     predict  a fresh sandboxed process of the candidate: rebuilds the model and leaves logits
     score    trusted: holds the labels
 
+Before the first training of a program that nobody has seen run, the same `train` can be cut to three steps and an
+evaluation batch, to see how much memory it takes: a probe, in a folder of its own that is deleted afterwards.
+
 The lease of the device ends after `predict`. Every number that counts comes from `score`; what `train` reports about
 itself is shown and never believed.
 
@@ -26,13 +29,15 @@ from typing import Protocol
 from swarm.admission import Lease, default_root
 from swarm.errors import TrialError, TrialLost
 from swarm.executor.harness import harness_root, harness_sha256
-from swarm.executor.outcome import STALL_LIMIT_S, Outcome, Terms, read_outcome
+from swarm.executor.outcome import STALL_LIMIT_S, Outcome, Terms, read_outcome, read_probe
 from swarm.records import Budget, FailReason
 from swarm.repo import Repo
 from swarm.settings import RunSettings
 from swarm.supervisor import Running, attach, kill_leftovers, launch
+from swarm.supervisor.run import remove_tree
 from swarm.supervisor.spec import PhaseSpec, TrialResult, TrialSpec
 
+PROBE_WALLTIME_S = 120.0  # a compilation is most of it
 PREDICT_WALLTIME_S = 180.0
 TRUSTED_WALLTIME_S = 120.0
 START_UP_CPU_S = 60.0
@@ -62,6 +67,12 @@ class Executor(Protocol):
         answers with a reason to stop the trial, or None. Raises TrialError when it could not be set up, and TrialLost
         when its supervisor died."""
 
+    def probe(
+        self, order: TrialOrder, lease: Lease, *, on_start: Callable[[int], None], poll: Callable[[], str | None]
+    ) -> Outcome:
+        """Run three steps of it and one evaluation batch. The outcome has a `peak_mib` or a reason, and no score.
+        Raises as `run` does; whatever happens, nothing of it is left."""
+
     def adopt(self, trial_id: str, *, poll: Callable[[], str | None]) -> Outcome | None:
         """Wait for a trial that an earlier process started. None when nothing of it can be saved."""
 
@@ -81,15 +92,23 @@ class LocalExecutor:
         self, order: TrialOrder, lease: Lease, *, on_start: Callable[[int], None], poll: Callable[[], str | None]
     ) -> Outcome:
         folder = self._settings.layout.trial(self._settings.study_id, order.trial_id)
-        self._lay_out(folder, order, lease)
         before = harness_sha256()
-        with lease.launching():
-            running = launch(self._spec(folder, order, lease), lease.lock_fd, socket=self._zygote)
-        with contextlib.suppress(ProcessLookupError):  # it may be over already
-            if running.pid is not None:
-                on_start(running.pid)
-        outcome = self._collect(running, poll)
+        phases = trial_phases(folder, self._settings, gate_of(lease, self._settings))
+        outcome = self._collect(self._launch(folder, order, lease, phases, on_start), poll)
         return outcome if harness_sha256() == before else _harness_modified(outcome)
+
+    def probe(
+        self, order: TrialOrder, lease: Lease, *, on_start: Callable[[int], None], poll: Callable[[], str | None]
+    ) -> Outcome:
+        order = replace(order, trial_id=f"{order.trial_id}.probe", rungs=())
+        folder = self._settings.layout.trial(self._settings.study_id, order.trial_id)
+        phase = probe_phase(folder, self._settings, gate_of(lease, self._settings))
+        try:
+            running = self._launch(folder, order, lease, (phase,), on_start)
+            return read_probe(folder, self._wait(running, poll), self._terms())
+        finally:
+            kill_leftovers(folder)
+            remove_tree(folder)
 
     def adopt(self, trial_id: str, *, poll: Callable[[], str | None]) -> Outcome | None:
         folder = self._settings.layout.trial(self._settings.study_id, trial_id)
@@ -100,11 +119,29 @@ class LocalExecutor:
         return self._collect(running, poll)
 
     def _collect(self, running: Running, poll: Callable[[], str | None]) -> Outcome:
-        terms = Terms(self._settings.budget, self._settings.device, self._settings.threads)
-        outcome = read_outcome(running.folder, self._wait(running, poll), terms)
+        outcome = read_outcome(running.folder, self._wait(running, poll), self._terms())
         for name in ("predict_in", "predict_out"):  # 17 MB a trial that nobody needs any more
             shutil.rmtree(running.folder / name, ignore_errors=True)
         return outcome
+
+    def _terms(self) -> Terms:
+        return Terms(self._settings.budget, self._settings.device, self._settings.threads)
+
+    def _launch(
+        self,
+        folder: Path,
+        order: TrialOrder,
+        lease: Lease,
+        phases: tuple[PhaseSpec, ...],
+        on_start: Callable[[int], None],
+    ) -> Running:
+        self._lay_out(folder, order, lease)
+        with lease.launching():
+            running = launch(self._spec(folder, order, lease, phases), lease.lock_fd, socket=self._zygote)
+        with contextlib.suppress(ProcessLookupError):  # it may be over already
+            if running.pid is not None:
+                on_start(running.pid)
+        return running
 
     def _wait(self, running: Running, poll: Callable[[], str | None]) -> TrialResult:
         stopping = False
@@ -150,14 +187,14 @@ class LocalExecutor:
             "program_sha256": program_sha256(folder / "program"),
         }
 
-    def _spec(self, folder: Path, order: TrialOrder, lease: Lease) -> TrialSpec:
+    def _spec(self, folder: Path, order: TrialOrder, lease: Lease, phases: tuple[PhaseSpec, ...]) -> TrialSpec:
         settings = self._settings
         on_cpu = settings.device == "cpu"
         return TrialSpec(
             study_id=settings.study_id,
             trial_id=order.trial_id,
             folder=str(folder),
-            phases=trial_phases(folder, settings, gate_of(lease, settings)),
+            phases=phases,
             env=dict(lease.env),
             sandbox=settings.sandbox,
             memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if on_cpu else None,
@@ -241,6 +278,13 @@ def trial_phases(folder: Path, settings: RunSettings, gate: Path | None = None) 
         gpu=settings.device == "cuda",
     )
     return train, trusted("stage"), predict, trusted("score")
+
+
+def probe_phase(folder: Path, settings: RunSettings, gate: Path | None = None) -> PhaseSpec:
+    """The training with three steps instead of its budget, and a shorter limit."""
+    train = trial_phases(folder, settings, gate)[0]
+    limit_s = min(PROBE_WALLTIME_S, train.walltime_limit_s)
+    return replace(train, name="probe", module="models.harness.probe_phase", walltime_limit_s=limit_s)
 
 
 def _train_cpu_limit(budget: Budget, settings: RunSettings) -> float | None:

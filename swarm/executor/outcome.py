@@ -146,6 +146,19 @@ def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     return replace(found, score=score, flags=(*found.flags, *claims, *more))
 
 
+def read_probe(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
+    """What a finished probe's folder says: `peak_mib` when `reason` is None, and never a score."""
+    found = Outcome(None, None, "", _read_train_report(folder) or TrainReport(), result, oom=_read_oom(folder))
+    found = replace(found, peak_mib=_peak_mib(found, terms))
+    failed = next((phase for phase in result.phases if phase.ending != "ok"), None)
+    if failed is not None:
+        reason, detail = explain(failed, result.stopped_reason, log_tail(folder, failed.name))
+        return replace(found, reason=reason, detail=detail)
+    if found.peak_mib is None:
+        return replace(found, reason=FailReason.INVALID_OUTPUT, detail="the probe left no peak")
+    return found
+
+
 def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[FailReason, str]:
     """Why a phase ended the trial: the reason, and a sentence with the number that broke which limit."""
     name = phase.name
@@ -237,7 +250,7 @@ def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
 def _peak_mib(found: Outcome, terms: Terms) -> int | None:
     if terms.device == "cuda":
         return round(found.train.peak_reserved_mib) if found.train.peak_reserved_mib else None
-    peaks = [phase.peak_rss_mib for phase in found.result.phases if phase.name in ("train", "predict")]
+    peaks = [phase.peak_rss_mib for phase in found.result.phases if phase.name in ("probe", "train", "predict")]
     return max((int(peak) for peak in peaks), default=None)
 
 
