@@ -6,6 +6,7 @@ from fakes.fake_study import FakeStudy, demo_study
 
 from swarm.records import FailReason
 from swarm.report import memory_rows, memory_table, report_html, report_markdown, sections, summary_fragment
+from swarm.report.memory import ALL, difference_of_shares
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,53 @@ def test_memory_counts_valid_citations_predictions_and_climbs() -> None:
     assert (second.refused, second.duplicates_refused, second.climb_share) == (2, 1, 0.0)
     assert "67% of 3 citations valid" in memory_table([first])
     assert json.loads(second.model_dump_json())["prediction_error"] is None
+
+
+def test_memory_is_counted_for_each_worker_and_each_of_its_proposers() -> None:
+    fake = FakeStudy()
+    for loss in (2.20, 2.21, 2.19, 2.20, 2.20):
+        fake.finish(fake.baseline(), loss)
+    fake.try_change(loss=2.10, parent="t0001", proposer="tpe")
+    fake.try_change(loss=2.30, parent="t0001", proposer="openai:m", briefing_tokens=900)
+    fake.try_change(loss=2.31, parent="t0001", proposer="openai:m", briefing_tokens=1200, effect=0.1)
+    fake.refuse(proposer="openai:m")
+    fake.try_change(loss=2.30, parent="t0001", proposer="tpe", agent_id="worker_2")
+    rows = {(row.agent_id, row.proposer): row for row in memory_rows(fake.study)}
+    assert list(rows) == [("worker_1", ALL), ("worker_1", "openai:m"), ("worker_1", "tpe"), ("worker_2", "tpe")]
+    assert [row.proposals for row in rows.values()] == [3, 2, 1, 1]
+    assert [row.refused for row in rows.values()] == [1, 1, 0, 0]
+    assert [row.gains for row in rows.values()] == [1, 0, 1, 0]
+    assert [row.most_tokens for row in rows.values()] == [1200, 1200, None, None]
+    lines = memory_table(list(rows.values())).splitlines()
+    assert lines[0].startswith("worker_1: 3 proposals") and lines[1].startswith("worker_1, openai:m: 2 proposals")
+    assert "briefings of up to 1,200 tokens" in lines[1] and "tokens" not in lines[2]
+
+
+def test_the_lift_compares_who_cites_a_success_with_who_could_have() -> None:
+    fake = FakeStudy()
+    for loss in (2.20, 2.21, 2.19, 2.20, 2.20):
+        fake.finish(fake.baseline(), loss)
+    early = fake.try_change(loss=2.30, parent="t0001")
+    helped = fake.try_change(loss=2.00, parent="t0001")  # made before anything had helped: on neither side
+    assert memory_rows(fake.study)[0].lift is None
+    fake.try_change(loss=1.80, cites=(helped,))
+    fake.try_change(loss=2.30, parent="t0001", cites=(helped, early))
+    for _ in range(3):
+        fake.try_change(loss=2.30, parent="t0001", cites=(early,))
+    fake.claim(parent="t0001", cites=(helped,))  # runs still
+    lift = memory_rows(fake.study)[0].lift
+    assert lift is not None
+    assert (lift.citing, lift.others, lift.mean) == (2, 3, 0.5)
+    assert lift.low < 0 < lift.mean < lift.high <= 1
+    assert f"{100 * lift.low:+.0f}" in memory_table(memory_rows(fake.study))
+
+
+def test_the_interval_of_two_shares_is_newcombes() -> None:
+    """His example, table II (a): 56/70 against 48/80 gives 0.2 [0.0524, 0.3339]."""
+    lift = difference_of_shares([True] * 56 + [False] * 14, [True] * 48 + [False] * 32)
+    assert lift is not None
+    assert (lift.mean, lift.low, lift.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert difference_of_shares([], [True]) is None
 
 
 def test_a_citation_of_something_that_was_not_there_yet_is_not_valid() -> None:

@@ -29,7 +29,7 @@ class Draft:
     """A proposal that has passed the gate once, with what it was made on.
 
     `follows` is the incumbent that it builds on, and None when it builds on another lineage. `briefing_tokens` is the
-    estimated size of the briefing as a prompt, None if it does not fit one.
+    estimated size of the briefing as a prompt, None where no model read it.
     """
 
     proposal: Proposal

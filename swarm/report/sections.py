@@ -7,7 +7,7 @@ from statistics import stdev
 
 from swarm.early_stop import false_prune_rate
 from swarm.records import Decision, TrialState
-from swarm.report.memory import memory_rows, number, percent
+from swarm.report.memory import lift_text, memory_rows, number, percent
 from swarm.state import Program, StudyState, overlapping_pairs
 from swarm.summary import standing
 from swarm.verdict import is_simplification, study_noise
@@ -118,29 +118,36 @@ def memory_use(study: StudyState) -> Section:
     rows = tuple(
         (
             row.agent_id,
+            row.proposer,
             str(row.proposals),
             f"{row.refused} ({row.duplicates_refused} duplicates)",
             f"{percent(row.cited_when_related)} of {row.with_related}",
             f"{percent(row.citations_valid)} of {row.citations}",
+            lift_text(row.lift),
             f"{number(row.prediction_error)} over {row.predictions}",
             percent(row.direction_right),
             f"{percent(row.climb_share)} of {row.gains}",
+            f"{row.most_tokens:,}" if row.most_tokens is not None else "n/a",
         )
         for row in memory_rows(study)
     )
     note = (
-        f"Memory: {study.opened.memory}. A climb is a gain that cites an earlier record. Citing is no proof of use: a "
-        "run with shuffled memory is the control."
+        f"Memory: {study.opened.memory}. A climb is a gain that cites an earlier record. The citation lift is the "
+        "share of gains among proposals that cite a program which had helped, minus that among the others made since "
+        "there was one, with a 95 % interval. Citing is no proof of use: a run with shuffled memory is the control."
     )
     columns = (
         "worker",
+        "proposer",
         "proposals",
         "refused",
         "cited when related",
         "citations valid",
+        "citation lift",
         "prediction error",
         "direction right",
         "climbs among gains",
+        "longest briefing, tokens",
     )
     return Section("Use of the shared memory", note, columns, rows, "No proposal yet.")
 

@@ -99,6 +99,8 @@ class FakeStudy:
         expects: float | None = None,
         source_lines: int | None = None,
         tree: str | None = None,
+        proposer: str = "scripted",
+        briefing_tokens: int | None = None,
     ) -> str:
         """A new trial. `effect` is the true change of the loss against the parent; `program` makes it a replicate."""
         trial_id = self.study.next_trial_id
@@ -126,7 +128,8 @@ class FakeStudy:
                 cites=tuple(cites),
                 nearest=tuple(nearest),
                 expects=expects,
-                proposer="scripted",
+                proposer=proposer,
+                briefing_tokens=briefing_tokens,
             )
         )
         return trial_id
@@ -230,14 +233,21 @@ class FakeStudy:
             after_s=after_s,
         )
 
-    def refuse(self, *, code: str = "duplicate", agent_id: str = "worker_1", repeats: str | None = None) -> None:
+    def refuse(
+        self,
+        *,
+        code: str = "duplicate",
+        agent_id: str = "worker_1",
+        repeats: str | None = None,
+        proposer: str = "scripted",
+    ) -> None:
         self.write(
             ProposalRejected(
                 agent_id=agent_id,
                 description="synthetic proposal",
                 code=code,
                 detail=f"synthetic refusal: {code}",
-                proposer="scripted",
+                proposer=proposer,
                 repeats=repeats,
             )
         )
