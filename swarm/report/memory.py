@@ -81,9 +81,40 @@ def memory_rows(study: StudyState) -> list[MemoryRow]:
     ]
 
 
+_COLUMNS = (
+    "",
+    "proposals",
+    "refused",
+    "repeats",
+    "cited",
+    "valid",
+    "lift",
+    "error",
+    "sign",
+    "gains",
+    "climbs",
+    "tokens",
+)
+_LEGEND = (
+    "repeats: refused as such. cited: of the proposals that were shown related records. valid: of the citations. lift: "
+    "share of gains when citing what had helped minus otherwise, percentage points [95 %] (proposals). error: of the "
+    "predicted change of the loss. sign: predicted rightly. climbs: gains that cite. tokens: longest prompt."
+)
+
+
 def memory_table(rows: Sequence[MemoryRow]) -> str:
-    """For a terminal: one line a row."""
-    return "\n".join(_line(row) for row in rows) or "No proposal yet."
+    """For a terminal: aligned columns and what they mean."""
+    if not rows:
+        return "No proposal yet."
+    cells = [_COLUMNS, *map(_cells, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in cells
+    ]
+    return "\n".join([*lines, "", _LEGEND])
 
 
 def percent(share: float | None) -> str:
@@ -100,24 +131,33 @@ def lift_text(lift: Lift | None) -> str:
     """In percentage points, with the numbers of proposals that it rests on."""
     if lift is None:
         return "n/a"
-    points = [f"{100 * value:+.0f}" for value in (lift.mean, lift.low, lift.high)]
-    return f"{points[0]} points [{points[1]}, {points[2]}], {lift.citing} citing and {lift.others} others"
+    return f"{_points(lift)} points, {lift.citing} citing and {lift.others} others"
 
 
-def _line(row: MemoryRow) -> str:
-    name = row.agent_id if row.proposer == ALL else f"{row.agent_id}, {row.proposer}"
-    parts = [
-        f"{row.proposals} proposals, {row.refused} refused ({row.duplicates_refused} as duplicates)",
-        f"cited {percent(row.cited_when_related)} of the {row.with_related} times that related records were shown, "
-        f"{percent(row.citations_valid)} of {row.citations} citations valid",
-        f"citation lift {lift_text(row.lift)}",
-        f"prediction off by {number(row.prediction_error)} over {row.predictions}, "
-        f"direction right {percent(row.direction_right)}",
-        f"{row.gains} gains, {percent(row.climb_share)} of them climbs",
-    ]
-    if row.most_tokens is not None:
-        parts.append(f"briefings of up to {row.most_tokens:,} tokens")
-    return f"{name}: {'; '.join(parts)}"
+def _cells(row: MemoryRow) -> tuple[str, ...]:
+    def of(share: float | None, count: int) -> str:
+        return f"{percent(share)} of {count}" if count else "-"
+
+    lift = row.lift
+    return (
+        row.agent_id if row.proposer == ALL else f"{row.agent_id} {row.proposer}",
+        str(row.proposals),
+        str(row.refused),
+        str(row.duplicates_refused),
+        of(row.cited_when_related, row.with_related),
+        of(row.citations_valid, row.citations),
+        "-" if lift is None else f"{_points(lift)} ({lift.citing}, {lift.others})",
+        number(row.prediction_error) if row.predictions else "-",
+        of(row.direction_right, row.predictions),
+        str(row.gains),
+        percent(row.climb_share) if row.gains else "-",
+        "-" if row.most_tokens is None else f"{row.most_tokens:,}",
+    )
+
+
+def _points(lift: Lift) -> str:
+    mean, low, high = (f"{100 * value:+.0f}" for value in (lift.mean, lift.low, lift.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _groups(claims: Iterable[ProposalClaimed], rejections: Iterable[ProposalRejected]) -> Iterator[tuple[str, str]]:
