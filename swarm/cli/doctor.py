@@ -14,8 +14,9 @@ from rich.console import Console
 
 from swarm.errors import SwarmError
 
-Verdict = Literal["ok", "warn", "fail"]
-_COLOURS: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+Verdict = Literal["ok", "warn", "risk", "fail"]
+"""`risk`: a study runs here, and its results deserve less trust. `fail`: it cannot run."""
+_COLOURS: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "risk": "bold red", "fail": "bold red"}
 MIN_DISK_GIB = 5.0
 
 
@@ -36,8 +37,15 @@ def print_doctor(cwd: Path, *, as_json: bool) -> int:
     else:
         console = Console()
         for finding in findings:
-            console.print(f"{finding.verdict:<5}", style=_COLOURS[finding.verdict], end=" ")
-            console.print(f"{finding.check}: {finding.detail}", highlight=False, markup=False, soft_wrap=True)
+            colour = _COLOURS[finding.verdict]
+            console.print(f"{finding.verdict:<5}", style=colour, end=" ")
+            console.print(
+                f"{finding.check}: {finding.detail}",
+                style=colour if finding.verdict == "risk" else None,
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     return 1 if any(finding.verdict == "fail" for finding in findings) else 0
 
 
@@ -101,14 +109,15 @@ def _disk(cwd: Path) -> tuple[Verdict, str]:
 
 
 def _sandbox(_cwd: Path) -> tuple[Verdict, str]:
-    from swarm.sandbox import probe
+    """What a trial would get here. Below what `--sandbox strict` asks for, a candidate's score can be its own work."""
+    from swarm.sandbox import ladder
 
-    report = probe()
-    verdict: Verdict = "ok" if report.level == "landlock+seccomp" else "warn"
-    text = f"{report.level}, Landlock ABI {report.landlock_abi}"
-    if verdict == "warn":
-        text += ": candidates could read what they should not; results of this machine say so"
-    return verdict, text
+    report = ladder.probe()
+    try:
+        ladder.require(report)
+    except SwarmError as missing:
+        return "risk", f"{report.level} ({report.detail}). {missing} Each trial's record says what it had."
+    return "ok", f"{report.level} ({report.detail})"
 
 
 def _device(_cwd: Path) -> tuple[Verdict, str]:
