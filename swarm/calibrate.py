@@ -10,13 +10,14 @@ one worker can hide behind the training of the other all the same, so exclusive 
 """
 
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm import verdict
 from swarm.clock import Clock
@@ -58,8 +59,12 @@ class Calibration(BaseModel):
         return "shared" if self.gain >= SHARING_PAYS else "exclusive"
 
     def keep(self) -> None:
-        """Where `recommended` finds it."""
-        _path(self.device, self.target).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        """Where `recommended` finds it, as long as torch is the same."""
+        path = _path(self.device, self.target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        draft.replace(path)
 
     @property
     def text(self) -> str:
@@ -120,12 +125,14 @@ def evaluate(study: StudyState, settings: RunSettings, now: float) -> Calibratio
 
 
 def recommended(device: str, target: str) -> GpuMode:
-    """What an earlier calibration advises here; shared when there was none."""
+    """What an earlier calibration with this torch advises here; shared when there was none. Raises SwarmError."""
+    path = _path(device, target)
     try:
-        text = _path(device, target).read_text(encoding="utf-8")
+        return Calibration.model_validate_json(path.read_bytes()).recommendation
     except OSError:
         return "shared"
-    return Calibration.model_validate_json(text).recommendation
+    except ValidationError as error:
+        raise SwarmError(f"{path} is no calibration ({error.errors()[0]['msg']}): run swarm calibrate again.") from None
 
 
 def store() -> Path:
@@ -133,8 +140,17 @@ def store() -> Path:
     return Path(os.environ.get("SWARM_CACHE") or Path.home() / ".cache" / "swarm") / "calibration"
 
 
+def installed_torch() -> str:
+    """Its version, without importing it."""
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
 def _path(device: str, target: str) -> Path:
-    return store() / f"{hashlib.sha256(f'{device}/{target}'.encode()).hexdigest()[:16]}.json"
+    key = f"{device}/{installed_torch()}/{target}"
+    return store() / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
 def _tenants(trial: Trial) -> tuple[str, ...]:

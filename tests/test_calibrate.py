@@ -6,10 +6,11 @@ import pytest
 from fakes.fake_study import FakeStudy
 from tiny_study import make_tiny_study
 
-from swarm.calibrate import evaluate, recommended, store
+from models.harness.data import prepare
+from swarm.calibrate import PAIRED_RUNS, SOLO_RUNS, Calibration, evaluate, recommended, store
 from swarm.errors import SwarmError
 from swarm.records import Budget, Resources, TrialFinished
-from swarm.settings import RunSettings
+from swarm.settings import Layout, RunSettings
 from swarm.state import StudyState, replay
 
 
@@ -86,17 +87,46 @@ def test_advice_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
     assert recommended("fake device", "tiny") == "shared"
     found = evaluate(calibration_study(paired_rate=0.5), settings(), now=0.0)
-    store().mkdir(parents=True)
     found.keep()
     assert recommended("fake device", "tiny") == "exclusive"
     assert recommended("another device", "tiny") == "shared"
+    assert recommended("fake device", "another") == "shared"
+    monkeypatch.setattr("swarm.calibrate.installed_torch", lambda: "9.9")
+    assert recommended("fake device", "tiny") == "shared"
+
+
+def test_a_damaged_calibration_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
+    evaluate(calibration_study(), settings(), now=0.0).keep()
+    next(store().glob("*.json")).write_text("{}")
+    with pytest.raises(SwarmError, match="run swarm calibrate again"):
+        recommended("fake device", "tiny")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_calibration_of_a_real_target(tmp_path: Path) -> None:
+    """And `--gpu-mode auto` follows what was found, whatever it was, and the opposite when that is written there."""
     tiny = make_tiny_study(tmp_path, samples=60_000)
-    done = tiny.swarm("calibrate", "--target", "tiny", "--data", "standin", "--device", "cpu")
+    cache = tmp_path / "cache"
+    (cache / "data").mkdir(parents=True)
+    (cache / "data" / "standin").symlink_to(prepare("standin").layout.root)
+    done = tiny.swarm("calibrate", "--target", "tiny", "--data", "standin", "--device", "cpu", SWARM_CACHE=str(cache))
     assert done.returncode == 0, done.stderr
     assert "noise floor" in done.stdout and "--gpu-mode" in done.stdout
     assert not tiny.brain.exists()
+    (kept,) = (cache / "calibration").glob("*.json")
+    found = Calibration.model_validate_json(kept.read_text())
+    assert found.runs == SOLO_RUNS + PAIRED_RUNS
+    opposite = 0.5 if found.recommendation == "shared" else 2.0
+    other = found.model_copy(update={"paired_images_per_s": opposite * found.solo_images_per_s})
+    for written in (found, other):
+        kept.write_text(written.model_dump_json())
+        done = tiny.up("--trials", "1", "--gpu-mode", "auto", SWARM_CACHE=str(cache))
+        assert done.returncode == 0, done.stderr
+        layout = Layout(root=tiny.root)
+        chosen = RunSettings.model_validate_json(layout.settings(tiny.study().study_id).read_bytes())
+        assert chosen.gpu_mode == written.recommendation
+    assert found.recommendation != other.recommendation
