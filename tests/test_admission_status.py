@@ -1,4 +1,4 @@
-"""What `swarm gpu status` and `swarm gpu selftest` are told, and what the sweep makes of fabricated papers."""
+"""What `swarm gpu status` is told, and what the sweep makes of fabricated papers."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from fakes.fake_clock import FakeClock
 from swarm.admission import AdmissionController, Observed, Request, status
 from swarm.admission.identity import boot_id, identify
 from swarm.admission.papers import LeasePaper
-from swarm.admission.selftest import NEVER, selftest
 from swarm.errors import AdmissionError
 from swarm.gpu import Attribution, DeviceReading, HostLimits
 from swarm.gpu.reading import DeviceKind
@@ -126,17 +125,3 @@ def test_a_file_system_without_exclusion_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("fcntl.flock", lambda *_: None)  # what a broken network file system does
     with pytest.raises(AdmissionError, match="does not exclude"):
         controller(tmp_path, FakeClock())
-
-
-def test_selftest_without_a_gpu_says_never(tmp_path: Path) -> None:
-    if Path("/proc/driver/nvidia").exists():
-        pytest.skip("this machine has an NVIDIA driver")
-    report = selftest(tmp_path / "report.json")
-    assert report.verified_on == NEVER == "never verified on a GPU"
-    assert json.loads((tmp_path / "report.json").read_text())["verified_on"] == NEVER
-
-
-@pytest.mark.gpu
-@pytest.mark.timeout(600)
-def test_selftest_passes_on_this_card(tmp_path: Path) -> None:
-    assert selftest(tmp_path / "report.json").passed

@@ -3,6 +3,7 @@
     python selftest_child.py context                 print the MiB that a bare context costs, as torch sees the device
     python selftest_child.py train SECONDS MIB       hold MIB and train a small network; one line a second
     python selftest_child.py overrun MIB             allocate beyond the cap of this process; says who stopped it
+    python -m models.harness.selftest_child          compute something, as a phase inside the sandbox of a trial
 
 Each line of output is a JSON object. The allocator's cap comes from PYTORCH_ALLOC_CONF and, for torch versions that do
 not know it there, from SELFTEST_FRACTION.
@@ -25,8 +26,10 @@ def main(arguments: list[str]) -> int:
     fraction = os.environ.get("SELFTEST_FRACTION")
     if fraction is not None:
         torch.cuda.set_per_process_memory_fraction(float(fraction))
-    what, *numbers = arguments
-    if what == "context":
+    what, *numbers = arguments or ["compute"]
+    if what == "compute":
+        compute()
+    elif what == "context":
         context()
     elif what == "train":
         train(float(numbers[0]), int(numbers[1]))
@@ -42,6 +45,13 @@ def context() -> None:
     _say(pid=os.getpid(), reserved_mib=torch.cuda.memory_reserved() // MIB, torch=torch.__version__)
     sys.stdin.readline()
     del held
+
+
+def compute() -> None:
+    """Needs the driver, a context, and a kernel of cuDNN."""
+    image = torch.ones(1, 3, 8, 8, device="cuda")
+    total = torch.nn.functional.conv2d(image, torch.ones(4, 3, 3, 3, device="cuda")).sum().item()
+    _say(computed=total, torch=torch.__version__)
 
 
 def train(seconds: float, mib: int) -> None:

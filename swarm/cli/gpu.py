@@ -42,7 +42,8 @@ def selftest(
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings there as JSON.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Try the promises on the real card: context size, cap, neighbour, kill, pids, pair speed-up. Two minutes."""
+    """Try the promises on the real card: context size, cap, neighbour, kill, pids, pair speed-up, sandbox, MPS and NVML
+    limits. Two minutes; without a GPU it says of each that it is not proven."""
     from swarm.admission.selftest import selftest as run_selftest
 
     found = run_selftest(report)

@@ -59,6 +59,10 @@ class NvmlProbe:
         except (NoData, self._nvml.NVMLError) as error:
             return f"unknown ({error})"
 
+    def offers_memory_limits(self) -> bool:
+        """Whether the binding knows limits of a card's memory by cgroup; not whether the driver does."""
+        return hasattr(self._nvml, "nvmlDeviceSetMemoryLimits_v1")
+
     def read(self) -> tuple[DeviceReading, ...]:
         return tuple(self._read_one(known) for known in self._known)
 
