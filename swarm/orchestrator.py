@@ -153,7 +153,7 @@ class Orchestrator:
         worker.starts.append(self._clock.monotonic())
         layout, study_id = self._settings.layout, self._settings.study_id
         log = layout.worker_log(study_id, worker.agent_id)
-        command = [sys.executable, "-m", "workers", "--settings", str(layout.settings(study_id))]
+        command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
         with log.open("ab") as output:
             worker.process = subprocess.Popen(
                 [*command, "--agent-id", worker.agent_id],

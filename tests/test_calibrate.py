@@ -110,6 +110,8 @@ def test_a_damaged_calibration_is_an_error_that_says_what_to_do(
 def test_calibration_of_a_real_target(tmp_path: Path) -> None:
     """And `--gpu-mode auto` follows what was found, whatever it was, and the opposite when that is written there."""
     tiny = make_tiny_study(tmp_path, samples=60_000)
+    tiny.repo.write("workers/__init__.py", "raise SystemExit('a package of the user, and not ours')")
+    tiny.repo.commit("another package of our name")
     cache = tmp_path / "cache"
     (cache / "data").mkdir(parents=True)
     (cache / "data" / "standin").symlink_to(prepare("standin").layout.root)
