@@ -94,11 +94,8 @@ def test_mps_that_is_not_installed_is_not_available(device: DeviceReading, monke
 def test_mps_is_believed_only_if_its_limit_bites(
     device: DeviceReading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_mib: str, value: str
 ) -> None:
-    install(
-        tmp_path / "bin",
-        monkeypatch,
-        'echo "$* $CUDA_MPS_PIPE_DIRECTORY" >> ' + f"{tmp_path}/calls; cat >> {tmp_path}/calls",
-    )
+    calls = tmp_path / "calls"
+    install(tmp_path / "bin", monkeypatch, f'echo "$* $CUDA_MPS_PIPE_DIRECTORY" >> {calls}; cat >> {calls}')
     monkeypatch.setenv("FAKE_HELD_MIB", held_mib)
     assert limits.mps_limit(device).value == value
     started, stopped, order = calls.read_text().splitlines()
