@@ -173,6 +173,37 @@ def test_prediction_comes_from_the_same_code_once_it_has_run(tmp_path: Path, clo
     assert (again.prediction.source, again.memory_mib) == ("same_code", 7488)
 
 
+@pytest.mark.parametrize(
+    ("observed", "peak_mib"),
+    [
+        (Observed(peak_mib=4_000), 4_000),
+        (Observed(peak_mib=4_000, failed=True), None),  # it may have died before its peak
+        (Observed(peak_mib=6_000, failed=True), 6_000),  # it had passed the prediction before it died
+        (Observed(peak_mib=4_000, host_oom=True, failed=True), None),
+        (Observed(peak_mib=4_000, out_of_memory=True), 4_000),
+        (Observed(peak_mib=4_000, alloc_retries=2), 4_224),  # at the edge: 5 % more, rounded up
+    ],
+)
+def test_a_run_that_was_cut_short_teaches_only_what_it_proves(
+    tmp_path: Path, clock: FakeClock, observed: Observed, peak_mib: int | None
+) -> None:
+    mine = controller(tmp_path, clock)
+    lease = mine.request(ask("t0", None, code_sha256="aa", profile_mib=5_000)).wait()
+    lease.release(observed)
+    known = mine.predict(ask("t1", None, code_sha256="aa", profile_mib=5_000))
+    assert (known.peak_mib, known.source) == ((5_000, "profile") if peak_mib is None else (peak_mib, "same_code"))
+
+
+def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    request = ask("t0", None, code_sha256="aa")
+    full = OomReport(requested_mib=500, reserved_mib=7_500, allowed_mib=7_600)
+    settled = mine.settle(request, "dead", 8_200, Observed(peak_mib=7_500, out_of_memory=True, report=full))
+    assert (settled.ending, settled.following) == (Ending.OWN_CAP, Retry("dead", 12_352, False, 1))
+    known = mine.predict(request)
+    assert (known.peak_mib, known.source) == (8_000, "same_code")
+
+
 def test_memory_as_a_fraction_of_the_card(tmp_path: Path, clock: FakeClock) -> None:
     ticket = controller(tmp_path, clock).request(ask("t0", None, memory_fraction=0.5))
     assert ticket.memory_mib == 23_364 // 2

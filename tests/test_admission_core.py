@@ -267,6 +267,16 @@ def test_two_device_ooms_cost_one_slot_and_three_clean_runs_give_it_back() -> No
     assert bench.state.devices["GPU-a"].headroom_mib == 736
 
 
+@pytest.mark.parametrize(("returns_slowly", "limit"), [(True, FOREVER), (False, 1)])
+def test_the_kernels_oom_killer_costs_a_slot_where_the_device_is_ram(returns_slowly: bool, limit: float) -> None:
+    bench = Bench(card("GPU-a", returns_slowly=returns_slowly))
+    for name in "ab":
+        bench.tell(Submitted(demand(name, 4_000)))
+    for name in "ab":
+        bench.tell(Finished(name, Ending.HOST_OOM))
+    assert bench.state.devices["GPU-a"].concurrency_limit == limit
+
+
 def test_ten_minutes_give_the_slot_back_too() -> None:
     bench = Bench()
     for name in "abcd":
@@ -342,14 +352,16 @@ def record(code: str, peak: int, *, source: str = "parents", predicted: int = 5_
     return PeakRecord(code, peak, 6_000, predicted, source, small)  # type: ignore[arg-type]
 
 
-def test_prediction_prefers_same_code_then_parents_then_probe_then_the_default() -> None:
+def test_prediction_prefers_same_code_then_parents_then_probe_then_profile_then_the_default() -> None:
     history = History.of([record("parent", 5_000), record("parent", 5_400), record("same", 3_000)])
     known = predict(PeakQuery("same", ("parent",)), history, usable_mib=23_000)
     assert (known.peak_mib, known.source, known.margin) == (3_000, "same_code", 0.25)
     inherited = predict(PeakQuery("new", ("parent",), batch_ratio=2.0), history, usable_mib=23_000)
     assert (inherited.peak_mib, inherited.source) == (10_800, "parents")
-    probed = predict(PeakQuery("new", (), probe_mib=4_000), history, usable_mib=23_000)
+    probed = predict(PeakQuery("new", (), probe_mib=4_000, profile_mib=6_000), history, usable_mib=23_000)
     assert (probed.peak_mib, probed.margin) == (4_000, 0.15)
+    stated = predict(PeakQuery("new", profile_mib=6_000), history, usable_mib=23_000)
+    assert (stated.peak_mib, stated.source, stated.margin) == (6_000, "profile", 0.15)
     unknown = predict(PeakQuery("new"), history, usable_mib=23_000)
     assert (unknown.peak_mib, unknown.source) == (10_350, "default")
 
