@@ -150,11 +150,16 @@ class Desk:
         return None
 
     def prepare_next(self) -> None:
-        """Let the next proposal be made while the trial that was just claimed trains, whatever is owed before it."""
+        """Let a model think about the next proposal while the trial that was just claimed trains.
+
+        Whatever else is owed before it. Arms that answer at once are asked when the trial has ended: they know its
+        result then.
+        """
         study, arms = self._study(), self._arms.available()
         if arms and self._has_room(study) and proposals_are_near(study):
             duty = next_proposal(study, agent_id=self.agent_id, arms=arms, device_mib=self._device_mib)
-            self._background.start(duty)
+            if duty.arm in SLOW_ARMS:
+                self._background.start(duty)
 
     def run(self, trial: Trial) -> None:
         self._runner.run(trial, self._commit(trial))
