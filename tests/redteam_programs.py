@@ -97,7 +97,8 @@ def label_reader(how: str) -> str:
 class Attack:
     """`gate`: what the gate says to the program as it stands; None: it passes.
 
-    With `reason` the trial fails, and `detail` is in the sentence why. Without, it gets exactly the honest score.
+    With `reason` the trial fails, and `detail` is in the sentence why. Without, it gets exactly the honest score, and
+    `flags` name it.
     """
 
     program: str
@@ -135,7 +136,10 @@ ATTACKS = {
         hostile(top="import torch\ntorch.save = lambda *_: None"), reason=FailReason.CRASHED, detail="weights.pt.tmp"
     ),
     **{
-        f"reads_labels_{how}": Attack(label_reader(how), flags=("denied",)) for how in WAYS_TO_THE_LABELS
+        f"reads_labels_{how}": Attack(
+            label_reader(how), flags=("denied", "pried") if how.startswith("by_proc") else ("denied",)
+        )
+        for how in WAYS_TO_THE_LABELS
     },
     "edits_the_harness": Attack(
         hostile(
@@ -223,6 +227,7 @@ ATTACKS = {
             end="code = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'\n"
             "subprocess.Popen([sys.executable, '-c', code], start_new_session=True)",
         ),
+        flags=("left_processes",),
     ),
     "writes_stray_files": Attack(
         hostile(

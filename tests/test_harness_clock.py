@@ -1,7 +1,7 @@
 """The budget clock: what it charges, what schedules see, what it repeats, when it gives up."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +109,61 @@ def test_warm_up_leaves_no_trace(tmp_path: Path, train: TrainSet) -> None:
     assert (cold_steps, warm_steps) == (5, 5 + WARM_UP_STEPS["cpu"])
     assert cold["1.num_batches_tracked"] == 5
     assert all(torch.equal(cold[name], warm[name]) for name in cold)
+
+
+def test_an_augmentation_sees_the_rows_of_its_own_batch(tmp_path: Path, train: TrainSet) -> None:
+    """In the warm-up too: `alternating_flip` needs them."""
+    clock = make(tmp_path, Budget("samples", 60), SampleMeter())
+    calls = 0
+
+    def augmentation(images: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        assert torch.equal(images, train.images[clock.indices])
+        return augment.alternating_flip(images, clock.indices, clock.epoch)
+
+    for _ in clock.batches(train, 20, augmentation, state=(nn.Linear(1, 1),)):
+        pass
+    assert calls == WARM_UP_STEPS["cpu"] + 3
+
+
+class Signatures(SampleMeter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Hashable] = []
+
+    def before_step(self, signature: Hashable) -> None:
+        self.seen.append(signature)
+
+
+def test_a_signature_is_the_shape_of_the_batch_and_what_trains(tmp_path: Path, train: TrainSet) -> None:
+    """A new shape is known from its second step on: loading it is part of the first."""
+    meter = Signatures()
+    clock = make(tmp_path, Budget("samples", 80), meter)
+    model = nn.Linear(1, 1)
+
+    def small_at_first(images: Tensor) -> Tensor:
+        return images[..., ::2, ::2] if clock.step < 3 else images
+
+    for _ in clock.batches(train, 10, small_at_first, state=(model,)):
+        if clock.step == 5:
+            model.bias.requires_grad_(False)
+    assert [clock.step, len(set(meter.seen))] == [8, 3]
+    first, second, third = dict.fromkeys(meter.seen)
+    assert meter.seen == [first] * 4 + [second] * 2 + [third] * 2
+    assert (first[0], second[0], third[0]) == ((10, 3, 16, 16), (10, 3, 32, 32), (10, 3, 32, 32))
+
+
+@pytest.mark.parametrize(("when", "seen"), [("before", True), ("during", True), ("never", False)])
+def test_a_program_that_seeds_torch_itself_is_seen(tmp_path: Path, train: TrainSet, when: str, seen: bool) -> None:
+    clock = make(tmp_path, Budget("samples", 40), SampleMeter())
+    torch.Generator().manual_seed(7)  # a generator of its own is its own affair
+    if when == "before":
+        torch.manual_seed(7)
+    for _ in clock.batches(train, 10, state=(nn.Linear(1, 1),)):
+        if when == "during":
+            torch.manual_seed(7)
+    assert clock.own_seed is seen
 
 
 def test_batches_are_whole_shuffled_epochs(tmp_path: Path, train: TrainSet) -> None:

@@ -49,7 +49,8 @@ SAMPLES = 3000
 CANARY = "sk-canary-0123456789abcdef"
 redteam = pytest.mark.redteam
 needs_sandbox = pytest.mark.skipif(
-    sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp, reason="no full sandbox on this machine"
+    sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp,
+    reason=f"no full sandbox on this machine: {sandbox.probe().detail}",
 )
 
 
@@ -158,6 +159,10 @@ def test_the_gate_refuses_what_it_can_see(attack: Attack) -> None:
     assert (answer.code if isinstance(answer, Refusal) else None) == attack.gate, answer
 
 
+def test_every_attack_gets_a_name() -> None:
+    assert [name for name, attack in ATTACKS.items() if not attack.flags and attack.reason is None] == []
+
+
 @redteam
 @needs_sandbox
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
@@ -194,9 +199,11 @@ def test_constant_logits_are_worth_guessing_whatever_they_claim(arena: Arena) ->
 def test_an_own_seed_does_not_make_two_replicates_one(arena: Arena, honest: Score) -> None:
     """The gate cannot see it. What it fixes is the first weights; the order of the images stays the harness's."""
     assert not isinstance(check(OWN_SEED, TRAIN, []), Refusal)
-    first, second = (arena.run(OWN_SEED, seed=seed).score for seed in (1, 2))
-    assert first.validation_loss != second.validation_loss
-    assert abs(first.validation_loss - honest.validation_loss) < 0.2
+    ran = [arena.run(OWN_SEED, seed=seed) for seed in (1, 2)]
+    first, second = (each.score.validation_loss for each in ran)
+    assert first != second
+    assert abs(first - honest.validation_loss) < 0.2
+    assert [each.outcome.flags for each in ran] == [("own_seed",)] * 2
 
 
 @redteam
@@ -266,7 +273,7 @@ def test_no_descriptor_of_ours_is_inherited(arena: Arena, honest: Score, confine
         os.close(labels)
     assert "No such file or directory: '/proc/self/fd/" in ran.log
     assert "LEAKED" not in ran.log
-    assert ran.score == honest
+    assert (ran.score, ran.outcome.flags) == (honest, ("pried",))
 
 
 @redteam
@@ -279,7 +286,7 @@ def test_no_key_is_in_reach(arena: Arena, honest: Score) -> None:
         finally:
             holder.kill()
     assert CANARY not in confined.log and "nothing" in confined.log, "its own environment is its own"
-    assert (confined.score, confined.outcome.flags) == (honest, ("denied",))
+    assert (confined.score, confined.outcome.flags) == (honest, ("denied", "pried"))
     assert CANARY in free.log
 
 

@@ -105,6 +105,31 @@ def test_what_a_phase_leaves_behind_is_dead_before_the_next_one_starts(programs:
     assert programs.log("score") == ""
 
 
+@pytest.mark.parametrize(("child_lives_s", "left"), [(0.05, 0), (60.0, 1)])
+def test_who_is_left_after_a_clean_end_is_counted(programs: Programs, child_lives_s: float, left: int) -> None:
+    """A helper that notices the end of its parent gets a moment to go."""
+    source = f"import subprocess; subprocess.Popen(['sleep', '{child_lives_s}'])"
+    result = programs.run(programs.phase(source), programs.phase("pass", "score"))
+    assert [(phase.ending, phase.left_processes) for phase in result.phases] == [("ok", left), ("ok", 0)]
+
+
+@pytest.mark.parametrize("how", ["LOCK_EX", "LOCK_SH"])
+def test_holding_a_lock_against_others_is_measured(programs: Programs, how: str) -> None:
+    """Kept through a mapping of the file, behind a closed descriptor."""
+    gate = programs.root / "gate"
+    gate.write_bytes(b" ")
+    source = f"""
+        import fcntl, mmap, os, time
+        descriptor = os.open({str(gate)!r}, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.{how})
+        kept = mmap.mmap(descriptor, 1, prot=mmap.PROT_READ)
+        os.close(descriptor)
+        time.sleep(2.2)
+    """
+    held_s = programs.run(programs.phase(source, gate=(str(gate),))).phases[0].gate_held_s
+    assert 1.0 < held_s < 2.8 if how == "LOCK_EX" else held_s == 0.0
+
+
 def test_sigterm_is_given_its_grace(programs: Programs) -> None:
     source = """
         import signal, sys, time

@@ -30,6 +30,7 @@ GATE_S, GATE_SHARE = 30.0, 0.25  # seconds and share of the training for which a
 MIB = 1 << 20
 _CLAIM = re.compile(r"^\s*val(?:idation)?_loss\s*[:=]\s*([-+0-9.eE]+)\s*$", re.MULTILINE)
 _DENIED = re.compile(r"Permission denied|Operation not permitted|Invalid cross-device link")
+_PRIED = re.compile(r"/proc/(?:self|\d+)/(?:fd|environ|mem|maps|root|cwd)\b")
 
 EXIT_REASONS: dict[int, FailReason] = {
     10: FailReason.DIVERGED,
@@ -237,6 +238,7 @@ def _flags(folder: Path, found: Outcome, terms: Terms) -> tuple[str, ...]:
         "long_predict": _worked_longer(found.result, "predict", terms.cpu_limit_s(PREDICT_SHARE)),
         "clock_mismatch": rest is not None and abs(rest) > UNACCOUNTED_S + UNACCOUNTED_SHARE * found.wall_s,
         "denied": any(_DENIED.search(_log(folder, phase)) for phase in ("train", "predict")),
+        "pried": any(_PRIED.search(_log(folder, phase)) for phase in ("train", "predict")),
         "own_seed": found.train.own_seed,
         "left_processes": any(phase.left_processes for phase in found.result.phases),
         "hoarded_gate": any(phase.gate_held_s > GATE_S + GATE_SHARE * phase.seconds for phase in found.result.phases),
