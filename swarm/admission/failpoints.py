@@ -10,6 +10,7 @@ import os
 import signal
 
 REGISTERED = (
+    "paper.drafted",
     "ticket.before_lock",
     "ticket.after_lock",
     "ticket.after_record",

@@ -24,7 +24,15 @@ from swarm.admission.failpoints import failpoint
 from swarm.admission.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.identity import boot_id
 from swarm.admission.model import DRAIN_LIMIT_S, Demand, Device
-from swarm.admission.papers import DevicePaper, IncidentPaper, LeasePaper, TicketPaper, read_paper, write_paper
+from swarm.admission.papers import (
+    DevicePaper,
+    IncidentPaper,
+    LeasePaper,
+    TicketPaper,
+    read_paper,
+    sweep_drafts,
+    write_paper,
+)
 from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
 
@@ -96,11 +104,12 @@ class Ledger:
         return descriptor
 
     def next_sequence(self) -> int:
-        return max((int(path.name.partition("-")[0]) for path in self._tickets.glob("*-*")), default=0) + 1
+        return max((int(path.name.partition("-")[0]) for path in self._tickets.glob("*.lock")), default=0) + 1
 
     def tickets(self) -> list[TicketPaper]:
         """The living tickets in order; those of the dead are removed on the way."""
         found = []
+        sweep_drafts(self._tickets)
         for lock in sorted(self._tickets.glob("*.lock")):
             paper = read_paper(lock.with_suffix(".json"), TicketPaper)
             if not is_held(lock):
@@ -167,6 +176,8 @@ class Ledger:
     def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeasePaper, ...]:
         """Everything booked on a device. Leases of the dead are reclaimed first: removed, or left draining."""
         folder = self._folder(uuid, "leases")
+        for written in (folder, folder.parent, self._folder(uuid, "incidents")):
+            sweep_drafts(written)
         kept = []
         for lock in sorted(folder.glob("*.lock")):
             paper = read_paper(lock.with_suffix(".json"), LeasePaper)

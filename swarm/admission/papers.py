@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+from swarm.admission.failpoints import failpoint
 from swarm.admission.identity import Identity, boot_id
 from swarm.admission.model import Demand, Drain, Hold, Throttle
 
@@ -140,9 +141,16 @@ Paper = TypeVar("Paper", TicketPaper, LeasePaper, DevicePaper, IncidentPaper)
 
 def write_paper(path: Path, paper: TicketPaper | LeasePaper | DevicePaper | IncidentPaper) -> None:
     """Replace the file at once. Not synced: after a power loss the boot id differs, and every paper is void."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(paper)) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(asdict(paper)) + "\n", encoding="utf-8")
+    failpoint("paper.drafted")
+    draft.replace(path)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove what a process left that died while it wrote a paper. Call it under the lock that all writers hold."""
+    for draft in folder.glob(".*"):
+        draft.unlink(missing_ok=True)
 
 
 def read_paper(path: Path, kind: type[Paper]) -> Paper | None:

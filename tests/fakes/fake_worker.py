@@ -1,6 +1,7 @@
 """Workers of the admission tests, in processes of their own.
 
 python fake_worker.py jobs ROOT FOLDER NAME COUNT          COUNT trainers of 7.6 GB one after the other
+python fake_worker.py cycles ROOT FOLDER NAME              whole cycles without end, until it is killed
 python fake_worker.py crash ROOT FOLDER NAME[,NAME...]     die at each of these failpoints, and look what is left
 """
 
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from fakes.fake_card import FakeCard
@@ -68,21 +70,20 @@ def steady(root: Path) -> AdmissionController:
     return AdmissionController(root, CpuOfRam(), SystemClock(), limits=LIMITS, poll_s=0.01)  # type: ignore[arg-type]
 
 
-def whole_cycle(root: Path, folder: Path, *, child: list[str]) -> None:
+def whole_cycle(root: Path, folder: Path, *, child: list[str], name: str = "child", wait_s: float = 0.0) -> None:
     """Everything that writes to the ledger: reclaim, wait, backfill, bind, heartbeat, an incident, release."""
     mine = steady(root)
     head = mine.request(ask("head", 15_000))
     other = mine.request(ask("first", 9_000, alone=False))
-    lease = other.poll() or head.poll()
-    assert lease is not None
+    lease = other.poll() or head.poll() or head.wait(timeout_s=wait_s)
     process = subprocess.Popen(child, pass_fds=(lease.lock_fd,), start_new_session=True)
-    (folder / "child.pid").write_text(str(process.pid))
+    (folder / f"{name}.pid").write_text(str(process.pid))
     lease.bind(process.pid)
     backfilled = mine.request(ask("short", 100)).poll()
     lease.poll()
     process.kill()
     process.wait()
-    (folder / "child.pid").unlink()
+    (folder / f"{name}.pid").unlink()
     lease.release(Observed(peak_mib=8_000, out_of_memory=True, report=OomReport(100, 50, 8_000, 0)))
     if backfilled is not None:
         backfilled.release(Observed(peak_mib=50))
@@ -90,8 +91,22 @@ def whole_cycle(root: Path, folder: Path, *, child: list[str]) -> None:
         ticket.withdraw()
 
 
-def in_a_child(action: Callable[[], None]) -> int:
-    """Run it in a fork of its own; minus the signal that ended it, or its exit code."""
+def cycles(root: Path, folder: Path, name: str) -> None:
+    while True:
+        whole_cycle(root, folder, child=["sleep", "60"], name=name, wait_s=60.0)
+
+
+def end_child(folder: Path, name: str) -> None:
+    """What outlived its worker, as its supervisor would have ended it."""
+    survivor = folder / f"{name}.pid"
+    if survivor.exists() and (text := survivor.read_text()):
+        with suppress(ProcessLookupError):
+            os.kill(int(text), signal.SIGKILL)
+    survivor.unlink(missing_ok=True)
+
+
+def in_background(action: Callable[[], None]) -> int:
+    """The pid of a fork that runs it."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -99,7 +114,12 @@ def in_a_child(action: Callable[[], None]) -> int:
         except OSError:
             os._exit(3)
         os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
+
+
+def in_a_child(action: Callable[[], None]) -> int:
+    """Run it in a fork of its own; minus the signal that ended it, or its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(in_background(action), 0)[1])
 
 
 def leave_a_dead_lease(root: Path) -> None:
@@ -134,14 +154,16 @@ def crash(root: Path, folder: Path, name: str, what: str = "kill") -> dict[str, 
     granted = lease is not None
     if lease is not None:
         lease.release()
-    left = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and _is_litter(path))
+    left = litter(root)
     return {"name": name, "code": code, "held_while_alive": held_while_alive, "granted": granted, "left": left}
 
 
+def litter(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and _is_litter(path))
+
+
 def _is_litter(path: Path) -> bool:
-    return path.name not in ("ledger.lock", "flock.selftest", "history.jsonl", "device.json") and not (
-        path.name.startswith(".")  # a temporary name of a process that died while it wrote
-    )
+    return path.name not in ("ledger.lock", "flock.selftest", "history.jsonl", "device.json")
 
 
 def _wait_gone(pid: int) -> None:
@@ -153,6 +175,8 @@ if __name__ == "__main__":
     mode, root, folder, name, *rest = sys.argv[1:]
     if mode == "jobs":
         jobs(Path(root), Path(folder), name, int(rest[0]))
+    elif mode == "cycles":
+        cycles(Path(root), Path(folder), name)
     else:
         for one in name.split(","):
             print(json.dumps(crash(Path(root), Path(folder), one, *rest)), flush=True)
