@@ -35,3 +35,7 @@ def test_every_event_is_told_once() -> None:
     assert list(events.fresh(fake.study)) == []
     fake.refuse()
     assert len(list(events.fresh(fake.study))) == 1
+    fake.status("worker_1", "stopped")
+    fake.status("worker_2", "training")
+    assert [line[9:] for line in events.fresh(fake.study)] == ["stopped"]
+    assert list(events.fresh(fake.study)) == []

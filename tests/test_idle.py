@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.fake_llm import Raw
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -44,6 +45,25 @@ def test_without_prefetch_each_answer_comes_between_two_trials():
 
 def test_the_rate_counts_from_the_first_start_to_the_last_end():
     assert trials_per_minute(STAGGERED) == pytest.approx(60 * 4 / 27)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_device_is_busy_beside_a_model_that_thinks_for_a_tenth_of_a_trial():
+    """30 s beside 300 s, in a twentieth of the time. The first proposals were prepared during the noise floor."""
+    slots = slots_of(run_study(slow_answers(1.5), trial_s=15.0, trials=9, workers=2))
+    after_the_floor = sorted((span for spans in slots.values() for span in spans), key=lambda span: span.start)[5:]
+    assert all(span.answer_s >= 1.5 for span in after_the_floor[:2]), "of each worker, before any replicate is owed"
+    assert device_busy(slots) >= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_model_that_always_fails_costs_no_time():
+    slots = slots_of(run_study(Raw("", status=500), trial_s=6.0, trials=11, workers=2))
+    assert sum(map(len, slots.values())) == 11
+    assert device_busy(slots) >= 0.97
+    assert hand_over_s(slots) < 2.5, "as long as the embedded arms take"
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ class EventLines:
         self._rejections = 0
         self._notes = 0
         self._restarts: dict[str, int] = {}
+        self._stopped: set[int] = set()
 
     def fresh(self, study: StudyState) -> Iterator[str]:
         """Lines for what is new since the last call, in the order of the brain."""
@@ -137,7 +138,8 @@ class EventLines:
         )
         self._verdicts = len(study.verdicts)
         for refused in study.rejections[self._rejections :]:
-            text = f"{refused.agent_id} proposal refused ({refused.code}): {refused.detail[:160]}"
+            why = " ".join(refused.detail.split())[:160]
+            text = f"{refused.agent_id} proposal refused ({refused.code}): {why}"
             events.append((refused.seq, refused.at, text))
         self._rejections = len(study.rejections)
         events.extend((note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
@@ -147,6 +149,10 @@ class EventLines:
                 self._restarts[agent_id] = count
                 status = study.workers[agent_id]
                 events.append((status.seq, status.at, f"{agent_id} was restarted ({count} so far)"))
+        for status in study.workers.values():
+            if status.status == "stopped" and status.seq not in self._stopped:
+                self._stopped.add(status.seq)
+                events.append((status.seq, status.at, status.description))
         for _, at, text in sorted(events):
             yield f"{datetime.fromtimestamp(at):%H:%M:%S} {text}"
 
