@@ -111,14 +111,11 @@ class ReplayStudy:
         assert found is not None
         return found
 
-    @property
-    def incumbent(self) -> str:
-        """The program that the study would hand over."""
-        assert self.study.incumbent is not None
-        return self._text_of(self.study.incumbent.name)
+    def run(self, until: int) -> str:
+        """Goes on until so many trials after the noise floor have ended; the program that it would then hand over.
 
-    def run(self, until: int) -> None:
-        """Go on until so many trials after the noise floor have ended."""
+        Raises RuntimeError when no arm has anything to propose any more.
+        """
         while len(self.study.finished_trials()) - NOISE_REPLICATES < until:
             busy = {agent for _, agent in self._running}
             for agent in WORKERS:
@@ -127,6 +124,8 @@ class ReplayStudy:
             if not self._running:
                 raise RuntimeError(f"no arm proposes anything after {len(self.study.trials)} trials")
             self._finish(*self._running.pop(0))
+        assert self.study.incumbent is not None
+        return self._text_of(self.study.incumbent.name)
 
     def _start(self, agent: str) -> None:
         """The worker's next trial. One that has nothing to propose waits until the other one's trial has ended."""

@@ -6,8 +6,11 @@ is work: a setting whose step costs twice as much gets half of the images (`imag
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.harness import augment, clock, data, device, finish
 
 RATE_STEP = 1  # search: int(0, 5)
 WIDTH_STEP = 1  # search: int(0, 2)
@@ -66,3 +69,21 @@ def rate_at(progress: float, rate_step: int = RATE_STEP, decay_to_zero: bool = D
     peak = 0.01 * 2.5**rate_step
     warmed = min(1.0, (progress + 1e-3) / WARM_UP)
     return peak * warmed * ((1 - progress) / (1 - WARM_UP) if decay_to_zero and progress > WARM_UP else 1.0)
+
+
+def augmentation(images: Tensor) -> Tensor:
+    images = augment.flip(images)
+    return augment.crop(images, 4) if SHIFT_CROP else images
+
+
+def main() -> None:
+    model = build_model().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
+    for images, labels in clock.batches(data.train(), batch_size(), augmentation):
+        optimizer.param_groups[0]["lr"] = rate_at(clock.progress)
+        loss = F.cross_entropy(model(images), labels, label_smoothing=SMOOTHING)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        clock.report(loss)
+    finish(model)

@@ -1,0 +1,76 @@
+"""Means, differences and their uncertainty, for benchmarks that compare policies over seeds."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Bootstrap interval of the mean, 95 %."""
+    return _quantiles(_resampled_means(np.random.default_rng(0), values))
+
+
+def difference_interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Bootstrap interval of the mean difference, 95 %; paired: place by place the same seed."""
+    return interval(np.subtract(ours, theirs).tolist())
+
+
+def permutation_p(ours: Sequence[float], theirs: Sequence[float], *, two_sided: bool = False) -> float:
+    """Chance of a mean difference as much in our favour (two-sided: as large) if each pair were labelled by lot."""
+    differences = np.subtract(ours, theirs)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (RESAMPLES, len(differences)))
+    drawn, seen = (signs * differences).mean(axis=1), differences.mean()
+    as_extreme = np.abs(drawn) >= abs(seen) - 1e-12 if two_sided else drawn <= seen + 1e-12
+    return float((1 + np.sum(as_extreme)) / (1 + RESAMPLES))
+
+
+def print_policies(results: Mapping[str, Sequence[Sequence[float]]], checkpoints: Sequence[int]) -> None:
+    """One line a policy: the mean of what it handed over at each checkpoint, with its interval."""
+    print(f"{'policy':12}" + "".join(f"{f'loss after {trials} trials':>34}" for trials in checkpoints))
+    for name, outcomes in results.items():
+        cells = []
+        for values in zip(*outcomes, strict=True):
+            low, high = interval(values)
+            cells.append(f"{fmean(values):.4f} [{low:.4f}, {high:.4f}]")
+        print(f"{name:12}" + "".join(f"{cell:>34}" for cell in cells))
+
+
+def print_differences(
+    results: Mapping[str, Sequence[Sequence[float]]],
+    checkpoints: Sequence[int],
+    ours: str,
+    others: Sequence[str],
+    *,
+    two_sided: bool = False,
+) -> None:
+    """One line a comparison and checkpoint, seed by seed, and in words what the interval says."""
+    sides = "two-sided" if two_sided else "one-sided"
+    print(f"\n{ours + ' minus':18}{'trials':>7}{'difference':>12}{'95 % interval':>22}{f'p, {sides}':>14}")
+    for other in others:
+        for column, trials in enumerate(checkpoints):
+            mine, theirs = ([outcome[column] for outcome in results[name]] for name in (ours, other))
+            low, high = difference_interval(mine, theirs)
+            p = permutation_p(mine, theirs, two_sided=two_sided)
+            bounds = f"[{low:+.4f}, {high:+.4f}]"
+            numbers = f"{trials:>7}{fmean(mine) - fmean(theirs):>+12.4f}{bounds:>22}{p:>14.4f}"
+            print(f"{other:18}{numbers}  {verdict_of(low, high)}")
+
+
+def verdict_of(low: float, high: float) -> str:
+    """What an interval of a difference of losses says; less is better."""
+    if low > 0:
+        return "worse"
+    return "better" if high < 0 else "not shown to differ: the interval holds 0"
+
+
+def _resampled_means(rng: np.random.Generator, values: Sequence[float]) -> NDArray[np.float64]:
+    return rng.choice(np.asarray(values), (RESAMPLES, len(values))).mean(axis=1)
+
+
+def _quantiles(draws: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)

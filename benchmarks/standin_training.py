@@ -1,0 +1,207 @@
+"""Short real trainings on the stand-in for benchmarks: forked from a warm process, each remembered in a file.
+
+A training's budget is work, not time: a program may train on as many images as its own shapes allow at the rates below
+(`images_for`), so that neither the machine's load nor its speed changes a result, and a larger network pays for itself.
+The rates are reckoned: over the shapes that were tried they are within 30 % of the CPU time of a training step.
+
+The harness's own training phase runs the program. Predicting and scoring happen in the same process, without sandbox:
+this is for programs that we wrote ourselves.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models.harness import preload  # first: it loads torch and numpy in a way that forks survive
+
+# isort: split
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.harness import config as configuration
+from models.harness import train_phase
+from models.harness.config import Budget, TrialConfig
+from models.harness.data import prepare
+from models.harness.errors import Diverged
+from models.harness.loop import forward
+from models.harness.program import load_program
+from models.harness.scoring import score
+
+S_PER_MFLOP = 30e-6  # of one image's forward pass; the step's other passes are in it
+S_PER_KILO_ELEMENT = 1.6e-6  # of the modules' outputs for one image
+S_PER_STEP = 2e-3
+LEAST_STEPS = 10  # a program whose budget ends before has failed, as one that a deadline kills
+VALIDATION_BATCH = 500
+
+Half = Literal["search", "final"]  # of the validation images: every second one each
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training's end. `loss` is None where it failed, and `reason` says how, as in the records."""
+
+    loss: float | None
+    reason: str | None
+    images: int
+
+
+class Trainings:
+    """Trains programs, or looks them up: nothing is trained twice. Several processes may share the file."""
+
+    def __init__(self, cache: Path, budget_s: float) -> None:
+        self._cache = cache
+        self._budget_s = budget_s
+        self._known: dict[str, Training] = {}
+        self._read = 0
+
+    def run(self, source: str, seed: int, half: Half = "search") -> Training:
+        """The training of this program with this seed, scored on one half of the validation images."""
+        key = key_of(source, seed, self._budget_s, half)
+        if key not in self._known:
+            self._known.update(self._news())
+        if key not in self._known:
+            self._known[key] = in_a_fork(lambda folder: train(source, seed, self._budget_s, half, folder))
+            self._append(key, self._known[key])
+        return self._known[key]
+
+    def _news(self) -> Iterator[tuple[str, Training]]:
+        """What was appended since the last look; an unfinished last line is left for the next one."""
+        if not self._cache.exists():
+            return
+        with self._cache.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._read += len(line)
+                    raw = json.loads(line)
+                    yield raw.pop("key"), Training(**raw)
+
+    def _append(self, key: str, training: Training) -> None:
+        """Raises ValueError when a killed process left a line unfinished."""
+        with self._cache.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            if file.read(1) not in (b"", b"\n"):
+                raise ValueError(f"{self._cache} ends in the middle of a line: remove that line")
+            file.write(json.dumps({"key": key, **asdict(training)}).encode() + b"\n")
+
+
+def key_of(source: str, seed: int, budget_s: float, half: Half) -> str:
+    """One text for what decides a training: program, seed, budget, data and the images that it is scored on."""
+    parts = [source, seed, budget_s, half, prepare("standin").version]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def in_a_fork(training: Callable[[Path], Training]) -> Training:
+    """Runs it in a child of this process, which has torch loaded: a process of the harness runs one trial.
+
+    Raises RuntimeError when the child dies without a result.
+    """
+    preload.assert_forkable()
+    with tempfile.TemporaryDirectory(prefix="standin-training-") as name:
+        folder = Path(name)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_child(training, folder))
+        _, status = os.waitpid(pid, 0)
+        result = folder / "result.json"
+        if os.waitstatus_to_exitcode(status) != 0 or not result.exists():
+            raise RuntimeError(f"a training's process ended with {os.waitstatus_to_exitcode(status)}, see above")
+        return Training(**json.loads(result.read_text()))
+
+
+def _child(training: Callable[[Path], Training], folder: Path) -> int:
+    try:
+        result = training(folder)
+        (folder / "result.json").write_text(json.dumps(asdict(result)))
+    except BaseException:  # noqa: BLE001 - the end of a forked child: nothing may run on in it as its parent
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def train(source: str, seed: int, budget_s: float, half: Half, folder: Path) -> Training:
+    """One training and its score in this process, which can have no other."""
+    torch.set_num_threads(1)
+    program = folder / "program" / "train.py"
+    for name in ("program", "train_out"):
+        (folder / name).mkdir()
+    program.write_text(source)
+    module = load_program(program)
+    images = images_for(module, budget_s)
+    if images < LEAST_STEPS * module.BATCH_SIZE:
+        return Training(None, "timeout", images)
+    config = _config(folder, seed, images)
+    (folder / "harness.json").write_text(configuration.to_json(config))
+    with (folder / "log").open("w") as log:
+        os.dup2(log.fileno(), 1)
+        code = train_phase.run(folder / "harness.json")
+    if code != 0:
+        return Training(None, "diverged" if code == Diverged.exit_code else "crashed", images)
+    loss = _validation_loss(config, half)
+    return Training(None, "diverged", images) if math.isnan(loss) else Training(loss, None, images)
+
+
+def images_for(module: ModuleType, budget_s: float) -> int:
+    """How many images a program may train on."""
+    return int(budget_s / (reckoned_s(module.build_model) + S_PER_STEP / module.BATCH_SIZE))
+
+
+def reckoned_s(build_model: Callable[[], nn.Module]) -> float:
+    """Seconds that training on one image takes, reckoned from the shapes; nothing is computed."""
+    with torch.device("meta"):
+        model = build_model()
+    elements = 0
+
+    def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal elements
+        elements += output.numel()
+
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        model.eval()(torch.empty(1, 3, 32, 32, device="meta"))
+    return S_PER_MFLOP * flops.get_total_flops() / 1e6 + S_PER_KILO_ELEMENT * elements / 1e3
+
+
+def _config(folder: Path, seed: int, images: int) -> TrialConfig:
+    return TrialConfig(
+        trial_id="t0001",
+        study_id="benchmark",
+        seed=seed,
+        device="cpu",
+        threads=1,
+        data_dir=prepare("standin").layout.root,
+        folder=folder,
+        budget=Budget("samples", images),
+        split="val",
+        memory_fraction=None,
+        memory_cap_mib=None,
+        rungs=(),
+        gate=None,
+        editable="train.py",
+    )
+
+
+def _validation_loss(config: TrialConfig, half: Half) -> float:
+    """Of what was handed in, as the program builds it."""
+    model = sys.modules["program"].build_model()
+    model.load_state_dict(torch.load(config.train_out / "weights.pt", weights_only=True))
+    layout, chosen = prepare("standin").layout, slice(half == "final", None, 2)
+    images = torch.from_numpy(layout.read(layout.images("val"))[chosen])
+    labels = layout.read(layout.labels("val"))[chosen]
+    return round(score(forward(model, images, VALIDATION_BATCH).double().numpy(), labels).validation_loss, 6)
