@@ -229,7 +229,8 @@ def test_any_answer_is_a_draft_or_a_reason(parts):
 
 def test_a_prompt_that_is_too_long_asks_nobody():
     with FakeLLM([GOOD]) as server, pytest.raises(ProposalFailed, match="Raise the limit") as caught:
-        proposer(server, max_prompt_tokens=400).propose(briefing())
+        environ = {"SWARM_MODEL": "m", "OPENAI_BASE_URL": server.url, "SWARM_LLM_MAX_PROMPT": "400"}
+        OpenAIProposer.from_environment({}, environ).propose(briefing())
     assert caught.value.code == "llm_config"
     assert server.requests == []
 
@@ -241,7 +242,22 @@ def test_flags_win_over_the_environment_and_what_is_missing_is_named():
     assert OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MODE": "schema"}).mode == "schema"
     with pytest.raises(UsageError, match="may be envelope or schema"):
         OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MODE": "xml"})
+    for name, limit in (
+        ("SWARM_LLM_MAX_OUTPUT", "none"),
+        ("SWARM_LLM_MAX_OUTPUT", "0"),
+        ("SWARM_LLM_MAX_PROMPT", "-5"),
+    ):
+        with pytest.raises(UsageError, match=name):
+            OpenAIProposer.from_environment({}, {**environ, name: limit})
     with pytest.raises(UsageError, match="SWARM_MODEL"):
         OpenAIProposer.from_environment({}, {})
     with pytest.raises(UsageError, match="OPENAI_API_KEY"):
         OpenAIProposer.from_environment({}, {"SWARM_MODEL": "m"})
+
+
+def test_the_length_of_an_answer_is_bounded_only_if_somebody_asks_for_it():
+    with FakeLLM([GOOD]) as server:
+        environ = {"SWARM_MODEL": "m", "OPENAI_BASE_URL": server.url}
+        OpenAIProposer.from_environment({}, environ).propose(briefing())
+        OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MAX_OUTPUT": "300"}).propose(briefing())
+    assert [request.body.get("max_tokens") for request in server.requests] == [None, 300]

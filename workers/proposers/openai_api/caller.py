@@ -18,7 +18,7 @@ from workers.render import clean, estimate_tokens
 
 MAX_RETRIES = 3  # of one call, for a server that is busy or down
 LONGEST_WAIT_S = 60.0  # a longer Retry-After becomes the worker's cool-down
-EXPECTED_OUTPUT_TOKENS = 3_000  # for the ceilings, before the call
+EXPECTED_OUTPUT_TOKENS = 3_000  # for the ceilings, before a call whose answer has no limit of its own
 QUOTA_COOLDOWN_S = 1800.0
 
 Schema = Mapping[str, object]
@@ -75,7 +75,8 @@ class Caller:
         if self.clock.monotonic() >= turn.deadline:
             raise ProposalFailed("llm_failed", f"{self._where} took too long for one proposal")
         asked = sum(estimate_tokens(message["content"]) for message in messages)
-        self.purse.check(tokens=asked + EXPECTED_OUTPUT_TOKENS, usd=self._price(asked, EXPECTED_OUTPUT_TOKENS))
+        answered = self.server.max_output_tokens or EXPECTED_OUTPUT_TOKENS
+        self.purse.check(tokens=asked + answered, usd=self._price(asked, answered))
 
     def _call(self, turn: Turn, messages: Sequence[Message], schema: Schema | None) -> Completion:
         started = self.clock.monotonic()
@@ -83,22 +84,15 @@ class Caller:
         try:
             completion = self.server.complete(messages, deadline_s=limit_s, schema=schema)
         except CallFailed as failure:
-            usage = self._count(turn, messages, failure.counts, started) if failure.counts != Counts() else None
+            usage = self._count(turn, failure.counts, started) if failure.counts != Counts() else None
             self._write(messages, usage, {"failed": failure.kind, "detail": failure.detail})
             raise
-        usage = self._count(turn, messages, completion.counts, started, completion)
+        usage = self._count(turn, completion.counts, started, completion)
         self._write(messages, usage, {"answer": completion.text, "finish": completion.finish})
         self.breaker.succeeded()
         return completion
 
-    def _count(
-        self,
-        turn: Turn,
-        messages: Sequence[Message],
-        counts: Counts,
-        started: float,
-        completion: Completion | None = None,
-    ) -> Usage:
+    def _count(self, turn: Turn, counts: Counts, started: float, completion: Completion | None = None) -> Usage:
         usd = counts.usd if counts.usd is not None else self._price(counts.input_tokens, counts.output_tokens)
         model = completion.model if completion else None
         usage = Usage(
@@ -109,7 +103,7 @@ class Caller:
             seconds=round(self.clock.monotonic() - started, 3),
         )
         turn.usages.append(usage)
-        self.purse.record(_with_estimates(usage, messages, completion.text if completion else ""))
+        self.purse.record(usage)
         return usage
 
     def _write(self, messages: Sequence[Message], usage: Usage | None, outcome: Mapping[str, object]) -> None:
@@ -166,14 +160,3 @@ class Caller:
     @property
     def _where(self) -> str:
         return self.server.base_url or "api.openai.com"
-
-
-def _with_estimates(usage: Usage, messages: Sequence[Message], answer: str) -> Usage:
-    """For the ceiling only: a server that counts no tokens has used some all the same."""
-    asked = sum(estimate_tokens(message["content"]) for message in messages)
-    return usage.model_copy(
-        update={
-            "input_tokens": asked if usage.input_tokens is None else usage.input_tokens,
-            "output_tokens": estimate_tokens(answer) if usage.output_tokens is None else usage.output_tokens,
-        }
-    )

@@ -61,6 +61,7 @@ class OpenAIProposer:
         breaker: Breaker | None = None,
         transcripts: Path | None = None,
         max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
+        max_output_tokens: int | None = None,
     ) -> None:
         if key is None and base_url is None:
             raise UsageError("no key for api.openai.com: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server")
@@ -71,7 +72,7 @@ class OpenAIProposer:
         self._max_prompt_tokens = max_prompt_tokens
         self._redact = Redactor([key or "", *(headers or {}).values()])
         self._caller = Caller(
-            server=Server(base_url, key, model, self._clock, self._redact, headers or {}),
+            server=Server(base_url, key, model, self._clock, self._redact, headers or {}, max_output_tokens),
             clock=self._clock,
             redact=self._redact,
             transcripts=Transcripts(transcripts, self._redact),
@@ -96,7 +97,9 @@ class OpenAIProposer:
     ) -> "OpenAIProposer":
         """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL.
 
-        SWARM_LLM_MODE=schema asks the server for JSON by a schema. Raises UsageError.
+        SWARM_LLM_MODE=schema asks the server for JSON by a schema. SWARM_LLM_MAX_PROMPT and SWARM_LLM_MAX_OUTPUT bound
+        prompt and answer in tokens, for small models with a short context that do not know when to stop. Raises
+        UsageError.
         """
         name, mode = model or environ.get("SWARM_MODEL"), environ.get("SWARM_LLM_MODE", "envelope")
         if not name:
@@ -113,6 +116,8 @@ class OpenAIProposer:
             prices=prices,
             purse=purse,
             transcripts=transcripts,
+            max_prompt_tokens=_tokens(environ, "SWARM_LLM_MAX_PROMPT") or DEFAULT_MAX_TOKENS,
+            max_output_tokens=_tokens(environ, "SWARM_LLM_MAX_OUTPUT"),
         )
 
     @property
@@ -171,6 +176,15 @@ class OpenAIProposer:
             return render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
         except PromptTooLong as error:
             raise ProposalFailed("llm_config", str(error)) from error
+
+
+def _tokens(environ: Mapping[str, str], name: str) -> int | None:
+    value = environ.get(name)
+    if value is None:
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise UsageError(f"{name} is {value!r}: it is a number of tokens, at least 1")
+    return int(value)
 
 
 def _headers(lines: str) -> dict[str, str]:

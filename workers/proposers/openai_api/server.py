@@ -72,6 +72,7 @@ class Server:
     clock: Clock
     redact: Redactor
     headers: Mapping[str, str] = field(default_factory=dict)
+    max_output_tokens: int | None = None  # sent as max_tokens, which OpenAI's own newer models refuse
 
     def complete(
         self, messages: Sequence[Message], *, deadline_s: float, schema: Mapping[str, object] | None = None
@@ -103,6 +104,8 @@ class Server:
     def _parameters(self, messages: Sequence[Message], schema: Mapping[str, object] | None) -> dict[str, Any]:
         """Few parameters: compatible servers answer 400 to those that they do not know."""
         parameters: dict[str, Any] = {"model": self.model, "messages": list(messages)}
+        if self.max_output_tokens is not None:
+            parameters["max_tokens"] = self.max_output_tokens
         if schema is not None:
             parameters["response_format"] = {
                 "type": "json_schema",
