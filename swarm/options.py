@@ -50,10 +50,14 @@ def check_options(options: UpOptions) -> None:
         ("--budget-s", options.budget_s, 0.1, 86_400),
         ("--max-usd", options.max_usd, 0, 1_000_000),
         ("--max-tokens", options.max_tokens, 1, 10**12),
+        ("--price-in", options.price_in, 0, 1_000_000),
+        ("--price-out", options.price_out, 0, 1_000_000),
     )
     for flag, value, low, high in limits:
         if value is not None and not low <= value <= high:
             raise UsageError(f"{flag} is {value:g}, and must lie between {low:g} and {high:g}")
+    if (options.price_in is None) != (options.price_out is None):
+        raise UsageError("--price-in and --price-out belong together: give both in USD per million tokens, or neither")
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("--device", options.device, get_args(DeviceChoice)),
         ("--data", options.data, get_args(DataChoice)),

@@ -279,6 +279,13 @@ class TestCeilings:
         codes, requests = self.run(completion(GOOD, usage=None), times=30, purse=Purse(max_tokens=9000))
         assert "llm_budget" in codes and requests < 8
 
+    def test_uncounted_calls_of_the_records_count_as_much_as_the_next_one(self):
+        purse = Purse(max_tokens=40_000, recorded=lambda: Spent(uncounted_calls=1))
+        purse.check(tokens=20_000, usd=None)
+        purse.record(Usage())
+        with pytest.raises(ProposalFailed, match="about 40000 tokens are spent"):
+            purse.check(tokens=20_000, usd=None)
+
     def test_dollars_are_counted_before_the_call(self):
         assert self.run(GOOD, purse=Purse(max_usd=0.001), prices=Prices(1, 1)) == (["llm_budget"], 0)
         codes, requests = self.run(GOOD, times=9, purse=Purse(max_usd=0.01), prices=Prices(1, 1))
@@ -303,7 +310,8 @@ class TestCeilings:
         usage = Usage(input_tokens=10, output_tokens=5, usd=0.5)
         for name, spent in (("openai:m", usage), ("openai:m", usage), ("cli:codex", usage), ("openai:m", None)):
             fake.write(ProposalRejected(code="llm_failed", detail="", proposer=name, usage=spent))
-        assert spent_in(fake.study) == Spent(usd=1.5, tokens=45)
+        fake.write(ProposalRejected(code="no_change", detail="", proposer="cli:aider", usage=Usage(calls=2)))
+        assert spent_in(fake.study) == Spent(usd=1.5, tokens=45, unpriced_calls=2, uncounted_calls=2)
         assert spent_in(fake.study, "openai:") == Spent(usd=1.0, tokens=30)
 
 

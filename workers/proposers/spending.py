@@ -28,22 +28,28 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Known costs, all tokens, and how many calls there were whose cost nobody knows."""
+    """Known costs and tokens, and how many calls there were whose cost, or whose tokens, nobody knows."""
 
     usd: float = 0.0
     tokens: int = 0
     unpriced_calls: int = 0
+    uncounted_calls: int = 0
 
     def plus(self, usage: Usage) -> "Spent":
+        counted = usage.input_tokens is not None and usage.output_tokens is not None
         return Spent(
             self.usd + (usage.usd or 0.0),
             self.tokens + (usage.input_tokens or 0) + (usage.output_tokens or 0),
             self.unpriced_calls + (usage.calls if usage.usd is None else 0),
+            self.uncounted_calls + (0 if counted else usage.calls),
         )
 
     def at_least(self, other: "Spent") -> "Spent":
         return Spent(
-            max(self.usd, other.usd), max(self.tokens, other.tokens), max(self.unpriced_calls, other.unpriced_calls)
+            max(self.usd, other.usd),
+            max(self.tokens, other.tokens),
+            max(self.unpriced_calls, other.unpriced_calls),
+            max(self.uncounted_calls, other.uncounted_calls),
         )
 
 
@@ -79,12 +85,17 @@ class Purse:
         self._own = recorded()
 
     def check(self, *, tokens: int, usd: float | None) -> None:
-        """Raises ProposalFailed if a call of about this size would pass a ceiling."""
+        """Raises ProposalFailed if a call of about this size would pass a ceiling.
+
+        An earlier call whose tokens nobody counted is taken to have been as large as this one.
+        """
         spent = self._own.at_least(self._recorded())
-        if self._max_tokens is not None and spent.tokens + tokens > self._max_tokens:
+        used = spent.tokens + spent.uncounted_calls * tokens
+        if self._max_tokens is not None and used + tokens > self._max_tokens:
+            about = "about " if spent.uncounted_calls else ""
             raise ProposalFailed(
                 OVER_CEILING,
-                f"{spent.tokens} tokens are spent, the next call needs about {tokens}, the ceiling is "
+                f"{about}{used} tokens are spent, the next call needs about {tokens}, the ceiling is "
                 f"{self._max_tokens}. Raise --max-tokens to go on with the model.",
                 cooldown_s=float("inf"),
             )
