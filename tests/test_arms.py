@@ -9,7 +9,7 @@ from fakes.fake_clock import FakeClock
 from fakes.fake_study import FakeStudy
 
 from swarm.errors import UsageError
-from swarm.options import check_proposer
+from swarm.options import UpOptions, check_options, check_proposer
 from swarm.records import Budget, Operator, Proposal, Usage
 from swarm.settings import ProposerSettings, RunSettings
 from workers.arms import EMBEDDED, LLM, OWN_AGENTS, SCRIPTED, Arms, Surroundings, build_arms
@@ -174,6 +174,20 @@ def test_ceilings_count_what_the_study_has_spent_on_this_kind_of_proposer(tmp_pa
         arms.propose(LLM, briefing())
     assert failure.value.code == "llm_budget"
     assert arms.available() == EMBEDDED, "out of money: the embedded arms keep the slot busy"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"price_in": 2.0}, "--price-in and --price-out belong together"),
+        ({"price_in": 2.0, "price_out": -1.0}, "--price-out is -1"),
+        ({"max_usd": -1.0}, "--max-usd is -1"),
+    ],
+)
+def test_limits_that_would_limit_nothing_are_refused(options, said):
+    with pytest.raises(UsageError, match=said):
+        check_options(UpOptions(**options))
+    check_options(UpOptions(price_in=2.0, price_out=0.0, max_usd=1.0))
 
 
 def test_a_resting_arm_stands_aside_and_comes_back():
