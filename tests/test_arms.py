@@ -127,6 +127,14 @@ def test_auto_takes_a_local_server_without_a_key(tmp_path):
     assert arms.available() == (LLM, *EMBEDDED)
 
 
+def test_auto_needs_the_name_of_a_model_and_says_so_only_when_a_server_was_named(tmp_path, monkeypatch):
+    assert arms_of(tmp_path, ProposerSettings(spec="auto"), OPENAI_API_KEY=KEY).available() == EMBEDDED
+    with pytest.raises(UsageError, match="no model"):
+        arms_of(tmp_path, ProposerSettings(spec="auto", base_url="http://127.0.0.1:9/v1"))
+    monkeypatch.setenv("SWARM_MODEL", "m")
+    assert arms_of(tmp_path, ProposerSettings(spec="auto"), OPENAI_API_KEY=KEY).available() == (LLM, *EMBEDDED)
+
+
 @pytest.mark.parametrize(
     ("spec", "model", "label"),
     [

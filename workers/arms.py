@@ -96,12 +96,17 @@ def build_arms(around: Surroundings) -> Arms:
         return Arms({LLM: _openai(around, chosen), **embedded}, (LLM,), around.clock)
     if kind == "cli":
         return Arms({LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,), around.clock)
-    if kind == "auto" and (
-        around.secrets.get("OPENAI_API_KEY") or chosen.base_url or os.environ.get("OPENAI_BASE_URL")
-    ):
+    if kind == "auto" and _names_a_model(around, chosen):
         arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
         return Arms(arms, tuple(arms), around.clock)
     return Arms(embedded, tuple(embedded), around.clock)
+
+
+def _names_a_model(around: Surroundings, chosen: ProposerSettings) -> bool:
+    """Whether `auto` has a model to ask. A key in the environment alone may be there for something else."""
+    server = around.secrets.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")
+    model = chosen.model or os.environ.get("SWARM_MODEL")
+    return chosen.base_url is not None or bool(server and model)
 
 
 def _embedded(around: Surroundings) -> dict[str, Proposer]:

@@ -79,6 +79,9 @@ class Desk:
             clock,
         )
 
+    def start(self) -> None:
+        self.status("started", f"{self.agent_id} proposes with {', '.join(self._arms.available())}")
+
     def status(self, status: str, text: str, trial_id: str | None = None) -> None:
         record = WorkerStatus.model_validate(
             {
@@ -309,7 +312,7 @@ def open_desk(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]) 
         raise SwarmError(f"{agent_id} is played by another process already; stop it first") from None
     desk = Desk(settings, agent_id, SystemClock(), secrets)
     try:
-        desk.status("started", f"{agent_id} started")
+        desk.start()
         yield desk
         desk.clear()
         desk.status("stopped", f"{agent_id} is done")
