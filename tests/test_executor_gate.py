@@ -25,5 +25,5 @@ def test_the_gate_is_one_file_a_device(
     opened = {path for path in train.read if UUID in path}
     assert opened == ({str(gate), f"{gate}.turn"} if shared else set())
     assert all(Path(path).exists() for path in opened)
-    assert set(train.gate) == opened
-    assert not any(UUID in path for path in (*train.write, *predict.read, *predict.write))
+    assert set(train.gate) == set(predict.gate) == {path for path in predict.read if UUID in path} == opened
+    assert not any(UUID in path for path in (*train.write, *predict.write))

@@ -49,16 +49,16 @@ class SimulatedGate:
     """Closing it makes the neighbours go away, if they are willing."""
 
     def __init__(self, device: SimulatedDevice, neighbours: int, willing: bool = True) -> None:
-        self._device, self._neighbours, self._willing = device, neighbours, willing
+        self._device, self._neighbours, self.willing = device, neighbours, willing
         self.waited_s = 0.0
         device.neighbours = neighbours
         self.closed = 0
 
     def close(self) -> bool:
         self.closed += 1
-        if self._willing:
+        if self.willing:
             self._device.neighbours = 0
-        return self._willing
+        return self.willing
 
     def open(self) -> None:
         self._device.neighbours = self._neighbours
@@ -211,11 +211,38 @@ def test_neighbour_that_does_not_park_is_reported() -> None:
     assert meter.facts["solo_step_s"] == [pytest.approx(2.4 * SOLO_S)]
 
 
-def test_setup_above_its_limit_is_charged() -> None:
-    meter, device, _ = make(0)
+def test_a_neighbour_that_was_busy_for_a_while_spoils_no_price() -> None:
+    """It was compiling, say. The next attempt finds the price, and what it was beside the neighbour is no drift."""
+    meter, device, gate = make(1, budget_s=100.0, willing=False)
+
+    def cost_s(step: int) -> float:
+        gate.willing = step > 100
+        return SOLO_S
+
+    steps = steps_within(100.0, meter, device, cost_s)
+    assert meter.facts["solo_step_s"] == [SOLO_S]
+    assert (meter.facts["measured_alone"], meter.facts["drift_flag"]) == (True, False)
+    assert steps > 9_500
+
+
+def test_a_check_that_was_not_alone_leaves_a_good_price_as_it_is() -> None:
+    meter, device, gate = make(1)
+
+    def cost_s(step: int) -> float:
+        gate.willing = step < 100
+        return SOLO_S
+
+    steps_within(10.0, meter, device, cost_s)
+    assert meter.facts["solo_step_s"] == [SOLO_S]
+    assert (meter.facts["measured_alone"], meter.facts["drift_flag"]) == (True, False)
+
+
+def test_setup_above_its_limit_is_charged_and_waiting_is_none() -> None:
+    meter, device, gate = make(0)
     device.clock_s += 7.0
+    gate.waited_s = 1.5
     meter.start()
-    assert meter.used == pytest.approx(2.0)
+    assert meter.used == pytest.approx(0.5)
 
 
 def test_each_budget_has_its_meter(tmp_path: Path) -> None:

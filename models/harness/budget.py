@@ -19,6 +19,9 @@ class Meter(Protocol):
     def start(self) -> None:
         """Training begins now; whatever was used for set-up above `free_setup_s` is charged."""
 
+    def park(self) -> None:
+        """Work that is not timed comes next: waits while a co-tenant of the device is timed alone."""
+
     def before_step(self, signature: Hashable) -> None:
         """A step begins. Equal signatures cost the same alone (same shapes, same trainable parameters)."""
 
@@ -55,6 +58,9 @@ class SampleMeter:
 
     def start(self) -> None:
         self._images = 0
+
+    def park(self) -> None:
+        pass
 
     def before_step(self, signature: Hashable) -> None:
         pass
@@ -94,6 +100,9 @@ class TimeMeter:
         now = self._clock()
         charged_s = max(0.0, now - self._origin - self._free_s)
         self._origin = now - charged_s
+
+    def park(self) -> None:
+        pass
 
     def before_step(self, signature: Hashable) -> None:
         pass

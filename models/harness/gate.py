@@ -28,7 +28,8 @@ POLL_S = 0.002
 class FileGate:
     """A `models.harness.solo.Gate` for processes on one machine; `path` and `path.turn` exist.
 
-    A process that was forked while a lock was held keeps it until it ends or closes the descriptor.
+    It counts as running from its first step boundary on. A process that was forked while a lock was held keeps it until
+    it ends or closes the descriptor.
     """
 
     def __init__(
@@ -39,7 +40,6 @@ class FileGate:
         self._turn = _Lock(path.with_name(f"{path.name}.turn"))
         self._sleep, self._now = sleep, now
         self._began_s = now()
-        self._wait_until(self._running.share, PARK_LIMIT_S)
 
     def close(self) -> bool:
         """Asks for the device. True once every other holder has parked; False when they did not in time."""
@@ -56,12 +56,11 @@ class FileGate:
 
     def step_boundary(self, device: Device) -> None:
         """Returns at once unless somebody wants to be alone; then parks until the turn is free again."""
-        if not self._running.held:  # an earlier wait was in vain
-            self._running.share()
-        if self._patience_s() <= 0 or self._turn.is_free():
-            return
-        device.synchronize()
-        self._running.release()
+        if self._running.held:
+            if self._patience_s() <= 0 or self._turn.is_free():
+                return
+            device.synchronize()
+            self._running.release()
         self._wait_until(self._turn.is_free, PARK_LIMIT_S)
         self._wait_until(self._running.share, PARK_LIMIT_S)
 

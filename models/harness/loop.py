@@ -127,6 +127,7 @@ class BudgetClock:
             self.indices = source.first_rows()
             for batch in warm_up(lambda: self._load(source), state, source.device, self._seed, self.warm_up_s):
                 self._beat()
+                self._meter.park()
                 yield batch
 
     def _load(self, source: "Batches") -> tuple[Tensor, Tensor]:
@@ -174,13 +175,18 @@ class BudgetClock:
         self._meter.resume(RUNG_FREE_S)
 
 
-def forward(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+def forward(
+    model: nn.Module, images: Tensor, batch_size: int, before_batch: Callable[[], None] = lambda: None
+) -> Tensor:
     """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were."""
     device = images.device
     training = model.training
     model.eval()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
-        parts = [model(_arranged(normalise(batch))).float().cpu() for batch in images.split(batch_size)]
+        parts: list[Tensor] = []
+        for batch in images.split(batch_size):
+            before_batch()
+            parts.append(model(_arranged(normalise(batch))).float().cpu())
     model.train(training)
     return torch.cat(parts)
 

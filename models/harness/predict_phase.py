@@ -44,7 +44,7 @@ def _predict(config: TrialConfig) -> None:
     model = model.to(session.device, memory_format=torch.channels_last)
     passes = _FirstLayerCalls(model)
     loaded = time.monotonic()
-    logits = forward(model, torch.from_numpy(images).to(session.device), BATCH)
+    logits = forward(model, torch.from_numpy(images).to(session.device), BATCH, session.park())
     if logits.ndim != 2 or len(logits) != len(images):
         raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")
     config.predict_out.mkdir(exist_ok=True)

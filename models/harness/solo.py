@@ -10,8 +10,8 @@ What the steps in a window took beyond their price is set-up: it uses up what is
 charged after that. A window ends early when its steps are slow, so that nobody is kept waiting for long.
 
 A parked co-tenant loses wall time and no budget, since its budget is counted in the same unit. Not promised: that a
-neighbour which never reaches a step boundary can be made to wait (the meter then measures beside it and says so), or
-that a step which is dear only between two checks is seen.
+neighbour which never reaches a step boundary can be made to wait (the meter then measures beside it, tries again a
+little later, and says so if that was in vain), or that a step which is dear only between two checks is seen.
 """
 
 import statistics
@@ -23,6 +23,7 @@ FIRST_WARM, FIRST_TIMED = 10, 30  # steps at the first signature: caches and clo
 NEXT_WARM, NEXT_TIMED = 2, 12  # twelve: what comes every second, third, fourth or sixth step gets its share
 RECHECK_WARM, RECHECK_TIMED = 1, 12
 RECHECKS_AT = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the budget
+RETRY_AFTER = 0.02  # of the budget, when a window was not alone
 WINDOW_LIMIT_S = 10.0  # less than any neighbour waits
 LEAST_TIMED = 3
 OUTLIER = 1.5  # times the second slowest
@@ -62,6 +63,7 @@ class _Price:
     timed: int
     seconds: list[float] = field(default_factory=list)
     value: float | None = None
+    alone: bool = True
 
     def add(self, seconds: float) -> None:
         self.seconds.append(seconds)
@@ -80,7 +82,6 @@ class _Window:
 
     signature: Hashable
     price: _Price
-    alone: bool
     began_s: float
     closed_s: float
     steps_s: list[float] = field(default_factory=list)
@@ -100,9 +101,9 @@ class SoloMeter:
         self._signature: Hashable = None
         self._step_began_s = 0.0
         self._rechecks = [share * budget_s for share in RECHECKS_AT]
+        self._retry_s = RETRY_AFTER * budget_s
         self._gated_s = 0.0
         self._worst_drift = 0.0
-        self._always_alone = True
 
     @property
     def used(self) -> float:
@@ -113,26 +114,30 @@ class SoloMeter:
 
     @property
     def facts(self) -> dict[str, object]:
-        """For the trial's record: prices, the cost of the gate, drift, and whether every window was alone."""
+        """For the trial's record: prices, the cost of the gate, drift, and whether every price was found alone."""
         return {
             "solo_step_s": [round(price.value, 6) for price in self._prices.values() if price.value is not None],
             "gated_s": round(self._gated_s, 3),
             "waited_s": round(self._gate.waited_s, 3),
             "drift": round(self._worst_drift, 4),
             "drift_flag": abs(self._worst_drift) > DRIFT_LIMIT,
-            "measured_alone": self._always_alone,
+            "measured_alone": all(price.alone for price in self._prices.values()),
         }
 
     def start(self) -> None:
         self._free_s = self._free_setup_s
-        self._charge_setup(self._device.now() - self._origin)
+        self._charge_setup(max(0.0, self._device.now() - self._origin - self._gate.waited_s))
+
+    def park(self) -> None:
+        if self._window is None:
+            self._gate.step_boundary(self._device)
 
     def before_step(self, signature: Hashable) -> None:
         if self._window is not None and signature != self._signature:
             self._end_window(self._window)
         self._signature = signature
+        self.park()
         if self._window is None:
-            self._gate.step_boundary(self._device)
             self._open_window_if_due(signature)
         self._step_began_s = self._device.now()
 
@@ -152,6 +157,7 @@ class SoloMeter:
             self._end_window(window)
 
     def pause(self) -> None:
+        self.park()
         self._device.synchronize()
         self._paused_s = self._device.now()
 
@@ -180,8 +186,8 @@ class SoloMeter:
         self._device.synchronize()
         began_s = self._device.now()
         alone = len(self._prices) <= MOST_SIGNATURES and self._gate.close()
-        self._always_alone = self._always_alone and alone
-        self._window = _Window(signature, price, alone, began_s, self._device.now())
+        price.alone = price.alone and alone
+        self._window = _Window(signature, price, began_s, self._device.now())
 
     def _end_window(self, window: _Window) -> None:
         """Lets the others go on, charges the window's steps, and sets or re-checks the price."""
@@ -193,7 +199,12 @@ class SoloMeter:
         priced_s = took_s if found is None else min(took_s, found * len(window.steps_s))
         self._charged_s += priced_s
         self._charge_setup(took_s - priced_s)
-        if found is None or window.price is known or known.value is None or not window.alone:
+        if found is not None and not window.price.alone and len(self._prices) <= MOST_SIGNATURES:
+            self._rechecks.insert(0, self._charged_s + self._retry_s)
+        if found is None or window.price is known or known.value is None or not window.price.alone:
+            return
+        if not known.alone:  # what it was beside a neighbour is no price to drift from
+            known.value, known.alone = found, True
             return
         drift = found / known.value - 1.0
         self._worst_drift = max(self._worst_drift, drift, key=abs)

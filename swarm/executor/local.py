@@ -271,11 +271,12 @@ def trial_phases(folder: Path, settings: RunSettings, gate: Path | None = None) 
         walltime_limit_s=PREDICT_WALLTIME_S,
         cpu_limit_s=None,
         stall_limit_s=None,
-        read=(harness, config, program, train_out, predict_in),
+        read=(harness, config, program, train_out, predict_in, *gates),
         write=(scratch, str(folder / "predict_out")),
         holds_lease=True,
         threads=settings.threads,
         gpu=settings.device == "cuda",
+        gate=gates,
     )
     return train, trusted("stage"), predict, trusted("score")
 
