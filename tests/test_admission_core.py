@@ -248,6 +248,13 @@ def test_many_samples_are_not_ten_seconds(pair: Bench) -> None:
     assert over_use(pair, 9, used_mib=15_900, occupied_mib=23_900, step_s=0.5) == []
 
 
+def test_an_excess_that_comes_and_goes_kills_nobody(pair: Bench) -> None:
+    """Over its reservation in two of three samples, the latest among them, for a minute: no lasting excess."""
+    for index in range(60):
+        used = 9_000 if index % 3 == 1 else 15_900
+        assert pair.tell(sampled(23_900, {"a": used, "b": 8_000}), after_s=1.0) == []
+
+
 def test_two_device_ooms_cost_one_slot_and_three_clean_runs_give_it_back() -> None:
     bench = Bench()
     bench.tell(sampled(0, {}))

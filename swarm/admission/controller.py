@@ -31,12 +31,12 @@ from swarm.admission.runtime import endangered, is_over
 from swarm.admission.survey import Survey, Window, names_of, survey
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
-from swarm.errors import NeverFits, UsageError
+from swarm.errors import NeverFits
 from swarm.gpu.host import HostLimits, host_limits
 from swarm.gpu.reading import GpuProbe
 
 POLL_S = 0.5
-CONTEXT_MIB = 600
+CONTEXT_MIB = 600  # of a bare CUDA context: taken on trust until the self-test has run on a card
 
 
 class AdmissionController:
@@ -48,20 +48,14 @@ class AdmissionController:
         probe: GpuProbe,
         clock: Clock,
         *,
-        usable_fraction: float = 1.0,
-        context_mib: int | None = None,
         limits: HostLimits | None = None,
         poll_s: float = POLL_S,
     ) -> None:
-        """`usable_fraction`: share of each device that the swarm may ever take. `context_mib`: memory of a bare CUDA
-        context (default 600, or 0 on a CPU). Raises AdmissionError when the ledger's folder cannot be used."""
-        if not 0 < usable_fraction <= 1:
-            raise UsageError(f"usable_fraction is {usable_fraction}; it must be above 0 and at most 1.")
+        """Raises AdmissionError when the ledger's folder cannot be used."""
         self._ledger = Ledger(root)
         self._probe = probe
         self._clock = clock
-        self._usable_fraction = usable_fraction
-        self._context_mib = (CONTEXT_MIB if probe.kind == "cuda" else 0) if context_mib is None else context_mib
+        self._context_mib = CONTEXT_MIB if probe.kind == "cuda" else 0
         self._limits = host_limits() if limits is None else limits
         self._poll_s = poll_s
         self._incidents: list[int] = []
@@ -203,14 +197,7 @@ class AdmissionController:
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
     def _survey(self, windows: Mapping[str, Window] | None = None) -> Survey:
-        return survey(
-            self._ledger,
-            self._probe,
-            self._limits,
-            self._clock.monotonic(),
-            usable_fraction=self._usable_fraction,
-            windows=windows,
-        )
+        return survey(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
 
     def _take(self, ticket: Ticket, grant: Grant, found: Survey, now: float) -> Lease:
         """Lease first, ticket last: a death in between leaves both to the sweep and nothing to anybody else."""

@@ -74,7 +74,6 @@ def _device_reason(index: int, device: Device, demand: Demand, names: Mapping[st
     parts += [f"{drain.memory_mib} of {_name(drain.lease_id, names)} not yet returned" for drain in device.drains]
     for label, mib in (
         ("reserved by the driver", device.reserved_mib),
-        ("withheld", device.withheld_mib),
         ("used by others", device.foreign_mib),
         ("headroom", device.headroom_mib),
     ):

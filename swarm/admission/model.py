@@ -103,7 +103,7 @@ class Throttle:
 
 @dataclass(frozen=True)
 class Device:
-    """`reserved_mib` belongs to the driver, `withheld_mib` to the person at the machine, `foreign` to anybody else.
+    """`reserved_mib` belongs to the driver, `foreign` memory to anybody else.
 
     `returns_slowly`: memory of a dead process comes back some time after it; true for GPUs.
     """
@@ -112,7 +112,6 @@ class Device:
     name: str
     total_mib: int
     reserved_mib: int = 0
-    withheld_mib: int = 0
     free_mib: int = 0
     lost: bool = False
     returns_slowly: bool = True
@@ -126,7 +125,7 @@ class Device:
 
     @cached_property
     def usable_mib(self) -> int:
-        return self.total_mib - self.reserved_mib - self.withheld_mib
+        return self.total_mib - self.reserved_mib
 
     @cached_property
     def occupied_mib(self) -> int:

@@ -29,7 +29,6 @@ def survey(
     limits: HostLimits,
     now: float,
     *,
-    usable_fraction: float = 1.0,
     windows: Mapping[str, Window] | None = None,
 ) -> Survey:
     """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile.
@@ -44,9 +43,7 @@ def survey(
     devices = []
     for reading, book in zip(readings, books, strict=True):
         holds = tuple(replace(hold, over=(windows or {}).get(hold.lease_id, ())) for hold in book.device.holds)
-        withheld = int(reading.usable_mib * (1 - usable_fraction))
-        device = replace(book.device, holds=holds, withheld_mib=withheld)
-        device = refreshed(device, _sampled(reading, book.leases, trees), now)
+        device = refreshed(replace(book.device, holds=holds), _sampled(reading, book.leases, trees), now)
         ledger.save_device(device)
         for paper in book.leases:
             if paper.draining_until_s is not None and all(d.lease_id != paper.lease_id for d in device.drains):

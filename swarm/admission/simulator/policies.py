@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from swarm.admission.core import decide
-from swarm.admission.events import Event, Finished, Grant, Kill, Sampled, Submitted, Tick
+from swarm.admission.events import Event, Finished, Grant, Kill, Sampled, Submitted
 from swarm.admission.model import FOREVER, AdmissionState, Demand, Device, Host, opening
 from swarm.admission.simulator.card import Card
 
@@ -134,6 +134,3 @@ def make_policy(name: PolicyName, cards: list[Card]) -> Policy:
             return FreeMemoryPolicy(cards)
         case "kill-on-spike":
             return KillOnSpikePolicy(cards)
-
-
-__all__ = ["POLICIES", "Policy", "PolicyName", "SwarmPolicy", "Tick", "make_policy"]
