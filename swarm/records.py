@@ -92,6 +92,7 @@ class Proposal(_Value):
     expects: float | None = Field(default=None, description="predicted change of the metric, negative is better")
     proposer: str
     usage: Usage | None = None
+    briefing_tokens: int | None = Field(default=None, description="of the prompt, estimated; None if no model read one")
 
 
 class Score(_Value):

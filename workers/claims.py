@@ -28,15 +28,13 @@ class Refused(Exception):
 class Draft:
     """A proposal that has passed the gate once, with what it was made on.
 
-    `follows` is the incumbent that it builds on, and None when it builds on another lineage. `briefing_tokens` is the
-    estimated size of the briefing as a prompt, None where no model read it.
+    `follows` is the incumbent that it builds on, and None when it builds on another lineage.
     """
 
     proposal: Proposal
     briefing: Briefing
     arm: str
     follows: str | None
-    briefing_tokens: int | None
 
 
 def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, tree_sha256: str) -> ProposalClaimed:
@@ -123,7 +121,7 @@ def proposal_claim(
         seed=trial_seed(settings.seed, trial_id),
         read_seq=briefing.read_seq,
         briefing_sha256=briefing.sha256,
-        briefing_tokens=draft.briefing_tokens,
+        briefing_tokens=proposal.briefing_tokens,
         cites=proposal.cites,
         nearest=briefing.nearest,
         expects=proposal.expects,

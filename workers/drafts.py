@@ -15,12 +15,11 @@ from swarm.records import Proposal, ProposalRejected
 from swarm.repo import Repo
 from swarm.settings import RunSettings
 from swarm.state import StudyState
-from workers.arms import SLOW_ARMS, Arms
+from workers.arms import Arms
 from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.proposers import ProposalFailed
-from workers.render import PromptTooLong, render
 
 TURNS = 2
 
@@ -121,7 +120,7 @@ class Drafter:
             refusal = answer.refusal
             return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail, refusal.repeats)
         follows = briefing.incumbent.trial_id if briefing.left is None else None
-        return Draft(proposal, briefing, arm, follows, _tokens(briefing) if arm in SLOW_ARMS else None)
+        return Draft(proposal, briefing, arm, follows)
 
     def refuse(
         self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str, repeats: str | None = None
@@ -164,13 +163,6 @@ class Drafter:
                 usage=failure.usage,
             )
         )
-
-
-def _tokens(briefing: Briefing) -> int | None:
-    try:
-        return render(briefing).tokens
-    except PromptTooLong:
-        return None
 
 
 class Background:

@@ -94,7 +94,15 @@ def checked(draft: Draft, briefing: Briefing) -> Draft:
     return draft
 
 
-def to_proposal(draft: Draft, briefing: Briefing, *, proposer: str, usage: Usage | None, redact: Redactor) -> Proposal:
+def to_proposal(
+    draft: Draft,
+    briefing: Briefing,
+    *,
+    proposer: str,
+    usage: Usage | None,
+    redact: Redactor,
+    briefing_tokens: int | None = None,
+) -> Proposal:
     """Cites are passed on as they were said: whether they exist is the gate's question and a measured quantity."""
     header, parent = draft.header or Header(), briefing.incumbent
     return Proposal(
@@ -107,6 +115,7 @@ def to_proposal(draft: Draft, briefing: Briefing, *, proposer: str, usage: Usage
         expects=header.expects,
         proposer=proposer,
         usage=usage,
+        briefing_tokens=briefing_tokens,
     )
 
 

@@ -30,7 +30,7 @@ from workers.proposers.reply import Draft, checked, parse_header, to_proposal
 from workers.proposers.spending import Prices, Purse, price
 from workers.proposers.transcript import Transcripts
 from workers.redact import MIN_SECRET, Redactor
-from workers.render import DEFAULT_MAX_TOKENS, PromptTooLong, clean, render
+from workers.render import DEFAULT_MAX_TOKENS, PromptTooLong, clean, estimate_tokens, render
 
 EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
 RATE_LIMIT_COOLDOWN_S = 900.0
@@ -131,7 +131,14 @@ class CliAgentProposer:
             self._require_success(ran, output, usage)
             draft = self._draft(workspace, briefing, output, usage)
         self._breaker.succeeded()
-        return to_proposal(draft, briefing, proposer=self.name, usage=usage, redact=self._redact)
+        return to_proposal(
+            draft,
+            briefing,
+            proposer=self.name,
+            usage=usage,
+            redact=self._redact,
+            briefing_tokens=estimate_tokens(prompt),
+        )
 
     def _check(self) -> None:
         """Raises ProposalFailed if the agent may not be started now."""

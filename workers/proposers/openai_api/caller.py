@@ -33,6 +33,7 @@ class Turn:
     """The calls of one proposal. `deadline` is on the monotonic clock; only answered calls have a usage."""
 
     deadline: float
+    briefing_tokens: int | None = None  # of the last prompt, estimated
     usages: list[Usage] = field(default_factory=list)
 
 

@@ -137,10 +137,17 @@ class OpenAIProposer:
         except ProposalFailed as failure:
             detail, usage = self._redact(failure.detail), total(turn.usages)
             raise ProposalFailed(failure.code, detail, usage=usage, cooldown_s=failure.cooldown_s) from None
-        return to_proposal(draft, briefing, proposer=self.name, usage=total(turn.usages), redact=self._redact)
+        return to_proposal(
+            draft,
+            briefing,
+            proposer=self.name,
+            usage=total(turn.usages),
+            redact=self._redact,
+            briefing_tokens=turn.briefing_tokens,
+        )
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
-        prompt = self._render(briefing, "envelope")
+        prompt = self._render(turn, briefing, "envelope")
         answer = self._caller.ask(turn, _messages(prompt))
         known: Header | None = None
         reason = ""
@@ -160,7 +167,7 @@ class OpenAIProposer:
     def _by_schema(self, turn: Turn, briefing: Briefing) -> Draft | None:
         """None when the answer does not do; the envelope follows. A server without the mode is not asked again."""
         try:
-            answer = self._caller.ask(turn, _messages(self._render(briefing, "schema")), SCHEMA)
+            answer = self._caller.ask(turn, _messages(self._render(turn, briefing, "schema")), SCHEMA)
         except FormatRefused:
             self._mode = "envelope"
             return None
@@ -171,11 +178,13 @@ class OpenAIProposer:
                 self._mode = "envelope"  # accepted and ignored, as some servers do
             return None
 
-    def _render(self, briefing: Briefing, mode: Mode) -> Prompt:
+    def _render(self, turn: Turn, briefing: Briefing, mode: Mode) -> Prompt:
         try:
-            return render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
+            prompt = render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
         except PromptTooLong as error:
             raise ProposalFailed("llm_config", str(error)) from error
+        turn.briefing_tokens = prompt.tokens
+        return prompt
 
 
 def _tokens(environ: Mapping[str, str], name: str) -> int | None:
