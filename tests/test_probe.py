@@ -22,6 +22,7 @@ from swarm.settings import RunSettings
 from swarm.state import StudyState, Trial
 from swarm.supervisor import Zygote, kill_leftovers
 from swarm.trial import Interruption, TrialRunner
+from swarm.trial_memory import request_of
 
 STUDY = "probed"
 PROFILE_MIB = 1200
@@ -295,11 +296,10 @@ def test_an_adopted_training_teaches_as_one_of_our_own(bench: Bench) -> None:
     assert not lesson.too_small
 
 
-def test_a_larger_batch_scales_what_the_parent_used(bench: Bench) -> None:
-    first = bench.run(TRAIN)
-    parent = bench.study.trials[first.trial_id]
-    larger = TRAIN.replace("BATCH_SIZE = 64", "BATCH_SIZE = 128")
-    second = bench.run(larger, parent, constants_changed={"BATCH_SIZE": (64, 128)})
-    used, before = resources(second), resources(first)
-    assert used.reservation_mib is not None and before.peak_mib is not None
-    assert used.reservation_mib >= 2 * before.peak_mib
+@pytest.mark.parametrize(
+    ("changed", "ratio"),
+    [({"BATCH_SIZE": (64, 128)}, 2.0), ({"BATCH_SIZE": (64, 32)}, 0.5), ({"MAX_LR": (0.1, 0.2)}, 1.0), ({}, 1.0)],
+)
+def test_a_request_says_by_how_much_the_batch_has_grown(bench: Bench, changed: dict[str, object], ratio: float) -> None:
+    trial, _ = bench.claim(TRAIN, constants_changed=changed)
+    assert request_of(trial.claim, bench.settings, "worker_1").batch_ratio == ratio
