@@ -37,8 +37,8 @@ bench: $(READY)  ## the quick figures of docs/benchmarks.md, one JSON line each,
 bench-long: $(READY)  ## real trainings, about half an hour on a quiet machine
 	for bench in idle fairness early_stop baselines; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
 
-bench-search: $(READY)
-	$(BIN)/python benchmarks/search.py --json
+bench-search: $(READY)  ## search policies and the memory ablation on the replay table, a few minutes
+	for bench in search memory; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
 
 notebook: $(READY)  ## watch the study in Jupyter
 	$(BIN)/pip install -q -c constraints.txt -e '.[notebook]'

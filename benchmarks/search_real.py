@@ -7,8 +7,8 @@ the data is the stand-in. A training costs BUDGET_S of reckoned work (benchmarks
 of the validation images, and is kept in `--cache`: a run that was ended goes on there, and one that has all its
 trainings only prints. Seeds come one after the other, all policies of a seed in turn, as many at a time as cores.
 
-Each seed starts from another program: of POOL settings by lot, one between the 20th and the 50th percentile, as a
-program that works and that nobody has tuned. All policies know the start's loss for nothing.
+Every policy starts from the program as it comes, and knows its loss for nothing; seeds differ in the policies' choices
+and in the seeds of the trainings.
 
     random     settings by lot; hands over the best single run
     tpe        optuna.samplers.TPESampler as it comes, told of the start, two trials at a time; hands over the best mean
@@ -23,7 +23,6 @@ import argparse
 import json
 import math
 import os
-import random
 import re
 import sys
 import warnings
@@ -41,15 +40,12 @@ from standin_training import Trainings  # first: it loads torch in a way that fo
 
 # isort: split
 from comparison import print_differences, print_policies
-from plain import CHECKPOINTS, Policy, Run, plain_tpe, random_search, random_setting, seed_of
+from plain import CHECKPOINTS, Policy, Run, plain_tpe, random_search, seed_of
 from replay_study import ReplayStudy
 
-from swarm.constants import assign
 from swarm.records import FailReason
-from workers.proposers.spaces import searched
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / "benchmarks" / "data" / "search_real.jsonl"
 BUDGET_S = 0.8
 SHAPES = {  # what fits into the budget; a stem of stride 4, as most of the work is where the maps are large
     "WIDTH": "WIDTH = 16  # search: {8, 16, 24, 32, 48}",
@@ -57,7 +53,6 @@ SHAPES = {  # what fits into the budget; a stem of stride 4, as most of the work
     "STEM_STRIDE": "STEM_STRIDE = 4",
     "BATCH_SIZE": "BATCH_SIZE = 64  # search: {32, 64, 128, 256}",
 }
-POOL, POOL_SEED = 40, 0
 FRESH = 3
 GUESSING = math.log(100)
 
@@ -73,7 +68,7 @@ class Job(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--cache", type=Path, required=True, help="trainings; goes on where the file ends")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[-1], help="a policy and seed")
     parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
@@ -91,7 +86,6 @@ def run_policies(
     cache_file: Path, names: Sequence[str], seeds: int, checkpoints: Sequence[int]
 ) -> dict[str, list[list[float]]]:
     """For each policy and seed the re-measured loss of what was handed over at each checkpoint."""
-    train_pool(cache_file)
     jobs = [Job(cache_file, name, seed, tuple(checkpoints)) for seed in range(seeds) for name in names]
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         outcomes = list(workers.map(run_one, jobs))
@@ -108,8 +102,7 @@ def run_one(job: Job) -> list[float]:
         training = trainings.run(program, trial_seed)
         return FailReason(training.reason) if training.loss is None else training.loss
 
-    start = start_of(trainings, job.seed)
-    handed_over = POLICIES[job.policy](start, job.seed, run, job.checkpoints)
+    handed_over = POLICIES[job.policy](base_source(), job.seed, run, job.checkpoints)
     print(f"seed {job.seed}, {job.policy}: its trials are done", file=sys.stderr, flush=True)
     return [fmean(fresh_losses(trainings, program, job.seed)) for program in handed_over]
 
@@ -132,35 +125,6 @@ def base_source() -> str:
         source, count = re.subn(rf"(?m)^{name} = .*$", declaration, source)
         assert count == 1, f"models/resnext declares {name} {count} times"
     return source
-
-
-def pool() -> list[str]:
-    """Settings by lot, the same for every seed."""
-    base, rng = base_source(), random.Random(POOL_SEED)
-    return [assign(base, random_setting(searched(base), rng)) for _ in range(POOL)]
-
-
-def train_pool(cache_file: Path) -> None:
-    with ProcessPoolExecutor(os.cpu_count()) as workers:
-        list(workers.map(_train_of_pool, [(cache_file, program) for program in pool()]))
-
-
-def _train_of_pool(job: tuple[Path, str]) -> float:
-    cache_file, program = job
-    return pool_loss(open_trainings(cache_file), program)
-
-
-def pool_loss(trainings: Trainings, program: str) -> float:
-    loss = trainings.run(program, POOL_SEED).loss
-    return math.inf if loss is None else loss
-
-
-def start_of(trainings: Trainings, seed: int) -> str:
-    """A program that works and was not tuned; another one for each seed, as far as there are any."""
-    ranked = sorted(pool(), key=lambda program: pool_loss(trainings, program))
-    starts = ranked[POOL // 5 : POOL // 2]
-    random.Random(POOL_SEED).shuffle(starts)
-    return starts[seed % len(starts)]
 
 
 def swarm_with(*arms: str) -> Policy:
