@@ -4,6 +4,8 @@ import json
 import math
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.harness import score_phase, scoring
-from models.harness.config import Budget, TrialConfig
+from models.harness.config import Budget, TrialConfig, to_json
 from models.harness.fingerprint import fingerprint
 from models.harness.layout import CLASSES, Layout
 from swarm.executor import harness_sha256
@@ -53,8 +55,6 @@ def hand_in(config: TrialConfig, logits: np.ndarray) -> None:
 
 
 def run(config: TrialConfig) -> tuple[int, dict[str, object]]:
-    from models.harness.config import to_json
-
     path = config.folder / "harness.json"
     path.write_text(to_json(config))
     code = score_phase.run(path)
@@ -157,6 +157,23 @@ def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig
     good, bad = (json.loads((config.private / f"rung_{percent}.json").read_text()) for percent in (25, 50))
     assert good == {"progress": 0.25, "loss": pytest.approx(math.log(CLASSES), abs=1e-5), "top1": 0.0, "rows": 50}
     assert "has shape (49, 100)" in bad["error"]
+
+
+def test_one_rung_may_be_scored_by_two_processes_at_once(config: TrialConfig) -> None:
+    """As when the scorer of a rung is slow and the training ends meanwhile."""
+    np.save(config.train_out / "rung_50.npy", np.zeros((50, CLASSES), np.float16))
+    path = config.folder / "harness.json"
+    path.write_text(to_json(config))
+    code = (
+        "from pathlib import Path\nfrom models.harness import score_phase\n"
+        f"assert not any(score_phase.run(Path({str(path)!r}), rung=50) for _ in range(150))"
+    )
+    command = [sys.executable, "-c", code]
+    scorers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [scorer.communicate(timeout=100)[1] for scorer in scorers]
+    assert [scorer.returncode for scorer in scorers] == [0, 0, 0], said
+    assert json.loads((config.private / "rung_50.json").read_text())["rows"] == 50
+    assert [file.name for file in config.private.glob("*.tmp")] == []
 
 
 def test_fingerprint_is_the_one_that_the_swarm_records() -> None:

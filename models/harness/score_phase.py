@@ -123,7 +123,8 @@ def _order(config: TrialConfig, rows: int) -> NDArray[np.int64]:
 
 
 def _write_json(path: Path, facts: dict[str, object]) -> None:
-    draft = path.with_suffix(".json.tmp")
+    """At once, and whole: the process that scores a rung may still write it when the one that scores the end does."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.write_text(json.dumps(facts) + "\n")
     draft.replace(path)
 
