@@ -169,7 +169,11 @@ def test_costs_count_every_call_and_the_unknown_is_not_zero():
     assert both.cost_a.confirmed_gains == 2 and both.cost_a.usd_per_gain == pytest.approx(0.03)
     assert (both.cost_b.usd, both.cost_b.usd_per_gain) == (None, None)
     text = "\n".join(comparison_lines(both))
-    assert "unknown" in text and "llm_failed" in text
+    assert "unknown" in text and "llm_failed" in text and "model calls" in text
+    assert both.cost_a.device_s_per_gain == pytest.approx(both.cost_a.device_s / 2)
+    alone = "\n".join(comparison_lines(compare(A, A, [compare_pair(free.study, free.study)], free.study)))
+    assert "device minutes per confirmed gain" in alone
+    assert "USD" not in alone and "model calls" not in alone, "nobody called a model"
 
 
 def test_blocks_and_alternation_are_told_apart():
@@ -202,7 +206,7 @@ def test_six_equal_signs_claim_a_difference_and_mixed_ones_do_not():
 
 def test_checkpoints_compare_at_equal_counts():
     comparison = compared(0.1, 0.2)
-    assert [point.trials for point in comparison.checkpoints] == [2, 4, 6, 8]
+    assert [point.trials for point in comparison.checkpoints] == [6, 7, 8], "the first five measure the noise"
     assert all(point.difference.n == 2 for point in comparison.checkpoints)
 
 

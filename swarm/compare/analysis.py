@@ -97,6 +97,9 @@ class Cost(_Value):
     """Of one arm over all pairs. A rate is None when its cost is unknown or nothing was confirmed."""
 
     confirmed_gains: int
+    calls: int
+    device_s: float
+    device_s_per_gain: float | None
     tokens: int | None
     usd: float | None
     tokens_per_gain: float | None
@@ -154,7 +157,7 @@ def compare(a: Arm, b: Arm, pairs: Sequence[PairResult], study: StudyState) -> C
         pairs=tuple(pairs),
         leading=leading,
         confirmed=confirmed,
-        checkpoints=tuple(_checkpoints(pairs)),
+        checkpoints=tuple(_checkpoints(pairs, opened.noise_replicates)),
         cost_a=_cost([pair.a for pair in pairs]),
         cost_b=_cost([pair.b for pair in pairs]),
         conclusion=conclude(a, b, leading),
@@ -333,10 +336,11 @@ def _span(study: StudyState) -> tuple[float, float] | None:
     return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
 
-def _checkpoints(pairs: Sequence[PairResult]) -> Iterable[Checkpoint]:
-    """At a quarter, half, three quarters and all of the trials that every pair has."""
-    longest = min(pair.trials for pair in pairs)
-    for count in sorted({max(1, round(longest * share)) for share in (0.25, 0.5, 0.75, 1.0)}):
+def _checkpoints(pairs: Sequence[PairResult], noise_replicates: int) -> Iterable[Checkpoint]:
+    """At a quarter, half, three quarters and all of the trials that every pair has after its noise floor."""
+    after = min(pair.trials for pair in pairs) - noise_replicates
+    shares = (0.25, 0.5, 0.75, 1.0) if after > 0 else ()
+    for count in sorted({noise_replicates + round(after * share) for share in shares}):
         read = [(pair.a.curve[count - 1], pair.b.curve[count - 1]) for pair in pairs]
         differences = [theirs - mine for mine, theirs in read if mine is not None and theirs is not None]
         if differences:
@@ -349,8 +353,12 @@ def _cost(results: Sequence[ArmResult]) -> Cost:
     usd = [result.usd for result in results if result.usd is not None]
     all_tokens = sum(tokens) if len(tokens) == len(results) else None
     all_usd = round(sum(usd), 6) if len(usd) == len(results) else None
+    device_s = round(sum(result.device_s for result in results), 1)
     return Cost(
         confirmed_gains=gains,
+        calls=sum(result.calls for result in results),
+        device_s=device_s,
+        device_s_per_gain=device_s / gains if gains else None,
         tokens=all_tokens,
         usd=all_usd,
         tokens_per_gain=all_tokens / gains if gains and all_tokens is not None else None,

@@ -57,9 +57,7 @@ def _rows(comparison: Comparison) -> Iterator[Row]:
     yield _row("trials complete", a, b, lambda side: str(sum(r.complete for r in side)))
     yield _row("trials failed", a, b, lambda side: _counts([r.failed for r in side]))
     yield _row("proposals refused", a, b, lambda side: _counts([r.refused for r in side]))
-    yield _row("model calls", a, b, lambda side: str(sum(r.calls for r in side)))
     yield from _cost_rows(comparison.cost_a, comparison.cost_b)
-    yield _row("device minutes", a, b, lambda side: f"{sum(r.device_s for r in side) / 60:.1f}")
 
 
 def _row(name: str, a: Side, b: Side, read: Callable[[Side], str]) -> Row:
@@ -67,10 +65,19 @@ def _row(name: str, a: Side, b: Side, read: Callable[[Side], str]) -> Row:
 
 
 def _cost_rows(a: Cost, b: Cost) -> Iterator[Row]:
+    yield "device minutes", f"{a.device_s / 60:.1f}", f"{b.device_s / 60:.1f}"
+    yield "device minutes per confirmed gain", _minutes(a), _minutes(b)
+    if a.calls == b.calls == 0:
+        return
+    yield "model calls", str(a.calls), str(b.calls)
     yield "tokens", _number(a.tokens), _number(b.tokens)
     yield "USD", _number(a.usd, 4), _number(b.usd, 4)
     yield "tokens per confirmed gain", _rate(a, a.tokens_per_gain), _rate(b, b.tokens_per_gain)
     yield "USD per confirmed gain", _rate(a, a.usd_per_gain, 4), _rate(b, b.usd_per_gain, 4)
+
+
+def _minutes(cost: Cost) -> str:
+    return "no gain" if cost.device_s_per_gain is None else f"{cost.device_s_per_gain / 60:.1f}"
 
 
 def _rate(cost: Cost, value: float | None, digits: int = 0) -> str:
@@ -89,14 +96,18 @@ def _differences(comparison: Comparison) -> Iterator[tuple[str, str]]:
 
 
 def _pair_table(comparison: Comparison) -> list[str]:
-    lines = ["| seed | trials | leading A | leading B | confirmed A | confirmed B | longest block | side by side |"]
-    lines.append("|---:" * 8 + "|")
+    lines = [
+        "| seed | trials | leading A | leading B | confirmed A | confirmed B | longest block | side by side | study A "
+        "| study B |"
+    ]
+    lines.append("|---:" * 8 + "|---" * 2 + "|")
     for pair in comparison.pairs:
         losses = (pair.a.leading_loss, pair.b.leading_loss, pair.a.confirmed_loss, pair.b.confirmed_loss)
         cells = " | ".join(f"{loss:.4f}" for loss in losses)
-        lines.append(f"| {pair.seed} | {pair.trials} | {cells} | {pair.longest_block} | {pair.side_by_side:.0%} |")
-    studies = ", ".join(f"{pair.a.study_id} and {pair.b.study_id}" for pair in comparison.pairs)
-    return [*lines, "", f"Studies: {studies}."]
+        studies = f"{pair.a.study_id} | {pair.b.study_id}"
+        blocks = f"{pair.longest_block} | {pair.side_by_side:.0%}"
+        lines.append(f"| {pair.seed} | {pair.trials} | {cells} | {blocks} | {studies} |")
+    return lines
 
 
 def _notes(comparison: Comparison) -> list[str]:
