@@ -32,14 +32,17 @@ _ROWS_AT_ONCE = 4096
 
 
 class StepMeter(SampleMeter):
-    """A `models.harness.budget.Meter` that counts steps. `park` is called before each: it may wait for a co-tenant."""
+    """A `models.harness.budget.Meter` that counts steps. `wait`: returns when no co-tenant is being timed alone."""
 
-    def __init__(self, park: Callable[[], None]) -> None:
+    def __init__(self, wait: Callable[[], None]) -> None:
         super().__init__()
-        self._park = park
+        self._wait = wait
+
+    def park(self) -> None:
+        self._wait()
 
     def before_step(self, signature: Hashable) -> None:
-        self._park()
+        self.park()
 
     def after_step(self, images: int) -> None:
         super().after_step(1)
@@ -47,12 +50,13 @@ class StepMeter(SampleMeter):
 
 class ProbeSession(Session):
     def meter(self) -> Meter:
-        return StepMeter(self.park())
+        self._wait = self.park()  # one a process: a second one would hold the gate open while the first is parked
+        return StepMeter(self._wait)
 
     def before_hand_in(self, model: nn.Module) -> None:
         layout = Layout(self.config.data_dir)
         images = torch.from_numpy(layout.read(layout.images("rung"))[:BATCH])
-        forward(model, images.to(self.device), BATCH)
+        forward(model, images.to(self.device), BATCH, self._wait)
         if self.device.type == "cpu":
             _touch(layout)
 
