@@ -1,7 +1,7 @@
 """A study whose proposer is a real small model that mostly answers rubbish: does it survive, and does the device work?
 
     python -m llama_cpp.server --model gemma-3-270m.gguf --n_ctx 4096 --port 8123 &
-    export SWARM_LLM_MAX_PROMPT=3000 SWARM_LLM_MAX_OUTPUT=150
+    export SWARM_LLM_MAX_PROMPT=1800 SWARM_LLM_MAX_OUTPUT=100
     python benchmarks/small_model.py --base-url http://127.0.0.1:8123/v1 --model gemma [--answers 200] [--json]
 
 Studies of the tiny target of the tests, two workers on the CPU, one after the other until the server has answered

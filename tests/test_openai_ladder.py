@@ -4,7 +4,7 @@ import json
 from typing import ClassVar
 
 import pytest
-from fakes.briefings import PROGRAM, briefing
+from fakes.briefings import PROGRAM, attempt, briefing
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import FakeLLM, Raw, Step, completion, envelope, tune_a_constant
 from hypothesis import given, settings
@@ -261,3 +261,34 @@ def test_the_length_of_an_answer_is_bounded_only_if_somebody_asks_for_it():
         OpenAIProposer.from_environment({}, environ).propose(briefing())
         OpenAIProposer.from_environment({}, {**environ, "SWARM_LLM_MAX_OUTPUT": "300"}).propose(briefing())
     assert [request.body.get("max_tokens") for request in server.requests] == [None, 300]
+
+
+@pytest.mark.parametrize("mode", ["envelope", "schema"])
+def test_a_prompt_that_does_not_fit_the_context_is_shortened_for_good(mode):
+    words = "This model's maximum context length is 4096 tokens. However, you requested 4761 tokens"
+    full = Raw(json.dumps({"error": {"message": words}}), status=400)
+
+    def answer(request):
+        return full if len(request.prompt) > 0.8 * longest else GOOD
+
+    told = briefing(tuple(attempt(f"t{n:04}", {"MAX_LR": n / 1000}, loss=2.0 + n / 100) for n in range(2, 60)))
+    with FakeLLM([GOOD]) as server:
+        proposer(server).propose(told)
+        longest = len(server.requests[0].prompt)
+    with FakeLLM([answer]) as server:
+        model = proposer(server, mode=mode)
+        model.propose(told)
+        refused = len(server.requests)
+        model.propose(told)
+    assert refused >= 2 and len(server.requests[-1].prompt) < 0.8 * longest
+    assert len(server.requests) - refused <= (2 if mode == "schema" else 1)
+
+
+def test_a_program_too_long_for_the_context_is_one_failure_with_the_servers_words():
+    full = Raw('{"error": {"message": "the context window is 512 tokens"}}', status=400)
+    with FakeLLM([full]) as server:
+        model = proposer(server)
+        for _ in range(8):  # no breaker opens: it is the request that is wrong
+            with pytest.raises(ProposalFailed, match="the context window is 512 tokens"):
+                model.propose(briefing())
+    assert len(server.requests) == 8

@@ -28,6 +28,10 @@ class FormatRefused(Exception):
     """The server does not take a schema."""
 
 
+class PromptRefused(ProposalFailed):
+    """The messages do not fit the model's context; shorter ones may."""
+
+
 @dataclass(slots=True)
 class Turn:
     """The calls of one proposal. `deadline` is on the monotonic clock; only answered calls have a usage."""
@@ -52,7 +56,7 @@ class Caller:
     def ask(self, turn: Turn, messages: Sequence[Message], schema: Schema | None = None) -> str:
         """The text of one answer, without secrets; retries a busy or failing server within the turn's deadline.
 
-        Raises ProposalFailed, and FormatRefused when the server blames the schema.
+        Raises ProposalFailed, PromptRefused when it is too long, and FormatRefused when the server blames the schema.
         """
         safe = [{**message, "content": self.redact(message["content"])} for message in messages]
         attempt = 0
@@ -133,6 +137,8 @@ class Caller:
                 raise ProposalFailed("llm_quota", detail, cooldown_s=failure.retry_after_s or QUOTA_COOLDOWN_S)
             case "declined":
                 raise ProposalFailed("llm_failed", detail)
+            case "too_long":
+                raise PromptRefused("llm_failed", detail)
         self.breaker.failed()
         if failure.kind == "rejected":
             raise ProposalFailed("llm_failed", detail, cooldown_s=self.breaker.remaining_s)

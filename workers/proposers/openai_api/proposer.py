@@ -23,7 +23,7 @@ from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.edits import EditFailed
-from workers.proposers.openai_api.caller import Caller, FormatRefused, Turn
+from workers.proposers.openai_api.caller import Caller, FormatRefused, PromptRefused, Turn
 from workers.proposers.openai_api.schema import SCHEMA
 from workers.proposers.openai_api.server import Message, Server
 from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
@@ -33,6 +33,7 @@ from workers.redact import Redactor
 from workers.render import DEFAULT_MAX_TOKENS, Prompt, PromptTooLong, render, repair_text, whole_file_text
 
 MAX_QUOTED_ANSWER = 16_000
+SHORTER = 0.75  # of a prompt that did not fit the model's context
 
 Mode = Literal["envelope", "schema"]
 
@@ -147,8 +148,7 @@ class OpenAIProposer:
         )
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
-        prompt = self._render(turn, briefing, "envelope")
-        answer = self._caller.ask(turn, _messages(prompt))
+        prompt, answer = self._first_answer(turn, briefing)
         known: Header | None = None
         reason = ""
         for follow_up in (repair_text, whole_file_text, None):
@@ -164,12 +164,28 @@ class OpenAIProposer:
                 answer = self._caller.ask(turn, _messages(prompt, answer, follow_up(reason, briefing.editable)))
         raise ProposalFailed("llm_failed", f"no answer of {len(turn.usages)} could be applied; the last: {reason}")
 
+    def _first_answer(self, turn: Turn, briefing: Briefing) -> tuple[Prompt, str]:
+        """A server that finds the prompt too long is shown fewer records, from then on, as long as there are any."""
+        while True:
+            prompt = self._render(turn, briefing, "envelope")
+            try:
+                return prompt, self._caller.ask(turn, _messages(prompt))
+            except PromptRefused as refused:
+                shorter = int(SHORTER * prompt.tokens)
+                try:
+                    render(briefing, max_tokens=shorter)
+                except PromptTooLong:
+                    raise refused from None
+                self._max_prompt_tokens = shorter
+
     def _by_schema(self, turn: Turn, briefing: Briefing) -> Draft | None:
         """None when the answer does not do; the envelope follows. A server without the mode is not asked again."""
         try:
             answer = self._caller.ask(turn, _messages(self._render(turn, briefing, "schema")), SCHEMA)
         except FormatRefused:
             self._mode = "envelope"
+            return None
+        except PromptRefused:
             return None
         try:
             return read_schema(answer, briefing)

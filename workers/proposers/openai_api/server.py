@@ -32,6 +32,7 @@ Kind = Literal[
     "auth",  # 401, 403: the key is wrong; no retry helps
     "config",  # 404, a redirect: the address or the model's name is wrong; no retry helps
     "rejected",  # 400, 413, 422: this request is wrong, another one may be right
+    "too_long",  # the same, and it says that the model's context is too short for it
     "quota",  # 402, or 429 that speaks of quota or billing: no money
     "busy",  # 408, 409, 429: come back later, `retry_after_s` if the server says when
     "down",  # no connection, deadline passed, 5xx, or an answer that is none
@@ -129,6 +130,8 @@ def _kind(status: int, words: str) -> Kind:
         return "auth"
     if status == 402 or (status == 429 and re.search(r"(?i)insufficient_quota|billing|credit balance", words)):
         return "quota"
+    if status in (400, 413, 422, 500) and re.search(r"(?i)context[ _](length|window|size)|prompt is too long", words):
+        return "too_long"
     if status in (408, 409, 425, 429):
         return "busy"
     if status >= 500:
