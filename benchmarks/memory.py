@@ -96,7 +96,7 @@ def figures(results: Results) -> list[dict[str, object]]:
                     "difference": round(fmean(ours) - fmean(theirs), 5),
                     "interval": [round(low, 5), round(high, 5)],
                     "p_two_sided": round(permutation_p(ours, theirs, two_sided=True), 4),
-                    "shared_is": verdict_of(low, high),
+                    "shared_is": verdict_of(ours, theirs),
                 }
             )
     return lines

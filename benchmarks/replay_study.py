@@ -39,21 +39,24 @@ from workers.proposers.tpe import MOVED, TpeProposer
 NOISE_REPLICATES = 5
 WORKERS = ("worker_1", "worker_2")
 DRY_TURNS = 200  # in a row without a proposal: there is none any more
-STUDY, BASE = "replay", "base"
+BASE = "base"
 
 
 class MemoryBrain:
-    """Records in memory, numbered as the brain would, and timed by number: a minute a record."""
+    """Records of one study in memory, numbered as the brain would, and timed by number: a minute a record."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: StudyOpened) -> None:
+        self._study_id = opened.study_id
         self._state = BrainState()
+        self.append(opened)
 
     def snapshot(self) -> BrainState:
         return self._state
 
     def append(self, record: Record) -> None:
         seq = self._state.seq + 1
-        self._state.apply(record.model_copy(update={"seq": seq, "at": 60.0 * seq, "study_id": STUDY, "id": str(seq)}))
+        envelope = {"seq": seq, "at": 60.0 * seq, "study_id": self._study_id, "id": str(seq)}
+        self._state.apply(record.model_copy(update=envelope))
 
 
 class Texts:
@@ -87,8 +90,7 @@ class ReplayStudy:
     ) -> None:
         self._run = run
         self._texts = Texts(source)
-        self._brain = MemoryBrain()
-        self._brain.append(_opened(seed, memory))
+        self._brain = MemoryBrain(_opened(seed, memory))
         self._settings = _settings(seed, memory)
         self._tree = gate.tree_sha256(source)
         self._running: list[tuple[str, str]] = []
@@ -107,7 +109,7 @@ class ReplayStudy:
 
     @property
     def study(self) -> StudyState:
-        found = self._brain.snapshot().study(STUDY)
+        found = self._brain.snapshot().latest
         assert found is not None
         return found
 
@@ -192,10 +194,15 @@ def _finished(trial_id: str, agent: str, seed: int, result: float | FailReason) 
     )
 
 
+def _study_id(seed: int) -> str:
+    """Of each seed's own: some choices of the proposers hang on it."""
+    return f"replay-{seed}"
+
+
 def _settings(seed: int, memory: Memory) -> RunSettings:
     """What drafts and claims read of a run's settings."""
     return RunSettings(
-        study_id=STUDY,
+        study_id=_study_id(seed),
         root=Path(),
         brain=Path("swarm_brain.jsonl"),
         target="replay",
@@ -223,7 +230,7 @@ def _settings(seed: int, memory: Memory) -> RunSettings:
 
 def _opened(seed: int, memory: Memory) -> StudyOpened:
     return StudyOpened(
-        study_id=STUDY,
+        study_id=_study_id(seed),
         target="replay",
         target_folder="benchmarks/data",
         editable="replay_program.py",

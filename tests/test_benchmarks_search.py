@@ -57,8 +57,11 @@ def test_differences_are_taken_seed_by_seed() -> None:
 
 
 def test_an_interval_that_holds_0_is_called_no_difference() -> None:
-    assert verdict_of(-0.2, -0.1) == "better" and verdict_of(0.1, 0.2) == "worse"
-    assert verdict_of(-0.1, 0.2).startswith("not shown to differ")
+    much = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    less = [value - 0.5 for value in much]
+    assert verdict_of(less, much) == "better" and verdict_of(much, less) == "worse"
+    assert verdict_of(much, much[::-1]).endswith("the interval holds 0")
+    assert "too few seeds" in verdict_of(less[:3], much[:3])
 
 
 @pytest.mark.parametrize("policy", [random_search, plain_tpe])
