@@ -55,6 +55,12 @@ def test_an_edit_passes_the_gate_and_keeps_the_comments(target, item):
     assert all(constant.space.contains(constant.value) for constant in declared.values() if constant.space is not None)
 
 
+def test_a_model_without_a_name_is_left_alone():
+    unnamed = "def build_model():\n    return Net()  # has self.classifier\n"
+    with pytest.raises(DoesNotApply, match="return model"):
+        BY_NAME["zero_init_classifier"].apply(unnamed)
+
+
 @pytest.mark.parametrize(("target", "item"), APPLICABLE)
 def test_an_edit_can_be_left_out_of_a_later_program(target, item, tmp_path):
     """The rollback of every edit: merging it backwards gives the program that only had the later edit."""

@@ -21,7 +21,7 @@ def zero_init_residual(program: Program) -> None:
     program.require(last.split("[", maxsplit=1)[0] in program.text(block), "the block's last convolution is unknown")
     condition = f"isinstance(module, {block.name})" + (" and module.residual" if inverted else "")
     code = f"for module in model.modules():\n    if {condition}:\n        nn.init.zeros_(module.{last}.weight)\n"
-    program.insert_before(program.last_return(program.function("build_model")), code)
+    program.insert_before(_model_returned(program), code)
 
 
 @edit("rezero", "initialisation", "let each residual branch grow from nothing: a learned gain that starts at zero")
@@ -38,7 +38,7 @@ def zero_init_classifier(program: Program) -> None:
     program.require("model.classifier.weight" not in program.source, "the classifier is initialised already")
     program.require("self.classifier" in program.source, "the network has no classifier")
     code = "nn.init.zeros_(model.classifier.weight)\n"
-    program.insert_before(program.last_return(program.function("build_model")), code)
+    program.insert_before(_model_returned(program), code)
 
 
 @edit("squeeze_excitation", "architecture", "let each block scale its channels by the whole map (squeeze-excitation)")
@@ -221,6 +221,13 @@ NETWORK_EDITS = (
     normalised_features,
     stochastic_depth,
 )
+
+
+def _model_returned(program: Program) -> ast.Return:
+    """The last line of `build_model`, if it is `return model`."""
+    last = program.last_return(program.function("build_model"))
+    program.require(program.text(last) == "return model", "build_model does not end with `return model`")
+    return last
 
 
 def _branch(program: Program, block: ast.ClassDef) -> ast.expr:
