@@ -1,11 +1,12 @@
 """Search policies on real trainings: the embedded default against Optuna's TPE and random search.
 
-    python benchmarks/search_real.py --cache FILE [--seeds 5] [--trials 20] [--policies random tpe ...] [--json]
+    python benchmarks/search_real.py [--seeds 5] [--trials 20] [--policies random tpe embedded] [--cache FILE] [--json]
 
 The program is models/resnext with shapes that suit the budget (SHAPES) and its other constants and spaces as declared;
 the data is the stand-in. A training costs BUDGET_S of reckoned work (benchmarks/standin_training.py), is scored on half
-of the validation images, and is kept in `--cache`: a run that was ended goes on there, and one that has all its
-trainings only prints. Seeds come one after the other, all policies of a seed in turn, as many at a time as cores.
+of the validation images, and is kept in `--cache`: a run that was ended goes on there, and one that finds all its
+trainings only prints, as the defaults do while neither the program nor a policy changes. Seeds come one after the
+other, all policies of a seed in turn, as many at a time as there are cores.
 
 Every policy starts from the program as it comes, and knows its loss for nothing; seeds differ in the policies' choices
 and in the seeds of the trainings.
@@ -46,6 +47,7 @@ from replay_study import ReplayStudy
 from swarm.records import FailReason
 
 ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / "benchmarks" / "data" / "search_real.jsonl"
 BUDGET_S = 0.8
 SHAPES = {  # what fits into the budget; a stem of stride 4, as most of the work is where the maps are large
     "WIDTH": "WIDTH = 16  # search: {8, 16, 24, 32, 48}",
@@ -68,10 +70,10 @@ class Job(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="trainings; goes on where the file ends")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="trainings; goes on where the file ends")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[-1], help="a policy and seed")
-    parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
+    parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[0], help="a policy and seed")
+    parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=["random", "tpe", "embedded"])
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     checkpoints = [trials for trials in CHECKPOINTS if trials <= options.trials]
