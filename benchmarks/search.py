@@ -47,12 +47,11 @@ from workers.proposers.tpe import MOVED
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--more", action="store_true", help="also the swarm with its tpe arm alone")
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     names = [name for name in POLICIES if options.more or name not in MORE]
-    results = run_policies(range(options.first_seed, options.first_seed + options.seeds), names)
+    results = run_policies(range(options.seeds), names)
     if not options.json:
         print_table(load_table(), results)
     for line in figures(load_table(), results):
