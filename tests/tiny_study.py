@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,7 +143,12 @@ class TinyStudy:
 
     def pids(self, marker: str) -> list[int]:
         """Processes of this study with `marker` in their command line."""
-        return [process.pid for process in self.processes() if marker in " ".join(process.cmdline())]
+        found = []
+        for process in self.processes():
+            with suppress(psutil.Error):  # it may have ended meanwhile
+                if marker in " ".join(process.cmdline()):
+                    found.append(process.pid)
+        return found
 
     def held_leases(self) -> list[Path]:
         return [path for path in self.ledger.rglob("*") if path.parent.name == "leases" and path.suffix == ".json"]
