@@ -1,6 +1,7 @@
 """Search policies on real trainings: the embedded default against Optuna's TPE and random search.
 
-    python benchmarks/search_real.py [--seeds 5] [--trials 20] [--policies random tpe embedded] [--cache FILE] [--json]
+    python benchmarks/search_real.py [--seeds 5] [--first-seed 0] [--trials 20] [--policies random tpe embedded]
+                                     [--cache FILE] [--json]
 
 The program is models/resnext with shapes that suit the budget (SHAPES) and its other constants and spaces as declared;
 the data is the stand-in. A training costs BUDGET_S of reckoned work (benchmarks/standin_training.py), is scored on half
@@ -27,7 +28,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -72,12 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=CACHE, help="trainings; goes on where the file ends")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[0], help="a policy and seed")
     parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=["random", "tpe", "embedded"])
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     checkpoints = [trials for trials in CHECKPOINTS if trials <= options.trials]
-    results = run_policies(options.cache, options.policies, options.seeds, checkpoints)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    results = run_policies(options.cache, options.policies, seeds, checkpoints)
     if not options.json:
         print_table(results, checkpoints)
     for figure in figures(results, checkpoints):
@@ -85,10 +88,10 @@ def main() -> None:
 
 
 def run_policies(
-    cache_file: Path, names: Sequence[str], seeds: int, checkpoints: Sequence[int]
+    cache_file: Path, names: Sequence[str], seeds: Iterable[int], checkpoints: Sequence[int]
 ) -> dict[str, list[list[float]]]:
     """For each policy and seed the re-measured loss of what was handed over at each checkpoint."""
-    jobs = [Job(cache_file, name, seed, tuple(checkpoints)) for seed in range(seeds) for name in names]
+    jobs = [Job(cache_file, name, seed, tuple(checkpoints)) for seed in seeds for name in names]
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         outcomes = list(workers.map(run_one, jobs))
     results: dict[str, list[list[float]]] = {name: [] for name in names}
