@@ -52,6 +52,7 @@ NEIGHBOUR_SEED = 1000
 NEIGHBOUR_S = 7200.0
 NEIGHBOUR_START_S = 120.0
 WINDOW_STEPS = 40
+POLL_S = 0.05  # seldom: looking wakes up on the core that is looked at, and a beat says its own step
 CLOCK_STEPS, CLOCK_ROUNDS = 400, 9
 
 
@@ -153,7 +154,7 @@ class Neighbour:
         while (beat := read_heartbeat(self._heartbeat)) is None or beat.step < step:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no step {step} in {NEIGHBOUR_START_S:g} s (exit code {self._process.poll()})")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
         return beat
 
     @contextmanager

@@ -6,6 +6,7 @@ says to the same programs is part of the default tests.
 
 import math
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -212,6 +213,7 @@ def test_a_stretched_clock_is_named(arena: Arena) -> None:
     assert ran.outcome.train.samples is not None and ran.outcome.train.samples > SAMPLES * 2
     assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
+    assert f"train reports {ran.outcome.train.samples} of {SAMPLES} samples: let clock" in ran.outcome.detail
 
 
 @redteam
@@ -224,6 +226,8 @@ def test_training_on_after_the_clock_is_named(arena: Arena, monkeypatch: pytest.
     assert (ran.outcome.train.training_seconds, train.cpu_seconds > 5) == (1.0, True)
     assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
+    counted = rf"reports 1.0 of 1 solo_seconds, {train.cpu_seconds:.1f} CPU seconds \(limit 4.2\): let clock"
+    assert re.search(counted, ran.outcome.detail)
     honest = arena.run(TRAIN, budget=budget)
     assert honest.outcome.flags == ()
 
@@ -244,6 +248,7 @@ def test_work_in_predict_is_named(arena: Arena, monkeypatch: pytest.MonkeyPatch)
     outcome = arena.run(TRAINS_IN_PREDICT.replace("EXTRA", "3"), budget=budget).outcome
     assert (outcome.score, outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert outcome.flags == ("long_predict",)
+    assert re.search(r"[\d.]+ CPU seconds in predict \(limit 2.2: 25% of 1 solo_seconds, and 2\)", outcome.detail)
 
 
 @redteam

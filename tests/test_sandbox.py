@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from trial_programs import Programs, finish
 
+from models.harness import cpu
 from swarm import sandbox
 from swarm.errors import SandboxError
 from swarm.sandbox import SandboxReport, calls, seccomp
@@ -187,6 +188,19 @@ attempt("signal a child", lambda: subprocess.Popen([sys.executable, "-c", "input
 """,
     )
     assert set(outcome.values()) == {"done"}, outcome
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.skipif(cpu.turn_s() is None, reason="a kernel before 6.12")
+def test_a_training_on_the_cpu_gets_its_long_turns_inside(programs: Programs) -> None:
+    attempts = f"""
+sys.path.insert(0, {str(ROOT)!r})
+from models.harness import cpu
+cpu.settle()
+outcome["turn in ms"] = round(1e3 * cpu.turn_s())
+"""
+    assert try_inside(programs, attempts, read=(str(ROOT / "models"), str(programs.modules))) == {"turn in ms": 100}
 
 
 @needs_landlock

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.harness import config as configuration
+from models.harness import cpu
 from models.harness.budget import Meter, SampleMeter, meter_for
 from models.harness.config import TrialConfig
 from models.harness.data import TrainSet
@@ -124,6 +125,7 @@ class _RungFiles:
 
 def _device(config: TrialConfig) -> torch.device:
     if config.device == "cpu":
+        cpu.settle()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise HarnessError("device is cuda, but torch sees no CUDA device: check the driver or use --device cpu")

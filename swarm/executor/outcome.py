@@ -136,12 +136,8 @@ def read_outcome(folder: Path, result: TrialResult, terms: Terms) -> Outcome:
     score = _read_score(folder)
     if isinstance(score, str):
         return replace(found, reason=FailReason.INVALID_OUTPUT, detail=score)
-    if beyond := [flag for flag in BEYOND_BUDGET if flag in found.flags]:
-        used = ", ".join(f"{phase.name} {phase.cpu_seconds:.1f}" for phase in result.phases if phase.name != "stage")
-        detail = (
-            f"{' and '.join(beyond)}: it did more work than {terms.budget.amount:g} {terms.budget.kind} (CPU s: {used})"
-        )
-        return replace(found, reason=FailReason.OVER_BUDGET, detail=detail)
+    if any(flag in BEYOND_BUDGET for flag in found.flags):
+        return replace(found, reason=FailReason.OVER_BUDGET, detail=_explain_excess(found, terms))
     more = () if train is not None else ("bad_report",)
     claims = ("self_report",) if _claims_otherwise(folder, score.validation_loss) else ()
     return replace(found, score=score, flags=(*found.flags, *claims, *more))
@@ -182,6 +178,28 @@ def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[
             reason = EXIT_REASONS.get(phase.exit_code or 0, FailReason.CRASHED)
             found = reason, f"{name} ended with exit code {phase.exit_code}. {tail}".strip()
     return found
+
+
+def _explain_excess(found: Outcome, terms: Terms) -> str:
+    """For a trial with a flag of BEYOND_BUDGET: what it used, what it was allowed, and what to change."""
+    budget, train, result = f"{terms.budget.amount:g} {terms.budget.kind}", found.train, found.result
+    sentences = []
+    if "over_budget" in found.flags:
+        claimed = train.samples if terms.budget.kind == "samples" else train.training_seconds
+        limit_s = terms.cpu_limit_s(OVER_BUDGET_FACTOR)
+        counted = "" if limit_s is None else f", {_cpu_s(result, 'train'):.1f} CPU seconds (limit {limit_s:.1f})"
+        sentences.append(
+            f"over_budget: train reports {claimed} of {budget}{counted}: "
+            "let clock.batches decide when to stop, and train in no other thread or process"
+        )
+    if "long_predict" in found.flags:
+        limit_s = terms.cpu_limit_s(PREDICT_SHARE)
+        sentences.append(
+            f"long_predict: {_cpu_s(result, 'predict'):.1f} CPU seconds in predict (limit {limit_s:.1f}: "
+            f"{PREDICT_SHARE:.0%} of {budget}, and {START_UP_ALLOWANCE_S:g}): "
+            "make the network smaller, or pass each image fewer times"
+        )
+    return "; ".join(sentences)
 
 
 def _read_train_report(folder: Path) -> TrainReport | None:
@@ -267,8 +285,11 @@ def _trained_too_long(found: Outcome, terms: Terms) -> bool:
 
 
 def _worked_longer(result: TrialResult, name: str, limit_s: float | None) -> bool:
-    used_s = sum(phase.cpu_seconds for phase in result.phases if phase.name == name)
-    return limit_s is not None and used_s > limit_s
+    return limit_s is not None and _cpu_s(result, name) > limit_s
+
+
+def _cpu_s(result: TrialResult, name: str) -> float:
+    return sum(phase.cpu_seconds for phase in result.phases if phase.name == name)
 
 
 def _unaccounted_s(report: TrainReport, result: TrialResult) -> float | None:
