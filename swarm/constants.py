@@ -17,13 +17,16 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeGuard
 
 from swarm.errors import TargetError
 from swarm.records import Scalar
+
+TREES, PROGRAMS = 32, 256  # kept of the latest programs: a study asks the same few over and over
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,7 @@ def parse(source: str) -> dict[str, Constant]:
 
     Raises TargetError if the text is not Python or a search comment cannot be read.
     """
-    tree = parse_module(source)
-    lines = _byte_lines(source)
-    return {
-        found.name: Constant(found.name, found.value, _space(found, lines), found.node.lineno)
-        for found in _literals(tree)
-    }
+    return {constant.name: constant for constant in _constants(source)}
 
 
 def assign(source: str, values: Mapping[str, Scalar]) -> str:
@@ -99,7 +97,7 @@ def assign(source: str, values: Mapping[str, Scalar]) -> str:
     Search spaces are not enforced: they guide a search, they are no law. Raises TargetError for an unknown name and for
     a number that has no literal (NaN, infinity).
     """
-    literals = {found.name: found for found in _literals(parse_module(source))}
+    literals = {found.name: found for found in _literals(source)}
     unknown = sorted(values.keys() - literals.keys())
     if unknown:
         declared = ", ".join(literals) or "none"
@@ -116,8 +114,8 @@ def changed(parent: str, child: str) -> dict[str, tuple[Scalar | None, Scalar | 
 
     1e-2 equals 0.01, but 1 is not 1.0 and not True: a program may tell these apart.
     """
-    old = {found.name: found.value for found in _literals(parse_module(parent))}
-    new = {found.name: found.value for found in _literals(parse_module(child))}
+    old = {found.name: found.value for found in _literals(parent)}
+    new = {found.name: found.value for found in _literals(child)}
     return {
         name: (old.get(name), new.get(name))
         for name in [*old, *(name for name in new if name not in old)]
@@ -130,8 +128,12 @@ def same_value(a: Scalar, b: Scalar) -> bool:
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
+@lru_cache(maxsize=TREES)
 def parse_module(source: str) -> ast.Module:
-    """The syntax tree. Raises TargetError with line and reason for anything that Python's parser refuses."""
+    """The syntax tree. Nobody may change it: whoever asks for the same text gets the same tree.
+
+    Raises TargetError with line and reason for anything that Python's parser refuses.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape in a string is the program's business
@@ -156,8 +158,18 @@ class _Literal:
 _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-def _literals(tree: ast.Module) -> Iterator[_Literal]:
+@lru_cache(maxsize=PROGRAMS)
+def _constants(source: str) -> tuple[Constant, ...]:
+    literals = _literals(source)
+    lines = _byte_lines(source)
+    return tuple(Constant(found.name, found.value, _space(found, lines), found.node.lineno) for found in literals)
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _literals(source: str) -> tuple[_Literal, ...]:
+    tree = parse_module(source)
     assigned = Counter(name for statement in tree.body for name in _assigned_names(statement))
+    found = []
     for statement in tree.body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
             continue
@@ -165,7 +177,8 @@ def _literals(tree: ast.Module) -> Iterator[_Literal]:
         value = _scalar(statement.value)
         if value is None or len(names) != 1 or assigned[names[0]] != 1 or not _CAPITALS.fullmatch(names[0]):
             continue
-        yield _Literal(names[0], value, statement.value)
+        found.append(_Literal(names[0], value, statement.value))
+    return tuple(found)
 
 
 def _assigned_names(statement: ast.stmt) -> list[str]:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from swarm import constants
 from swarm.errors import TargetError
@@ -14,6 +15,7 @@ MAX_LINES = 600
 _SHOWN_PROBLEMS = 4
 
 
+@lru_cache(maxsize=constants.PROGRAMS)
 def check_program(source: str, *, also_allowed: frozenset[str] = frozenset()) -> Refusal | None:
     """The first rule that the program breaks. `also_allowed` are imports that a person has chosen."""
     size, lines = len(source.encode(errors="replace")), len(source.splitlines())
@@ -36,6 +38,7 @@ def check_program(source: str, *, also_allowed: frozenset[str] = frozenset()) ->
     )
 
 
+@lru_cache(maxsize=constants.PROGRAMS)
 def imports_of(source: str) -> frozenset[str]:
     """What a program imports, as `check_program` compares it."""
     return frozenset(name for _, name in imported_modules(constants.parse_module(source)))

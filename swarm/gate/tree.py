@@ -2,15 +2,17 @@
 
 import ast
 import hashlib
+from functools import lru_cache
 from typing import Any
 
-from swarm.constants import parse_module
+from swarm.constants import PROGRAMS, parse_module
 from swarm.errors import TargetError
 
 # Where a name is read or written follows from the node around it; u"" is "".
 _MEANINGLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
+@lru_cache(maxsize=PROGRAMS)
 def tree_sha256(source: str) -> str:
     """SHA-256 of the syntax tree without comments, docstrings, positions and statements that do nothing.
 

@@ -13,7 +13,8 @@ of larger programs may decide otherwise.
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from swarm.constants import Choice, Int, Log, Space, assign, same_value
@@ -56,12 +57,13 @@ class TpeProposer:
         if not spaces:
             raise ProposalFailed("no_search_space", "the program declares no constant with a `# search:` comment")
         rng = random.Random(turn_seed(briefing))
-        known = observations(briefing)
+        estimator = _Estimator(spaces, observations(briefing))
         for attempt in range(TRIES):
             converged = attempt >= TRIES // 2  # everything that it would draw was tried: draw by lot, from all families
             free = _choose_free(rng, spaces, self._moved, () if converged else briefing.cooled_families)
-            learned = [] if converged else known
-            values = _sample(spaces, learned, briefing.incumbent.constants, free, rng.getrandbits(32))
+            if attempt == TRIES // 2:
+                estimator = _Estimator(spaces, [])
+            values = estimator.sample(briefing.incumbent.constants, free, rng.getrandbits(32))
             changes = differences(spaces, briefing.incumbent.constants, values)
             if changes and not was_tried(briefing, changes):
                 return _proposal(self.name, briefing, spaces, changes)
@@ -80,32 +82,45 @@ def _choose_free(
     return tuple(name for name in spaces if name in chosen)
 
 
-def _sample(
-    spaces: Mapping[str, Space],
-    known: Sequence[Observation],
-    fixed: Mapping[str, Scalar],
-    free: Sequence[str],
-    seed: int,
-) -> dict[str, Scalar]:
-    """One draw for the free constants, given everything that is known."""
+class _Estimator:
+    """Optuna with everything that is known. Samples do not depend on one another."""
+
+    def __init__(self, spaces: Mapping[str, Space], known: Sequence[Observation]) -> None:
+        import optuna
+
+        self._spaces = spaces
+        self._distributions = {name: _distribution(space) for name, space in spaces.items()}
+        with _quiet():
+            self._study = optuna.create_study()
+            self._study.add_trials([_trial(spaces, self._distributions, item) for item in known])
+
+    def sample(self, fixed: Mapping[str, Scalar], free: Sequence[str], seed: int) -> dict[str, Scalar]:
+        """One draw for the free constants, the others held at their values."""
+        import optuna
+
+        held = {name: _encode(space, fixed[name]) for name, space in self._spaces.items() if name not in free}
+        with _quiet():
+            sampler = optuna.samplers.TPESampler(
+                n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True, seed=seed
+            )
+            self._study.sampler = optuna.samplers.PartialFixedSampler(held, sampler)
+            asked = self._study.ask({name: self._distributions[name] for name in free})
+            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)  # else the liar keeps the next sample away
+        return {name: _decode(self._spaces[name], value) for name, value in asked.params.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     import optuna
 
-    distributions = {name: _distribution(space) for name, space in spaces.items()}
-    held = {name: _encode(space, fixed[name]) for name, space in spaces.items() if name not in free}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True, seed=seed
-            )
-            study = optuna.create_study(sampler=optuna.samplers.PartialFixedSampler(held, sampler))
-            study.add_trials([_trial(spaces, distributions, item) for item in known])
-            drawn = study.ask({name: distributions[name] for name in free}).params
+            yield
     finally:
         optuna.logging.set_verbosity(verbosity)
-    return {name: _decode(spaces[name], value) for name, value in drawn.items()}
 
 
 def _trial(
