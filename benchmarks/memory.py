@@ -1,6 +1,6 @@
 """What the shared memory is worth: the same study with it, with the worker's own, with shuffled results and with none.
 
-    python benchmarks/memory.py [--seeds 40] [--json]
+    python benchmarks/memory.py [--seeds 40] [--first-seed 0] [--json]
 
 Two workers with the embedded arms on the replay table (benchmarks/search.py), each seed from a start of its own, the
 same for every arm. The arms are those of `swarm up --memory`, and it is the workers' own code that applies them:
@@ -45,9 +45,11 @@ Results = Mapping[Memory, Sequence[Sequence[float]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
-    results = run_memories(range(options.seeds))
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    results = run_memories(seeds)
     if not options.json:
         print(f"{load_table().described}; {options.seeds} seeds an arm\n")
         print_policies(results, CHECKPOINTS)

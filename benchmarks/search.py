@@ -1,6 +1,6 @@
 """Search policies on a table of real trainings: the embedded default against Optuna's TPE and random search.
 
-    python benchmarks/search.py [--seeds 20] [--more] [--json]
+    python benchmarks/search.py [--seeds 20] [--first-seed 0] [--more] [--json]
 
 Every setting of a grid was trained once by `make_replay_table.py`, so a policy's trial is a look-up: the tabulated loss
 plus normal noise with the median standard deviation of the repeated settings; one setting with one training seed has
@@ -47,11 +47,13 @@ from workers.proposers.tpe import MOVED
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--more", action="store_true", help="also the swarm with its tpe arm alone")
     parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
     options = parser.parse_args()
     names = [name for name in POLICIES if options.more or name not in MORE]
-    results = run_policies(range(options.seeds), names)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    results = run_policies(seeds, names)
     if not options.json:
         print_table(load_table(), results)
     for line in figures(load_table(), results):
