@@ -9,7 +9,7 @@ Studies of the tiny target of the tests, two workers on the CPU, one after the o
 the embedded arms propose in its place.
 
     answers          calls that the server answered, and how many of them became a trial
-    refused          recorded refusals of the model's proposals, by code
+    reasons          of answers that came to nothing, in the records; and the refusals that hold them, by code
     slot busy        share of each worker's time, first start to last end, with a trial of its own running
     device busy      the same with any trial running
 
@@ -18,6 +18,7 @@ The baseline of the busy shares is a study of the embedded arms alone.
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -42,7 +43,13 @@ class Outcome:
 
     study: StudyState
     calls: Counter[str]  # "answered", or the kind of the failure
-    reasons: tuple[str, ...]  # of the model's proposals that came to nothing
+    details: tuple[str, ...]  # of the records that refuse the model's proposals
+
+    @property
+    def reasons(self) -> list[str]:
+        """One for each answer that came to nothing, as the records tell."""
+        found = (re.split(r" ?\(\d\) ", detail.partition("; answers: ")[2])[1:] or [detail] for detail in self.details)
+        return [re.sub(r"\d+", "N", reason)[:150] for reasons in found for reason in reasons]
 
 
 def main() -> int:
@@ -58,7 +65,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     while sum(outcome.calls["answered"] for outcome in outcomes) < options.answers:
         outcomes.append(run_study(proposer, options.trial_s, options.trials))
-        print(dict(outcomes[-1].calls), file=sys.stderr, flush=True)
+        latest = outcomes[-1]
+        print(f"study {len(outcomes)}: {describe(latest)}", file=sys.stderr, flush=True)
         if not outcomes[-1].calls["answered"]:
             raise SystemExit(f"{options.base_url} answered nothing in a whole study: is the model served there?")
     alone = run_study("embedded", options.trial_s, options.trials)
@@ -69,6 +77,17 @@ def main() -> int:
         for reason, count in reasons.most_common(12):
             print(f"{count:4d}  {reason}")
     return 0
+
+
+def describe(outcome: Outcome) -> str:
+    """One study in a line, so that nothing is lost when a long run is ended."""
+    trials, slots = outcome.study.trials.values(), slots_of(outcome.study)
+    ended = sum(trial.finished is not None for trial in trials)
+    by_model = sum(trial.claim.proposer.startswith("openai:") for trial in trials)
+    return (
+        f"calls {dict(outcome.calls)}; reasons recorded {len(outcome.reasons)}; {ended} of {len(trials)} trials ended, "
+        f"{by_model} proposed by the model; device busy {device_busy(slots):.3f}, slot busy {slot_busy(slots):.3f}"
+    )
 
 
 def figures(outcomes: list[Outcome], alone: Outcome) -> Iterator[Figure]:
@@ -83,6 +102,8 @@ def figures(outcomes: list[Outcome], alone: Outcome) -> Iterator[Figure]:
     )
     answered = calls["answered"]
     yield Figure("small model: answers", answered, sum(calls.values()), "count (of calls)", answered)
+    reasons = sum(len(outcome.reasons) for outcome in outcomes)
+    yield Figure("small model: answers refused with their reason in a record", reasons, answered, "count", answered)
     yield Figure("small model: trials that it proposed", by_model, len(trials), "count (of trials)", answered)
     for code, count in sorted(refused.items()):
         yield Figure(f"small model: refused, {code}", count, refused.total(), "count (of refusals)", answered)
@@ -103,12 +124,8 @@ def run_study(proposer: str, trial_s: float, trials: int) -> Outcome:
         if done.returncode != 0:
             raise SystemExit(f"the study ended with exit code {done.returncode}: {done.stderr}")
         study = tiny.study()
-        reasons = tuple(
-            f"{refusal.code}: {refusal.detail[:150]}"
-            for refusal in study.rejections
-            if refusal.proposer.startswith("openai:")
-        )
-        return Outcome(study, calls_of(tiny), reasons)
+        details = tuple(refusal.detail for refusal in study.rejections if refusal.proposer.startswith("openai:"))
+        return Outcome(study, calls_of(tiny), details)
 
 
 def calls_of(tiny: TinyStudy) -> Counter[str]:

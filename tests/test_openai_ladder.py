@@ -86,6 +86,22 @@ def test_then_it_is_over_and_the_usage_is_kept():
     assert len(server.requests) == 3
 
 
+def test_why_each_answer_did_not_do_is_told_also_when_the_server_fails_in_between():
+    answers = ("An idea: train longer.", "```python\nDEPTH = 4\n```", envelope("CLASSES = 100", "CLASSES = 100"))
+    reasons = (
+        "(1) there is no SEARCH/REPLACE block",
+        "(2) the code in the answer has 1 lines",
+        "(3) the edited file",
+    )
+    with FakeLLM(answers) as server, pytest.raises(ProposalFailed) as caught:
+        proposer(server).propose(briefing())
+    assert all(reason in caught.value.detail for reason in reasons)
+    with FakeLLM([answers[0], Raw("{}", 404)]) as server, pytest.raises(ProposalFailed) as caught:
+        proposer(server).propose(briefing())
+    assert (caught.value.code, "404" in caught.value.detail) == ("llm_config", True)
+    assert f"; answers: {reasons[0]}" in caught.value.detail
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

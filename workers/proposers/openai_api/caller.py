@@ -34,11 +34,15 @@ class PromptRefused(ProposalFailed):
 
 @dataclass(slots=True)
 class Turn:
-    """The calls of one proposal. `deadline` is on the monotonic clock; only answered calls have a usage."""
+    """The calls of one proposal. `deadline` is on the monotonic clock; only answered calls have a usage.
+
+    `refused` has a sentence for each answer that did not do.
+    """
 
     deadline: float
     briefing_tokens: int | None = None  # of the last prompt, estimated
     usages: list[Usage] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

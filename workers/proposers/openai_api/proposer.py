@@ -12,7 +12,7 @@ Not promised: that a cost is known (it then is None), and that calls by several 
 at a ceiling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ from workers.redact import Redactor
 from workers.render import DEFAULT_MAX_TOKENS, Prompt, PromptTooLong, render, repair_text, whole_file_text
 
 MAX_QUOTED_ANSWER = 16_000
+MAX_REASON = 300
 SHORTER = 0.75  # of a prompt that did not fit the model's context
 
 Mode = Literal["envelope", "schema"]
@@ -136,7 +137,7 @@ class OpenAIProposer:
             draft = self._by_schema(turn, briefing) if self._mode == "schema" else None
             draft = draft or self._by_envelope(turn, briefing)
         except ProposalFailed as failure:
-            detail, usage = self._redact(failure.detail), total(turn.usages)
+            detail, usage = self._redact(failure.detail + _reasons(turn.refused)), total(turn.usages)
             raise ProposalFailed(failure.code, detail, usage=usage, cooldown_s=failure.cooldown_s) from None
         return to_proposal(
             draft,
@@ -150,7 +151,6 @@ class OpenAIProposer:
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
         prompt, answer = self._first_answer(turn, briefing)
         known: Header | None = None
-        reason = ""
         for follow_up in (repair_text, whole_file_text, None):
             try:
                 draft = read_envelope(answer, briefing, known)
@@ -158,11 +158,12 @@ class OpenAIProposer:
                     raise EditFailed("the JSON header with the hypothesis is missing.")
                 return draft
             except EditFailed as failure:
-                reason = str(failure)
+                turn.refused.append(str(failure))
             if follow_up is not None:
                 known = parse_header(answer) or known
-                answer = self._caller.ask(turn, _messages(prompt, answer, follow_up(reason, briefing.editable)))
-        raise ProposalFailed("llm_failed", f"no answer of {len(turn.usages)} could be applied; the last: {reason}")
+                follow_up_text = follow_up(turn.refused[-1], briefing.editable)
+                answer = self._caller.ask(turn, _messages(prompt, answer, follow_up_text))
+        raise ProposalFailed("llm_failed", f"no answer of {len(turn.refused)} could be applied")
 
     def _first_answer(self, turn: Turn, briefing: Briefing) -> tuple[Prompt, str]:
         """A server that finds the prompt too long is shown fewer records, from then on, as long as there are any."""
@@ -189,7 +190,8 @@ class OpenAIProposer:
             return None
         try:
             return read_schema(answer, briefing)
-        except EditFailed:
+        except EditFailed as failure:
+            turn.refused.append(str(failure))
             if not answer.lstrip().startswith("{"):
                 self._mode = "envelope"  # accepted and ignored, as some servers do
             return None
@@ -201,6 +203,12 @@ class OpenAIProposer:
             raise ProposalFailed("llm_config", str(error)) from error
         turn.briefing_tokens = prompt.tokens
         return prompt
+
+
+def _reasons(refused: Sequence[str]) -> str:
+    """Why each answer of a proposal did not do, for the record of its failure."""
+    listed = " ".join(f"({place}) {reason[:MAX_REASON]}" for place, reason in enumerate(refused, 1))
+    return f"; answers: {listed}" if listed else ""
 
 
 def _tokens(environ: Mapping[str, str], name: str) -> int | None:
