@@ -91,6 +91,7 @@ class Proposal(_Value):
     cites: tuple[str, ...] = ()
     expects: float | None = Field(default=None, description="predicted change of the metric, negative is better")
     proposer: str
+    merged: tuple[str, ...] = Field(default=(), description="trials whose changes it combines")
     usage: Usage | None = None
     briefing_tokens: int | None = Field(default=None, description="of the prompt, estimated; None if no model read one")
 

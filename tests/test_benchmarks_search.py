@@ -122,6 +122,13 @@ def test_a_failed_training_is_a_failed_trial() -> None:
     assert failed and {trial.reason for trial in failed} == {FailReason.DIVERGED}
 
 
+def test_a_claim_says_which_trials_it_combines_and_none_else_does() -> None:
+    claims = proposed(studied("shared"))
+    combining = [claim for claim in claims if claim.operator == "recombine"]
+    assert combining and all(len(claim.merged) == 2 and {*claim.merged} <= {*claim.cites} for claim in combining)
+    assert not any(claim.merged for claim in claims if claim not in combining)
+
+
 def test_noise_is_of_the_setting_and_its_training_seed() -> None:
     table, program = load_table(), start()
     assert table.run(program, 1) == table.run(program, 1) != table.run(program, 2)

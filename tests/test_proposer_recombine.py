@@ -55,6 +55,7 @@ def test_applies_another_lineage_to_the_incumbent(merge):
     assert proposal.source == SOURCES["t0003"].replace("C = 3", "C = 30")
     assert (proposal.operator, proposal.parent, proposal.family) == ("recombine", "t0003", "loss")
     assert proposal.cites == ("t0004", "t0003")
+    assert proposal.merged == ("t0003", "t0004")
     assert proposal.expects == pytest.approx(-0.1)
 
 
@@ -73,6 +74,7 @@ def test_leaves_one_edit_of_the_line_out_when_that_is_due(merge):
     assert proposal.operator == "ablate"
     assert proposal.source == BASE.replace("B = 2", "B = 20")
     assert proposal.cites == ("t0002", "t0003")
+    assert proposal.merged == ()
     assert proposal.expects == pytest.approx(0.1)
 
 

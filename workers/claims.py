@@ -123,6 +123,7 @@ def proposal_claim(
         briefing_sha256=briefing.sha256,
         briefing_tokens=proposal.briefing_tokens,
         cites=proposal.cites,
+        merged=proposal.merged,
         nearest=briefing.nearest,
         expects=proposal.expects,
         proposer=proposal.proposer,

@@ -160,4 +160,5 @@ def _proposal(proposer: str, briefing: Briefing, candidate: _Candidate, source: 
         cites=candidate.cites,
         expects=candidate.expects,
         proposer=proposer,
+        merged=(briefing.incumbent.trial_id, candidate.theirs) if candidate.operator == Operator.RECOMBINE else (),
     )
