@@ -41,6 +41,7 @@ from swarm.clock import SystemClock
 from swarm.early_stop import HOPELESS, RUNGS, false_prune_rate, look
 from swarm.executor import LocalExecutor, TrialOrder, harness_root
 from swarm.executor.outcome import Outcome
+from swarm.families import family_of
 from swarm.gpu import detect_probe
 from swarm.heartbeat import read_progress
 from swarm.records import (
@@ -59,7 +60,6 @@ from swarm.records import (
 from swarm.state import StudyState
 from swarm.supervisor import Zygote
 from swarm.targets import load_target
-from workers.proposers.families import family_of
 from workers.proposers.spaces import at, differences, searched, values_of
 
 NOISE_REPLICATES = 5

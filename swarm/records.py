@@ -310,7 +310,7 @@ class Steer(Record):
     """A person's word, given while the study runs."""
 
     kind: Literal["steer"] = "steer"
-    action: Literal["veto", "pin", "boost", "budget", "stop", "note"]
+    action: Literal["veto", "allow", "pin", "boost", "budget", "stop", "note"]
     subject: str = Field(default="", description="family, constant, trial id or arm that it is about")
     value: float | None = None
 

@@ -110,6 +110,7 @@ class StudyState:
         self.verdicts: list[VerdictReached] = []
         self.notes: list[Note] = []
         self.steers: list[Steer] = []
+        self.vetoes: dict[str, Steer] = {}  # those in force, by family
         self.workers: dict[str, WorkerStatus] = {}
         self.restarts: dict[str, int] = {}
         self.closed: StudyClosed | None = None
@@ -180,7 +181,7 @@ class StudyState:
             case Note():
                 self.notes.append(record)
             case Steer():
-                self.steers.append(record)
+                self._steer(record)
             case StudyClosed():
                 self.closed = record
             case StudyOpened():
@@ -196,6 +197,13 @@ class StudyState:
         parent = claim.parent if claim.operator != Operator.BASELINE else None
         program = self.programs.setdefault(claim.program, Program(claim.program, parent))
         program.trials.append(trial)
+
+    def _steer(self, steer: Steer) -> None:
+        self.steers.append(steer)
+        if steer.action == "veto":
+            self.vetoes[steer.subject] = steer
+        elif steer.action == "allow":
+            self.vetoes.pop(steer.subject, None)
 
     def _conclude(self, verdict: VerdictReached) -> None:
         self.verdicts.append(verdict)

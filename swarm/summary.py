@@ -54,6 +54,7 @@ class StudySummary(_Value):
     complete: int
     failed: dict[str, int]
     refused: dict[str, int]
+    vetoed: tuple[str, ...]
     noise_sigma: float | None
     noise_degrees: int
     pruned: int
@@ -87,6 +88,7 @@ def summarize(study: StudyState) -> StudySummary:
         complete=len(complete),
         failed=_count(trial.reason for trial in trials if trial.reason is not None),
         refused=_count(rejection.code for rejection in study.rejections),
+        vetoed=tuple(study.vetoes),
         noise_sigma=noise.sigma if noise is not None else None,
         noise_degrees=noise.degrees if noise is not None else 0,
         pruned=prunes.pruned,

@@ -20,8 +20,9 @@ from replay_table import load_table
 from standin_training import Training, Trainings
 
 from swarm.constants import parse
+from swarm.families import family_of
 from swarm.gate import check_base
-from swarm.records import FailReason, TrialState
+from swarm.records import FailReason, Steer, TrialState
 from swarm.settings import Memory
 from workers.proposers.spaces import searched, values_of
 
@@ -127,6 +128,25 @@ def test_a_claim_says_which_trials_it_combines_and_none_else_does() -> None:
     combining = [claim for claim in claims if claim.operator == "recombine"]
     assert combining and all(len(claim.merged) == 2 and {*claim.merged} <= {*claim.cites} for claim in combining)
     assert not any(claim.merged for claim in claims if claim not in combining)
+
+
+def test_a_vetoed_family_is_left_alone_until_the_veto_is_lifted() -> None:
+    replayed = ReplayStudy(start(), ARMS, 3, load_table().run)
+    replayed.run(until=10)
+    before = len(proposed(replayed))
+    for family in ("optimiser", "architecture"):
+        replayed._brain.append(Steer(action="veto", subject=family))
+    replayed.run(until=24)
+    vetoed = proposed(replayed)[before:]
+    assert len(vetoed) >= 6
+    assert not {family for claim in vetoed for family in map(family_of, claim.constants_changed)} & {
+        *replayed.study.vetoes
+    }
+    replayed._brain.append(Steer(action="allow", subject="optimiser"))
+    assert {*replayed.study.vetoes} == {"architecture"}
+    replayed.run(until=40)
+    lifted = [name for claim in proposed(replayed)[before + len(vetoed) :] for name in claim.constants_changed]
+    assert "RATE_STEP" in lifted and "WIDTH_STEP" not in lifted
 
 
 def test_noise_is_of_the_setting_and_its_training_seed() -> None:

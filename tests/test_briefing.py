@@ -233,6 +233,11 @@ class TestMemoryArms:
         for memory in ("shared", "own", "off", "shuffled"):
             assert study.brief(memory).steering == ("veto mixup: too slow here",)
 
+    def test_a_lifted_veto_is_told_no_more(self, study):
+        study.fake.write(Steer(action="note", description="warm up longer"))
+        study.fake.write(Steer(action="allow", subject="mixup"))
+        assert study.brief("shared").steering == ("note: warm up longer",)
+
 
 def test_the_same_brain_gives_the_same_receipt():
     study = Recorded()

@@ -138,6 +138,39 @@ def test_verify_names_the_first_bad_line(tmp_path: Path) -> None:
     assert "line 5" in done.stdout
 
 
+def test_a_person_steers_and_it_stands_in_status_and_log(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    assert swarm("steer", "note", "try a longer warm-up", cwd=repo.root).returncode == 0
+    done = swarm("steer", "veto", "architecture", "--why", "keep it small", cwd=repo.root)
+    assert (done.returncode, "Vetoed now: architecture." in done.stdout) == (0, True)
+    assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["vetoed"] == ["architecture"]
+    assert "vetoed: architecture" in swarm("status", cwd=repo.root).stdout
+    log = swarm("log", cwd=repo.root).stdout
+    assert "person steers: note: try a longer warm-up" in log
+    assert "person steers: veto architecture: keep it small" in log
+    assert "Vetoed now: nothing." in swarm("steer", "allow", "architecture", cwd=repo.root).stdout
+    assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["vetoed"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("veto", "architektur"), "there is no family 'architektur'; the families are schedule, optimiser"),
+        (("allow", "loss"), "loss is not vetoed in"),
+        (("note", "x" * 301), "the text has 301 characters; at most 300"),
+        (("note", " "), "the note is empty"),
+    ],
+)
+def test_steering_that_means_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    before = (repo.root / "swarm_brain.jsonl").read_bytes()
+    done = swarm("steer", *arguments, cwd=repo.root)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (repo.root / "swarm_brain.jsonl").read_bytes() == before
+
+
 def test_stop_without_a_running_study(tmp_path: Path) -> None:
     make_repository(tmp_path / "repo")
     done = swarm("stop", cwd=tmp_path / "repo")

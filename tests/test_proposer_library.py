@@ -10,8 +10,8 @@ import pytest
 from fakes.briefings import attempt, briefing, view
 
 from swarm import constants, gate
+from swarm.families import FAMILIES, family_of
 from workers.proposers import ProposalFailed
-from workers.proposers.families import FAMILIES, family_of
 from workers.proposers.library import EDITS, DoesNotApply, Edit, LibraryProposer, Program
 from workers.proposers.library.edit import edit
 

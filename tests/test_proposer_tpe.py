@@ -7,8 +7,8 @@ import pytest
 from fakes.briefings import PROGRAM, attempt, briefing, view
 
 from swarm.constants import changed, parse
+from swarm.families import family_of
 from workers.proposers import ProposalFailed
-from workers.proposers.families import family_of
 from workers.proposers.tpe import MOVED, TpeProposer
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from swarm import gate
 from swarm.errors import StaleSnapshot
+from swarm.families import family_of
 from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
 from swarm.settings import RunSettings
 from swarm.state import BrainState, Program, StudyState
@@ -101,7 +102,7 @@ def proposal_claim(
     incumbent = study.incumbent
     if incumbent is not None and draft.follows not in (None, incumbent.name):
         raise StaleSnapshot(f"the incumbent is {incumbent.name} now and was {draft.follows}")
-    passed = check(study, proposal.source, parent_source)
+    passed = check(study, proposal, parent_source)
     trial_id = study.next_trial_id
     return ProposalClaimed(
         agent_id=agent_id,
@@ -133,11 +134,15 @@ def proposal_claim(
     )
 
 
-def check(study: StudyState, source: str, parent_source: str) -> gate.Passed:
-    """The gate against everything that the study has claimed so far. Raises Refused."""
-    answer = gate.check(source, parent_source, tried(study))
+def check(study: StudyState, proposal: Proposal, parent_source: str) -> gate.Passed:
+    """The gate against everything that the study has claimed so far, and a person's vetoes. Raises Refused."""
+    answer = gate.check(proposal.source, parent_source, tried(study))
     if isinstance(answer, gate.Refusal):
         raise Refused(answer)
+    touched = {proposal.family, *map(family_of, answer.constants_changed)}
+    if vetoed := sorted(touched & study.vetoes.keys()):
+        detail = f"a person has vetoed changes of {', '.join(vetoed)}: propose one of another family"
+        raise Refused(gate.Refusal("vetoed", detail))
     return answer
 
 

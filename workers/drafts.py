@@ -115,7 +115,7 @@ class Drafter:
             return self.refuse(briefing, proposal, arm, "no_citation", problem)
         parent_source = self._sources.of_program(study, proposal.parent)
         try:
-            check(study, proposal.source, parent_source)
+            check(study, proposal, parent_source)
         except Refused as answer:
             refusal = answer.refusal
             return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail, refusal.repeats)

@@ -18,9 +18,9 @@ from typing import Literal
 
 from swarm import constants
 from swarm.errors import SwarmError
+from swarm.families import FAMILIES
 from swarm.records import Scalar
 from workers.briefing import Attempt, Briefing, ProgramView
-from workers.proposers.families import FAMILIES
 
 CHARS_PER_TOKEN = 4
 DEFAULT_MAX_TOKENS = 12_000

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli.gpu import gpu_app
+from swarm.cli.steer import steer_app
 
 app = typer.Typer(
     name="swarm",
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(gpu_app, name="gpu")
+app.add_typer(steer_app, name="steer")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BrainOption = Annotated[

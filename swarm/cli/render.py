@@ -50,6 +50,8 @@ def headline(summary: StudySummary) -> Text:
     if summary.pruned:
         rate = summary.false_prune_rate
         text.append(f"; {summary.pruned} ended early" + (f", false-prune rate {rate:.0%}" if rate is not None else ""))
+    if summary.vetoed:
+        text.append(f"; vetoed: {', '.join(summary.vetoed)}")
     if summary.closed:
         text.append(f"; closed: {summary.closed}")
     return text
@@ -117,6 +119,7 @@ class EventLines:
         self._verdicts = 0
         self._rejections = 0
         self._notes = 0
+        self._steers = 0
         self._restarts: dict[str, int] = {}
         self._stopped: set[int] = set()
 
@@ -144,6 +147,10 @@ class EventLines:
         self._rejections = len(study.rejections)
         events.extend((note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
         self._notes = len(study.notes)
+        for steer in study.steers[self._steers :]:
+            text = ": ".join(filter(None, (" ".join((steer.action, steer.subject)).strip(), steer.description)))
+            events.append((steer.seq, steer.at, f"{steer.agent_id} steers: {text}"))
+        self._steers = len(study.steers)
         for agent_id, count in study.restarts.items():
             if count > self._restarts.get(agent_id, 0):
                 self._restarts[agent_id] = count

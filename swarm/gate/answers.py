@@ -6,7 +6,9 @@ from typing import Literal
 
 from swarm.records import Scalar, TrialState
 
-Code = Literal["too_large", "syntax", "contract", "scope", "seeding", "no_change", "duplicate", "near_duplicate"]
+Code = Literal[
+    "too_large", "syntax", "contract", "scope", "seeding", "no_change", "duplicate", "near_duplicate", "vetoed"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from swarm import constants
-from swarm.records import Decision, ProposalClaimed, Scalar, Steer
+from swarm.records import Decision, ProposalClaimed, Scalar
 from swarm.state import Program, StudyState
 from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramView
 
@@ -73,7 +73,7 @@ def compute_briefing(
         nearest=_nearest(study, study.programs[start.trial_id], attempts),
         cooled_families=tuple(cooled_families) if knows else (),
         diagnosis=diagnosis if knows else None,
-        steering=tuple(_steering(study.steers)),
+        steering=tuple(_steering(study)),
         findings=_findings(study, agent_id, memory),
         refusal=refusal,
         memory_limit_mib=memory_limit_mib,
@@ -247,11 +247,13 @@ def _nearest(study: StudyState, start: Program, attempts: Sequence[Attempt]) -> 
     return tuple(attempt.trial_id for attempt in ranked if relation(attempt) > 0)[:MAX_NEAREST]
 
 
-def _steering(steers: Iterable[Steer]) -> Iterable[str]:
-    for steer in steers:
-        if steer.action in ("veto", "pin", "boost", "note"):
-            value = "" if steer.value is None else f" {steer.value:g}"
-            yield f"{steer.action} {steer.subject}{value}: {steer.description}".strip(": ")
+def _steering(study: StudyState) -> Iterable[str]:
+    """A person's words that hold: vetoes until they are lifted."""
+    for steer in study.steers:
+        if steer.action in ("pin", "boost", "note") or steer is study.vetoes.get(steer.subject):
+            value = "" if steer.value is None else f"{steer.value:g}"
+            head = " ".join(filter(None, (steer.action, steer.subject, value)))
+            yield ": ".join(filter(None, (head, steer.description)))
 
 
 def _findings(study: StudyState, agent_id: str, memory: Memory) -> tuple[str, ...]:

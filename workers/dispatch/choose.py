@@ -149,8 +149,8 @@ def _spent(study: StudyState) -> Counter[str]:
 
 
 def _families_to_avoid(study: StudyState, agent_id: str, rng: random.Random) -> tuple[str, ...]:
-    """Cooled families, and after a discard of this worker, half of the time, the family of that discard."""
-    avoid = list(cooled_families(study))
+    """Vetoed and cooled ones, and after a discard of this worker, half of the time, the family of that discard."""
+    avoid = [*study.vetoes, *cooled_families(study)]
     last = _last_judged(study, agent_id)
     if last is not None and is_discarded(last) and rng.random() < FAMILY_SWITCH:
         avoid.append(last.first.claim.family)

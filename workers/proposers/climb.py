@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 
 from swarm.constants import Choice, Int, Linear, Log, Space, assign, same_value
+from swarm.families import FAMILIES, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import cites_for, expected_effect, was_tried
-from workers.proposers.families import FAMILIES, family_of
 from workers.proposers.spaces import as_text, at, searched, unit
 
 LONGER = 1.5

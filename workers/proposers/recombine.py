@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from swarm.errors import MergeConflict
+from swarm.families import OTHER
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal
 from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers import ProposalFailed
-from workers.proposers.families import OTHER
 
 ABLATE_EVERY = 15  # proposals
 

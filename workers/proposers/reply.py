@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from swarm import constants
 from swarm.errors import TargetError
+from swarm.families import FAMILIES, OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
 from workers.briefing import Briefing
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
-from workers.proposers.families import FAMILIES, OTHER, family_of
 from workers.redact import Redactor
 from workers.render import clean
 

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from swarm import constants
 from swarm.errors import TargetError, UsageError
+from swarm.families import OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import cites_for
-from workers.proposers.families import OTHER, family_of
 
 OFFERS = 2  # a line whose claim came too late is offered once more
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from swarm.constants import Choice, Int, Log, Space, assign, same_value
+from swarm.families import family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
@@ -29,7 +30,6 @@ from workers.proposers.evidence import (
     turn_seed,
     was_tried,
 )
-from workers.proposers.families import family_of
 from workers.proposers.spaces import as_text, differences, rounded, searched
 
 if TYPE_CHECKING:

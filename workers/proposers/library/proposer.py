@@ -4,11 +4,11 @@ import random
 from collections.abc import Sequence
 from statistics import fmean
 
+from swarm.families import FAMILIES
 from swarm.records import Operator, Proposal
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import turn_seed
-from workers.proposers.families import FAMILIES
 from workers.proposers.library.edit import Edit
 from workers.proposers.library.network import NETWORK_EDITS
 from workers.proposers.library.program import DoesNotApply
