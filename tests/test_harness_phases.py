@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from models.harness import config as configuration
-from models.harness import heartbeat, run, score_phase, stage_phase
+from models.harness import cpu, heartbeat, run, score_phase, stage_phase
 from models.harness.config import Budget, TrialConfig
 from models.harness.errors import HarnessError
 from models.harness.layout import Layout
@@ -60,6 +60,16 @@ PROGRAMS = {
     + "\nclass Views(nn.Sequential):\n"
     + "    def forward(self, x):\n"
     + "        return super().forward(x) + super().forward(x.flip(3))\n",
+    "settled": PROGRAM
+    + """
+    import resource
+    from models.harness import cpu
+    torch.ones(4 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(4 << 20)
+    print("turn", cpu.turn_s(), "faults", resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+""",
     "no_finish": PROGRAM.replace("    finish(model)\n", ""),
     "no_main": PROGRAM.replace("def main", "def start"),
     "no_build": PROGRAM.replace("def build_model", "def make_model").replace("= build_model", "= make_model"),
@@ -200,6 +210,14 @@ def test_good_trial_is_scored(trials: Trials, trained: dict[str, int], predicted
     assert set(facts["overhead_s"]) >= {"import", "data", "build", "compile", "warmup"}
     beat = heartbeat.read(config.train_out / "heartbeat")
     assert beat is not None and (beat.step, beat.progress) == (30, 1.0)
+
+
+def test_a_training_on_the_cpu_takes_long_turns_and_keeps_its_memory(trials: Trials, trained: dict[str, int]) -> None:
+    """`cpu.settle` itself has its tests in test_harness_cpu.py; here a trial calls it."""
+    assert trained["settled"] == 0, log(trials["settled"])
+    turn, _, faults = log(trials["settled"]).split("turn")[1].split()
+    assert turn in (str(cpu.TURN_S), "None"), "None: a kernel before 6.12"
+    assert int(faults) < 20 * (16 << 20) // os.sysconf("SC_PAGE_SIZE") // 10
 
 
 def test_log_uses_the_names_of_the_original_run(trials: Trials, trained: dict[str, int]) -> None:
