@@ -43,13 +43,19 @@ class Outcome:
 
     study: StudyState
     calls: Counter[str]  # "answered", or the kind of the failure
-    details: tuple[str, ...]  # of the records that refuse the model's proposals
+    refusals: tuple[tuple[str, str], ...]  # code and detail of the records that refuse the model's proposals
 
     @property
     def reasons(self) -> list[str]:
-        """One for each answer that came to nothing, as the records tell."""
-        found = (re.split(r" ?\(\d\) ", detail.partition("; answers: ")[2])[1:] or [detail] for detail in self.details)
-        return [re.sub(r"\d+", "N", reason)[:150] for reasons in found for reason in reasons]
+        """One for each answer that came to nothing, as the records tell; numbers in them are left out."""
+        found = [reason for code, detail in self.refusals for reason in _reasons(code, detail)]
+        return [re.sub(r"\d+", "N", reason)[:150] for reason in found]
+
+
+def _reasons(code: str, detail: str) -> list[str]:
+    """A failed proposal lists those of its answers, if the server gave any; the gate refuses the last answer."""
+    listed = re.split(r" ?\(\d\) ", detail.partition("; answers: ")[2])[1:]
+    return listed if code.startswith("llm_") else [*listed, detail]
 
 
 def main() -> int:
@@ -124,8 +130,8 @@ def run_study(proposer: str, trial_s: float, trials: int) -> Outcome:
         if done.returncode != 0:
             raise SystemExit(f"the study ended with exit code {done.returncode}: {done.stderr}")
         study = tiny.study()
-        details = tuple(refusal.detail for refusal in study.rejections if refusal.proposer.startswith("openai:"))
-        return Outcome(study, calls_of(tiny), details)
+        refusals = tuple((r.code, r.detail) for r in study.rejections if r.proposer.startswith("openai:"))
+        return Outcome(study, calls_of(tiny), refusals)
 
 
 def calls_of(tiny: TinyStudy) -> Counter[str]:

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import baselines
 import early_stop
 import fairness
+import small_model
 from early_stop import NOISE_REPLICATES, Ending, Recording, proposed, replay
 from fairness import Pair, Run, Table, shift_in_sigma
 
@@ -178,3 +180,21 @@ def test_a_noise_floor_that_fails_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match=r"unchanged program.*timeout"):
         early_stop.refuse_broken_floor(failed)
     early_stop.refuse_broken_floor(replace(failed, changes={"WIDTH": 128}))
+
+
+def test_each_refused_answer_of_a_model_counts_once_with_its_reason() -> None:
+    refusals = (
+        (
+            "llm_failed",
+            "no answer of 2 could be applied; answers: (1) the answer is empty. (2) the code has 12 lines.",
+        ),
+        ("llm_failed", "http://127.0.0.1:1: did not answer within 120 s; answers: (1) the answer is empty."),
+        ("llm_failed", "http://127.0.0.1:1: did not answer within 120 s"),
+        ("no_citation", "it cites nothing, and related trials exist"),
+    )
+    reasons = small_model.Outcome(None, Counter(), refusals).reasons  # type: ignore[arg-type]
+    assert Counter(reasons) == {
+        "the answer is empty.": 2,
+        "the code has N lines.": 1,
+        "it cites nothing, and related trials exist": 1,
+    }
