@@ -4,6 +4,7 @@
     export SWARM_LLM_MAX_PROMPT=1800 SWARM_LLM_MAX_OUTPUT=100
     python benchmarks/small_model.py --base-url http://127.0.0.1:8123/v1 --model gemma [--answers 200] [--json]
 
+A second server after --base-url keeps the second worker's prompts: a small server remembers the latest one only.
 Studies of the tiny target of the tests, two workers on the CPU, one after the other until the server has answered
 `--answers` times. Every answer is in a transcript; each proposal that failed is a record with its code and reason, and
 the embedded arms propose in its place.
@@ -22,7 +23,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,22 +61,24 @@ def _reasons(code: str, detail: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--base-url", nargs="+", required=True, help="one server for all, or one for each worker")
     parser.add_argument("--model", required=True)
     parser.add_argument("--answers", type=int, default=200)
     parser.add_argument("--trial-s", type=float, default=15.0, help="seconds of training a trial")
     parser.add_argument("--trials", type=int, default=40, help="of one study, 5 of them for the noise floor")
     parser.add_argument("--json", action="store_true", help="one JSON line a figure")
     options = parser.parse_args()
-    proposer = f"openai:{options.model}@{options.base_url}"
+    proposers = [f"openai:{options.model}@{url}" for url in options.base_url]
     outcomes: list[Outcome] = []
     while sum(outcome.calls["answered"] for outcome in outcomes) < options.answers:
-        outcomes.append(run_study(proposer, options.trial_s, options.trials))
+        outcomes.append(run_study(proposers, options.trial_s, options.trials))
         latest = outcomes[-1]
         print(f"study {len(outcomes)}: {describe(latest)}", file=sys.stderr, flush=True)
         if not outcomes[-1].calls["answered"]:
-            raise SystemExit(f"{options.base_url} answered nothing in a whole study: is the model served there?")
-    alone = run_study("embedded", options.trial_s, options.trials)
+            raise SystemExit(
+                f"{', '.join(options.base_url)} answered nothing in a whole study: is the model served there?"
+            )
+    alone = run_study(["embedded"], options.trial_s, options.trials)
     for figure in figures(outcomes, alone):
         print(figure.line() if options.json else row(figure), flush=True)
     if not options.json:
@@ -121,12 +124,17 @@ def figures(outcomes: list[Outcome], alone: Outcome) -> Iterator[Figure]:
         yield Figure(f"small model: {name}", ours, share(slots_of(alone.study)), "share", len(trials))
 
 
-def run_study(proposer: str, trial_s: float, trials: int) -> Outcome:
+def run_study(proposers: Sequence[str], trial_s: float, trials: int) -> Outcome:
     """Raises SystemExit when the study does not end well."""
     with tempfile.TemporaryDirectory(prefix="small-model-") as folder:
         tiny = make_tiny_study(Path(folder))
         count_in_seconds(tiny, trial_s)
-        done = tiny.swarm(*UP, "--trials", str(trials), "--proposer", proposer, timeout=7200)
+        chosen = [
+            argument
+            for number in (1, 2)
+            for argument in ("--worker", f"worker_{number}={proposers[number % len(proposers)]}")
+        ]
+        done = tiny.swarm(*UP, "--trials", str(trials), *chosen, timeout=7200)
         if done.returncode != 0:
             raise SystemExit(f"the study ended with exit code {done.returncode}: {done.stderr}")
         study = tiny.study()
