@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plain import Run
 
-from swarm import gate, verdict
+from swarm import verdict
 from swarm.clock import SystemClock
 from swarm.records import (
     Budget,
@@ -92,7 +92,7 @@ class ReplayStudy:
         self._texts = Texts(source)
         self._brain = MemoryBrain(_opened(seed, memory))
         self._settings = _settings(seed, memory)
-        self._tree = gate.tree_sha256(source)
+        self._source = source
         self._running: list[tuple[str, str]] = []
         known: dict[str, Proposer] = {
             "tpe": TpeProposer(moved=moved),
@@ -135,7 +135,7 @@ class ReplayStudy:
             match choose(self.study, agent_id=agent, arms=self._arms[agent].available()):
                 case BaselineReplicate():
                     state = self._brain.snapshot()
-                    return self._begin(agent, baseline_claim(state, self._settings, agent, self._tree))
+                    return self._begin(agent, baseline_claim(state, self._settings, agent, self._source))
                 case Replicate(program=program):
                     state = self._brain.snapshot()
                     return self._begin(agent, replicate_claim(state, self._settings, agent, program))

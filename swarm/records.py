@@ -191,7 +191,7 @@ class ProposalClaimed(Record):
     constants_changed: dict[str, tuple[Scalar | None, Scalar | None]] = Field(default_factory=dict)
     lines_added: int = 0
     lines_removed: int = 0
-    source_lines: int = 0
+    source_lines: int = Field(default=0, description="of the editable file; 0 is unknown")
     seed: int
     read_seq: int = Field(description="the brain that the proposal was made on")
     briefing_sha256: str | None = None

@@ -130,6 +130,14 @@ def test_a_claim_says_which_trials_it_combines_and_none_else_does() -> None:
     assert not any(claim.merged for claim in claims if claim not in combining)
 
 
+def test_a_setting_makes_no_program_longer() -> None:
+    """The baseline's own length is in its record, or every program would be longer than nothing."""
+    study = studied("shared").study
+    lines = {trial.claim.source_lines for trial in study.trials.values()}
+    assert lines == {len(start().splitlines())}
+    assert not [verdict.why for verdict in study.verdicts if "longer" in verdict.why or "shorter" in verdict.why]
+
+
 def test_a_vetoed_family_is_left_alone_until_the_veto_is_lifted() -> None:
     replayed = ReplayStudy(start(), ARMS, 3, load_table().run)
     replayed.run(until=10)

@@ -213,6 +213,13 @@ def test_longer_and_not_better_is_discarded(fake: FakeStudy) -> None:
     assert "longer" in standing(fake, long).why
 
 
+def test_a_length_that_was_not_recorded_says_nothing(fake: FakeStudy) -> None:
+    unknown = fake.try_change(loss=2.199, source_lines=0)
+    fake.replicate(unknown, 2.1985)
+    fake.replicate(unknown, 2.1985)
+    assert standing(fake, unknown).decision == Decision.INCONCLUSIVE
+
+
 def test_a_child_of_a_discarded_parent_is_judged_against_the_grandparent(fake: FakeStudy) -> None:
     parent = fake.try_change(loss=2.17)
     fake.replicate(parent, 2.30)

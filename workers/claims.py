@@ -38,7 +38,7 @@ class Draft:
     follows: str | None
 
 
-def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, tree_sha256: str) -> ProposalClaimed:
+def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, source: str) -> ProposalClaimed:
     """Another run of the unchanged program, for the noise floor."""
     study = study_with_room(state, settings)
     runs = len(study.baseline.trials) - _failures(study.baseline) if study.baseline else 0
@@ -54,7 +54,8 @@ def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, tree
         family="baseline",
         parent=None,
         program=study.baseline.name if study.baseline else trial_id,
-        tree_sha256=tree_sha256,
+        tree_sha256=gate.tree_sha256(source),
+        source_lines=len(source.splitlines()),
         seed=trial_seed(settings.seed, trial_id),
         read_seq=state.seq,
         proposer="baseline",

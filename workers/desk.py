@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
-from swarm import gate
 from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
@@ -65,7 +64,7 @@ class Desk:
         self._drafter = Drafter(settings, agent_id, self._brain, self._sources, self._arms, limit_mib)
         behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms, limit_mib)
         self._background = Background(behind.draft)
-        self._base_tree = gate.tree_sha256(self._sources.of_commit(settings.base_commit))
+        self._base_source = self._sources.of_commit(settings.base_commit)
         self._dry_turns = 0  # in a row in which no arm had anything new
         self._orchestrator_pid = os.getppid()
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
@@ -132,7 +131,7 @@ class Desk:
 
     def claim_baseline(self) -> Trial:
         return self._claimed(
-            lambda state: baseline_claim(state, self.settings, self.agent_id, self._base_tree),
+            lambda state: baseline_claim(state, self.settings, self.agent_id, self._base_source),
         )
 
     def claim_replicate(self, program: str) -> Trial:

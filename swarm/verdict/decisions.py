@@ -135,7 +135,8 @@ class _Case:
 
     @property
     def lines_grown(self) -> int:
-        return self.program.first.claim.source_lines - self.against.first.claim.source_lines
+        now, before = (side.first.claim.source_lines for side in (self.program, self.against))
+        return now - before if now and before else 0  # 0: a record of a version that did not count them
 
 
 def _verdict(
