@@ -13,7 +13,10 @@ from swarm.admission.selftest import NEVER, PROMISES, Check, children, limits, r
 from swarm.gpu import DeviceReading, NvmlProbe
 from swarm.sandbox.policy import gpu_devices
 
-NO_DRIVER = pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has an NVIDIA driver")
+NO_DRIVER = pytest.mark.skipif(
+    Path("/proc/driver/nvidia").exists(),
+    reason="this machine has an NVIDIA driver: what is said without one is not verified",
+)
 
 
 @pytest.fixture

@@ -50,12 +50,12 @@ def test_no_room_leaves_no_half_record_and_work_goes_on_with_more(path: Path, ro
     assert verify(path).ok
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system: a full disk is not verified")
 def test_a_full_file_system_refuses_whole_appends(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode:
-        pytest.skip("may not mount here")
+        pytest.skip("may not mount here: a full disk is not verified")
     try:
         brain = Brain(small / "swarm_brain.jsonl")
         with pytest.raises(DiskFull):

@@ -9,7 +9,7 @@ from fakes.fake_study import FakeStudy
 from swarm import constants
 from swarm.records import Budget, FailReason, Note, Steer
 from workers.briefing import Briefing, Memory, compute_briefing
-from workers.briefing.compute import RESTARTS
+from workers.briefing.compute import MAX_STEERING, RESTARTS
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.tpe import TpeProposer
 from workers.render import PromptTooLong, clean, render
@@ -232,6 +232,12 @@ class TestMemoryArms:
     def test_the_person_reaches_every_arm(self, study):
         for memory in ("shared", "own", "off", "shuffled"):
             assert study.brief(memory).steering == ("veto mixup: too slow here",)
+
+    def test_only_the_latest_words_are_told(self, study):
+        for number in range(30):
+            study.fake.write(Steer(action="note", description=f"hint {number}"))
+        told = study.brief("shared").steering
+        assert (len(told), told[0], told[-1]) == (MAX_STEERING, "note: hint 10", "note: hint 29")
 
     def test_a_lifted_veto_is_told_no_more(self, study):
         study.fake.write(Steer(action="note", description="warm up longer"))

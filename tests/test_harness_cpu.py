@@ -12,7 +12,7 @@ from models.harness import cpu
 ROOT = Path(__file__).parent.parent
 BLOCK, ROUNDS = 8 << 20, 30
 needs_slices = pytest.mark.skipif(
-    cpu.turn_s() is None, reason="this kernel (before 6.12) does not tell a thread's turn"
+    cpu.turn_s() is None, reason="a kernel before 6.12 tells no turns: that a trial gets long ones is not verified"
 )
 
 

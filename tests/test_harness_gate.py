@@ -31,7 +31,7 @@ SOLO_S = 0.010
 TERMS = Terms(Budget(kind="solo_seconds", amount=5, walltime_limit_s=60), "cuda", threads=1)
 needs_sandbox = pytest.mark.skipif(
     sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp,
-    reason=f"no full sandbox on this machine: {sandbox.probe().detail}",
+    reason=f"no full sandbox on this machine, so the gate inside one is not verified: {sandbox.probe().detail}",
 )
 
 # Runs in the sandbox. `trained(budget_s)` trains for a budget beside whoever else uses the same device.

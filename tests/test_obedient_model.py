@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp,
-        reason=f"no full sandbox on this machine: {sandbox.probe().detail}",
+        reason=f"no full sandbox on this machine, so a model that obeys is not verified: {sandbox.probe().detail}",
     ),
 ]
 

@@ -9,7 +9,9 @@ from fakes.briefings import PROGRAM, attempt, briefing, view
 from swarm.constants import changed, parse
 from swarm.families import family_of
 from workers.proposers import ProposalFailed
-from workers.proposers.tpe import MOVED, TpeProposer
+from workers.proposers.evidence import observations
+from workers.proposers.spaces import searched, values_of
+from workers.proposers.tpe import MOVED, TpeProposer, _Estimator
 
 
 def history(count=12, best=3e-2):
@@ -42,6 +44,17 @@ def test_same_briefing_same_proposal():
     told = briefing(history(), seed=5)
     assert TpeProposer().propose(told) == TpeProposer().propose(told)
     assert len({TpeProposer().propose(briefing(history(), seed=seed)).source for seed in range(8)}) > 4
+
+
+def test_a_sample_that_was_not_taken_moves_no_later_one():
+    """A turn asks one estimator again and again; a rejected sample must not count as a trial that runs."""
+    told, spaces = briefing(history(), seed=5), searched(PROGRAM)
+    free, fixed = tuple(spaces), values_of(PROGRAM)
+    fresh = _Estimator(spaces, observations(told)).sample(fixed, free, 7)
+    used = _Estimator(spaces, observations(told))
+    for seed in range(20):
+        used.sample(fixed, free, seed)
+    assert used.sample(fixed, free, 7) == fresh
 
 
 def test_learns_from_the_attempts():

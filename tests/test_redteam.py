@@ -51,7 +51,7 @@ CANARY = "sk-canary-0123456789abcdef"
 redteam = pytest.mark.redteam
 needs_sandbox = pytest.mark.skipif(
     sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp,
-    reason=f"no full sandbox on this machine: {sandbox.probe().detail}",
+    reason=f"no full sandbox on this machine, so that attacks fail is not verified: {sandbox.probe().detail}",
 )
 
 
@@ -182,7 +182,7 @@ def test_an_attack_gains_nothing_and_is_named(arena: Arena, honest: Score, attac
 def test_without_the_sandbox_the_labels_would_be_read(arena: Arena, how: str) -> None:
     """The attacks have teeth: what stops them above is the sandbox, and a trial without one says so."""
     if how == "by_proc_parent_cwd" and os.getuid() != 0:
-        pytest.skip("the supervisor is closed to its own user; only root gets here")
+        pytest.skip("only root gets here without a sandbox: that this way has teeth is not verified")
     ran = arena.run(label_reader(how), confined=False)
     assert ran.score.validation_loss < 1e-6
     assert ran.score.top1 == 1.0

@@ -123,7 +123,7 @@ def test_the_callers_git_variables_lead_nowhere_else(
     assert not marker.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away: foreign owners are not verified")
 def test_a_repository_of_another_owner_needs_the_users_word(
     user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,8 +19,12 @@ from swarm.sandbox.ladder import require
 from swarm.supervisor import TrialResult, kill_leftovers
 
 ROOT = Path(__file__).parent.parent
-needs_landlock = pytest.mark.skipif(sandbox.probe().landlock_abi < 6, reason="Landlock 6 is not available here")
-needs_seccomp = pytest.mark.skipif(not sandbox.probe().seccomp, reason="seccomp is not available here")
+needs_landlock = pytest.mark.skipif(
+    sandbox.probe().landlock_abi < 6, reason="no Landlock 6 here: confinement of files and signals is not verified"
+)
+needs_seccomp = pytest.mark.skipif(
+    not sandbox.probe().seccomp, reason="no seccomp here: refused system calls are not verified"
+)
 
 
 @pytest.fixture
@@ -192,7 +196,7 @@ attempt("signal a child", lambda: subprocess.Popen([sys.executable, "-c", "input
 
 @needs_landlock
 @needs_seccomp
-@pytest.mark.skipif(cpu.turn_s() is None, reason="a kernel before 6.12")
+@pytest.mark.skipif(cpu.turn_s() is None, reason="a kernel before 6.12: long turns are not verified")
 def test_a_training_on_the_cpu_gets_its_long_turns_inside(programs: Programs) -> None:
     attempts = f"""
 sys.path.insert(0, {str(ROOT)!r})

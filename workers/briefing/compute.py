@@ -13,6 +13,7 @@ from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramV
 MAX_ALTERNATIVES = 7
 MAX_NEAREST = 12
 MAX_FINDINGS = 8
+MAX_STEERING = 20  # the latest; an older veto is enforced and no longer told
 RESTARTS = 5  # attempts on another lineage's best program before the next lineage has its turn
 
 
@@ -73,7 +74,7 @@ def compute_briefing(
         nearest=_nearest(study, study.programs[start.trial_id], attempts),
         cooled_families=tuple(cooled_families) if knows else (),
         diagnosis=diagnosis if knows else None,
-        steering=tuple(_steering(study)),
+        steering=tuple(_steering(study))[-MAX_STEERING:],
         findings=_findings(study, agent_id, memory),
         refusal=refusal,
         memory_limit_mib=memory_limit_mib,
