@@ -4,13 +4,14 @@ No trial runs here: the records of trials are appended as their runner would.
 """
 
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fakes.fake_llm import FakeLLM, Request, Step, envelope
+from fakes.fake_llm import FakeLLM, Request, Stall, Step, envelope
 from tiny_study import TRAIN, TinyStudy, make_tiny_study
 
 from swarm import verdict
@@ -236,6 +237,44 @@ def test_what_a_model_answered_for_nothing_is_recorded_at_the_end(tiny: TinyStud
         (refusal,) = at.study.rejections
         assert refusal.code == "unused"
         assert refusal.usage is not None and refusal.usage.output_tokens == 200
+
+
+def test_what_a_model_answered_before_the_study_ended_is_recorded_once(tiny: TinyStudy) -> None:
+    may_answer = threading.Event()
+
+    def late(request: Request) -> str:
+        may_answer.wait(20)
+        return "no edit either"
+
+    with office(tiny, "no edit at all", late) as at:
+        at.measure_noise()
+        at.desk.prepare_next()
+        wait_until(lambda: len(at.server.requests) == 2)
+        at.desk.clear()
+        (refusal,) = at.study.rejections
+        assert (refusal.code, refusal.arm, refusal.proposer) == ("llm_unfinished", "llm", "openai:fake")
+        assert re.search(r"the study ended .*; answers: \(1\) [^(]+$", refusal.detail)
+        assert refusal.usage is not None and refusal.usage.output_tokens == 200
+        may_answer.set()
+        wait_until(lambda: not at.background.busy)
+        assert at.background.take(0) is None
+        assert at.study.rejections == [refusal]
+
+
+def test_nothing_is_recorded_of_a_call_that_was_never_answered(tiny: TinyStudy) -> None:
+    with office(tiny, Stall()) as at:
+        at.measure_noise()
+        at.desk.prepare_next()
+        wait_until(lambda: len(at.server.requests) == 1)
+        at.desk.clear()
+        assert at.study.rejections == []
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert reached()
 
 
 def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:

@@ -15,7 +15,7 @@ from swarm.records import Proposal
 from swarm.settings import ProposerSettings, RunSettings
 from swarm.state import StudyState
 from workers.briefing import Briefing
-from workers.proposers import ProposalFailed, Proposer
+from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
@@ -77,6 +77,11 @@ class Arms:
             if rest_s > 0:
                 self._resting_until[arm] = self._clock.monotonic() + rest_s
             raise
+
+    def so_far(self, arm: str) -> ProposalFailed | None:
+        """What the arm's proposal under way has cost; None for an arm that does not count. For another thread."""
+        proposer = self._proposers[arm]
+        return proposer.so_far() if isinstance(proposer, Metered) else None
 
     def _awake(self, names: tuple[str, ...]) -> tuple[str, ...]:
         now = self._clock.monotonic()

@@ -62,8 +62,8 @@ class Desk:
         self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
         limit_mib = self._device_mib if settings.device == "cuda" else None
         self._drafter = Drafter(settings, agent_id, self._brain, self._sources, self._arms, limit_mib)
-        behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms, limit_mib)
-        self._background = Background(behind.draft)
+        self._behind = Drafter(settings, agent_id, behind_brain, self._sources, self._arms, limit_mib)
+        self._background = Background(self._behind.draft)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._dry_turns = 0  # in a row in which no arm had anything new
         self._orchestrator_pid = os.getppid()
@@ -167,7 +167,9 @@ class Desk:
         self._runner.run(trial, self._commit(trial))
 
     def clear(self) -> None:
-        """Record what an unused draft has cost. One that is still being made is lost with its price."""
+        """Record what an unused draft has cost, made or in the making."""
+        if (unfinished := self._behind.give_up()) is not None:
+            self._drafter.failed(*unfinished)
         draft = self._background.leftover()
         if draft is not None:
             self._record_unused(draft)

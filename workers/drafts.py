@@ -63,6 +63,8 @@ class Drafter:
         self._sources = sources
         self._arms = arms
         self._memory_limit_mib = memory_limit_mib
+        self._under_way: tuple[Briefing, str] | None = None  # what an arm has been asked and not answered
+        self._answering = threading.Lock()
 
     def draft(self, duty: Propose) -> Draft | None:
         """A draft by the duty's arm, or None after its turns. Every refusal and failure is in the brain then."""
@@ -70,16 +72,36 @@ class Drafter:
         for turn in range(TURNS):
             study = self._study()
             briefing = self._brief(study, duty, refusal, TURNS - turn)
-            try:
-                proposal = self._arms.propose(duty.arm, briefing)
-            except ProposalFailed as failure:
-                self._failed(briefing, duty.arm, failure)
-                return None
-            refused = self._check(study, briefing, proposal, duty.arm)
+            self._under_way = briefing, duty.arm
+            answer = self._answer(duty.arm, briefing)
+            with self._answering:
+                if self._under_way is None:
+                    return None  # given up meanwhile
+                self._under_way = None
+                if isinstance(answer, ProposalFailed):
+                    self.failed(briefing, duty.arm, answer)
+                    return None
+                refused = self._check(study, briefing, answer, duty.arm)
             if isinstance(refused, Draft):
                 return refused
             refusal = refused
         return None
+
+    def give_up(self) -> tuple[Briefing, str, ProposalFailed] | None:
+        """What the proposal that is being made has cost so far, for `failed` of another drafter; its own thread
+        records nothing of it afterwards. None when nothing is under way, or nothing was answered. From any thread."""
+        with self._answering:
+            asked, self._under_way = self._under_way, None
+            so_far = self._arms.so_far(asked[1]) if asked is not None else None
+            if asked is None or so_far is None or so_far.usage is None:
+                return None
+            return *asked, so_far
+
+    def _answer(self, arm: str, briefing: Briefing) -> Proposal | ProposalFailed:
+        try:
+            return self._arms.propose(arm, briefing)
+        except ProposalFailed as failure:
+            return failure
 
     def _study(self) -> StudyState:
         study = self._brain.snapshot().study(self._settings.study_id)
@@ -147,7 +169,8 @@ class Drafter:
         )
         return detail
 
-    def _failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
+    def failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
+        """Records a proposal of which nothing came."""
         self._brain.append(
             ProposalRejected(
                 agent_id=self._agent_id,

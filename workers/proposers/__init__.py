@@ -4,7 +4,7 @@ A proposer never sees a file, a device or git. It may take long (a language mode
 never reserved while it thinks.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from swarm.records import Proposal, Usage
 from workers.briefing import Briefing
@@ -28,3 +28,11 @@ class Proposer(Protocol):
 
     def propose(self, briefing: Briefing) -> Proposal:
         """One change to the briefing's program. Raises ProposalFailed; anything else is a defect."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A proposer whose calls cost something even if the study ends before a proposal has come of them."""
+
+    def so_far(self) -> ProposalFailed:
+        """What the proposal that is being made, or the last one, has cost, and why its answers did not do."""

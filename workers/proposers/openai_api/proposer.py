@@ -6,7 +6,8 @@ real lines; then the whole file; then ProposalFailed. A server that rejects or i
 good: this proposer is for one server and one model, so it remembers that itself.
 
 ProposalFailed codes: `llm_failed` (no usable answer, or no server), `llm_rate_limited`, `llm_quota` (no money there),
-`llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (wrong for good, with an endless cool-down).
+`llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (wrong for good, with an endless cool-down),
+`llm_unfinished` (the study ended first).
 
 Not promised: that a cost is known (it then is None), and that calls by several workers at the same moment stop exactly
 at a ceiling.
@@ -72,6 +73,7 @@ class OpenAIProposer:
         self._mode: Mode = mode
         self._deadline_s = deadline_s
         self._max_prompt_tokens = max_prompt_tokens
+        self._turn = Turn(0.0)  # the latest
         self._redact = Redactor([key or "", *(headers or {}).values()])
         self._caller = Caller(
             server=Server(base_url, key, model, self._clock, self._redact, headers or {}, max_output_tokens),
@@ -132,13 +134,12 @@ class OpenAIProposer:
         return self._mode
 
     def propose(self, briefing: Briefing) -> Proposal:
-        turn = Turn(self._clock.monotonic() + self._deadline_s)
+        self._turn = turn = Turn(self._clock.monotonic() + self._deadline_s)
         try:
             draft = self._by_schema(turn, briefing) if self._mode == "schema" else None
             draft = draft or self._by_envelope(turn, briefing)
         except ProposalFailed as failure:
-            detail, usage = self._redact(failure.detail + _reasons(turn.refused)), total(turn.usages)
-            raise ProposalFailed(failure.code, detail, usage=usage, cooldown_s=failure.cooldown_s) from None
+            raise self._in_all(turn, failure.code, failure.detail, failure.cooldown_s) from None
         return to_proposal(
             draft,
             briefing,
@@ -147,6 +148,15 @@ class OpenAIProposer:
             redact=self._redact,
             briefing_tokens=turn.briefing_tokens,
         )
+
+    def so_far(self) -> ProposalFailed:
+        """Code `llm_unfinished`. An answer that is still on its way counts for nothing. From any thread."""
+        return self._in_all(self._turn, "llm_unfinished", "the study ended before the proposal was made")
+
+    def _in_all(self, turn: Turn, code: str, detail: str, cooldown_s: float = 0.0) -> ProposalFailed:
+        """The failure with the price and the reasons of all answers of the turn."""
+        in_all = self._redact(detail + _reasons(tuple(turn.refused)))
+        return ProposalFailed(code, in_all, usage=total(tuple(turn.usages)), cooldown_s=cooldown_s)
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
         prompt, answer = self._first_answer(turn, briefing)
