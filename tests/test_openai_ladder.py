@@ -204,6 +204,16 @@ class TestSchemaMode:
         assert ["response_format" in request.body for request in server.requests] == [True, False, False]
         assert model.mode == "envelope"
 
+    def test_no_other_worker_asks_that_model_again(self, tmp_path):
+        marks = tmp_path / "llm" / "without_schema"
+        with FakeLLM([Raw('{"error": {"message": "response_format is not supported"}}', status=400), GOOD]) as server:
+            proposer(server, mode="schema", without_schema=marks).propose(briefing())
+            another = proposer(server, mode="schema", without_schema=marks)
+            another.propose(briefing())
+            assert ["response_format" in request.body for request in server.requests] == [True, False, False]
+            assert another.mode == "envelope"
+            assert proposer(server, model="larger", mode="schema", without_schema=marks).mode == "schema"
+
     def test_a_miss_alone_does_not_cost_the_mode(self):
         miss = json.dumps({**self.SAID, "edits": [{"search": "nothing", "replace": ""}]})
         with FakeLLM([miss, GOOD]) as server:

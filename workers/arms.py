@@ -135,6 +135,7 @@ def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
         prices=_prices(chosen),
         purse=_purse(around, chosen, "openai:"),
         transcripts=_transcripts(around),
+        without_schema=_study_folder(around) / "llm" / "without_schema",
     )
 
 

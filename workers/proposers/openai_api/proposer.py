@@ -2,8 +2,8 @@
 
 The ladder of one proposal: an answer in envelope mode (a JSON header and SEARCH/REPLACE blocks as plain text, which
 works on every server), or in schema mode if asked for; if it does not apply, one repair turn that quotes the nearest
-real lines; then the whole file; then ProposalFailed. A server that rejects or ignores the schema loses schema mode for
-good: this proposer is for one server and one model, so it remembers that itself.
+real lines; then the whole file; then ProposalFailed. A model that rejects or ignores the schema loses schema mode for
+the rest of the study, for all workers (`without_schema`, a folder of marks).
 
 ProposalFailed codes: `llm_failed` (no usable answer, or no server), `llm_rate_limited`, `llm_quota` (no money there),
 `llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (wrong for good, with an endless cool-down),
@@ -15,7 +15,6 @@ at a ceiling.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from swarm.clock import Clock, SystemClock
 from swarm.errors import UsageError
@@ -25,6 +24,7 @@ from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.edits import EditFailed
 from workers.proposers.openai_api.caller import Caller, FormatRefused, PromptRefused, Turn
+from workers.proposers.openai_api.mode import Mode, ModeOf
 from workers.proposers.openai_api.schema import SCHEMA
 from workers.proposers.openai_api.server import Message, Server
 from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
@@ -36,8 +36,6 @@ from workers.render import DEFAULT_MAX_TOKENS, Prompt, PromptTooLong, render, re
 MAX_QUOTED_ANSWER = 16_000
 MAX_REASON = 300
 SHORTER = 0.75  # of a prompt that did not fit the model's context
-
-Mode = Literal["envelope", "schema"]
 
 
 class OpenAIProposer:
@@ -63,6 +61,7 @@ class OpenAIProposer:
         purse: Purse | None = None,
         breaker: Breaker | None = None,
         transcripts: Path | None = None,
+        without_schema: Path | None = None,
         max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
         max_output_tokens: int | None = None,
     ) -> None:
@@ -70,7 +69,7 @@ class OpenAIProposer:
             raise UsageError("no key for api.openai.com: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server")
         self._clock = clock or SystemClock()
         self._model = model
-        self._mode: Mode = mode
+        self._mode = ModeOf(mode, without_schema, base_url, model)
         self._deadline_s = deadline_s
         self._max_prompt_tokens = max_prompt_tokens
         self._turn = Turn(0.0)  # the latest
@@ -98,6 +97,7 @@ class OpenAIProposer:
         prices: Prices | None = None,
         purse: Purse | None = None,
         transcripts: Path | None = None,
+        without_schema: Path | None = None,
     ) -> "OpenAIProposer":
         """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL.
 
@@ -120,6 +120,7 @@ class OpenAIProposer:
             prices=prices,
             purse=purse,
             transcripts=transcripts,
+            without_schema=without_schema,
             max_prompt_tokens=_tokens(environ, "SWARM_LLM_MAX_PROMPT") or DEFAULT_MAX_TOKENS,
             max_output_tokens=_tokens(environ, "SWARM_LLM_MAX_OUTPUT"),
         )
@@ -131,12 +132,12 @@ class OpenAIProposer:
     @property
     def mode(self) -> Mode:
         """Schema mode only as long as the server has kept to it."""
-        return self._mode
+        return self._mode.now
 
     def propose(self, briefing: Briefing) -> Proposal:
         self._turn = turn = Turn(self._clock.monotonic() + self._deadline_s)
         try:
-            draft = self._by_schema(turn, briefing) if self._mode == "schema" else None
+            draft = self._by_schema(turn, briefing) if self.mode == "schema" else None
             draft = draft or self._by_envelope(turn, briefing)
         except ProposalFailed as failure:
             raise self._in_all(turn, failure.code, failure.detail, failure.cooldown_s) from None
@@ -194,7 +195,7 @@ class OpenAIProposer:
         try:
             answer = self._caller.ask(turn, _messages(self._render(turn, briefing, "schema")), SCHEMA)
         except FormatRefused:
-            self._mode = "envelope"
+            self._mode.give_up_schema()
             return None
         except PromptRefused:
             return None
@@ -203,7 +204,7 @@ class OpenAIProposer:
         except EditFailed as failure:
             turn.refused.append(str(failure))
             if not answer.lstrip().startswith("{"):
-                self._mode = "envelope"  # accepted and ignored, as some servers do
+                self._mode.give_up_schema()  # accepted and ignored, as some servers do
             return None
 
     def _render(self, turn: Turn, briefing: Briefing, mode: Mode) -> Prompt:
