@@ -35,6 +35,7 @@ from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.tpe import MOVED, TpeProposer
+from workers.seat import Seat
 
 NOISE_REPLICATES = 5
 WORKERS = ("worker_1", "worker_2")
@@ -103,7 +104,12 @@ class ReplayStudy:
         clock = SystemClock()  # no embedded arm asks for a rest, so it decides nothing
         self._arms = {agent: Arms({arm: known[arm] for arm in arms}, arms, clock) for agent in WORKERS}
         self._drafters = {
-            agent: Drafter(self._settings, agent, self._brain, self._texts, own, None)  # type: ignore[arg-type]
+            agent: Drafter(
+                Seat(self._settings, agent, self._brain, clock),  # type: ignore[arg-type]
+                self._texts,  # type: ignore[arg-type]
+                own,
+                None,
+            )
             for agent, own in self._arms.items()
         }
 

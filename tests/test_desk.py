@@ -139,7 +139,7 @@ class Office:
 
     @property
     def background(self) -> Background:
-        return self.desk._background
+        return self.desk.proposing.background
 
 
 @pytest.fixture
@@ -229,11 +229,11 @@ def test_a_repeat_is_recorded_with_the_trial_that_it_repeats(tiny: TinyStudy) ->
 def test_what_a_model_answered_for_nothing_is_recorded_at_the_end(tiny: TinyStudy) -> None:
     with office(tiny, faster) as at:
         at.measure_noise()
-        at.desk.clear()
+        at.desk.proposing.clear()
         assert at.study.rejections == []
         at.desk.prepare_next()
         at.draft()
-        at.desk.clear()
+        at.desk.proposing.clear()
         (refusal,) = at.study.rejections
         assert refusal.code == "unused"
         assert refusal.usage is not None and refusal.usage.output_tokens == 200
@@ -250,7 +250,7 @@ def test_what_a_model_answered_before_the_study_ended_is_recorded_once(tiny: Tin
         at.measure_noise()
         at.desk.prepare_next()
         wait_until(lambda: len(at.server.requests) == 2)
-        at.desk.clear()
+        at.desk.proposing.clear()
         (refusal,) = at.study.rejections
         assert (refusal.code, refusal.arm, refusal.proposer) == ("llm_unfinished", "llm", "openai:fake")
         assert re.search(r"the study ended .*; answers: \(1\) [^(]+$", refusal.detail)
@@ -266,7 +266,7 @@ def test_nothing_is_recorded_of_a_call_that_was_never_answered(tiny: TinyStudy) 
         at.measure_noise()
         at.desk.prepare_next()
         wait_until(lambda: len(at.server.requests) == 1)
-        at.desk.clear()
+        at.desk.proposing.clear()
         assert at.study.rejections == []
 
 

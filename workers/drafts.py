@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm import verdict
-from swarm.brain import Brain
 from swarm.records import Proposal, ProposalRejected
 from swarm.repo import Repo
 from swarm.settings import RunSettings
@@ -20,6 +19,7 @@ from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.proposers import ProposalFailed
+from workers.seat import Seat
 
 TURNS = 2
 
@@ -48,18 +48,8 @@ class Sources:
 class Drafter:
     """Makes drafts for one worker. One thread at a time may use it."""
 
-    def __init__(
-        self,
-        settings: RunSettings,
-        agent_id: str,
-        brain: Brain,
-        sources: Sources,
-        arms: Arms,
-        memory_limit_mib: int | None,
-    ) -> None:
-        self._settings = settings
-        self._agent_id = agent_id
-        self._brain = brain
+    def __init__(self, seat: Seat, sources: Sources, arms: Arms, memory_limit_mib: int | None) -> None:
+        self._seat = seat
         self._sources = sources
         self._arms = arms
         self._memory_limit_mib = memory_limit_mib
@@ -70,7 +60,7 @@ class Drafter:
         """A draft by the duty's arm, or None after its turns. Every refusal and failure is in the brain then."""
         refusal: str | None = None
         for turn in range(TURNS):
-            study = self._study()
+            study = self._seat.study()
             briefing = self._brief(study, duty, refusal, TURNS - turn)
             self._under_way = briefing, duty.arm
             answer = self._answer(duty.arm, briefing)
@@ -103,21 +93,16 @@ class Drafter:
         except ProposalFailed as failure:
             return failure
 
-    def _study(self) -> StudyState:
-        study = self._brain.snapshot().study(self._settings.study_id)
-        assert study is not None
-        return study
-
     def _brief(self, study: StudyState, duty: Propose, refusal: str | None, turns_left: int) -> Briefing:
         noise = verdict.study_noise(study)
         return compute_briefing(
             study,
-            agent_id=self._agent_id,
+            agent_id=self._seat.agent_id,
             role=duty.role,
-            program_text=self._settings.program_text,
+            program_text=self._seat.settings.program_text,
             read_source=self._sources.of_commit,
-            base_commit=self._settings.base_commit,
-            memory=self._settings.memory,
+            base_commit=self._seat.settings.base_commit,
+            memory=self._seat.settings.memory,
             seed=duty.seed,
             sigma=noise.sigma if noise is not None else None,
             cooled_families=duty.cooled_families,
@@ -126,7 +111,7 @@ class Drafter:
             memory_limit_mib=self._memory_limit_mib,
             refusal=refusal,
             attempts_left=turns_left,
-            read_seq=self._brain.snapshot().seq,
+            read_seq=self._seat.brain.snapshot().seq,
         )
 
     def _check(self, study: StudyState, briefing: Briefing, proposal: Proposal, arm: str) -> Draft | str:
@@ -148,10 +133,10 @@ class Drafter:
         self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str, repeats: str | None = None
     ) -> str:
         """Records the refusal; returns the detail."""
-        self._brain.append(
+        self._seat.brain.append(
             ProposalRejected(
-                agent_id=self._agent_id,
-                study_id=self._settings.study_id,
+                agent_id=self._seat.agent_id,
+                study_id=self._seat.settings.study_id,
                 description=proposal.description,
                 code=code,
                 detail=detail[:2000],
@@ -171,10 +156,10 @@ class Drafter:
 
     def failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
         """Records a proposal of which nothing came."""
-        self._brain.append(
+        self._seat.brain.append(
             ProposalRejected(
-                agent_id=self._agent_id,
-                study_id=self._settings.study_id,
+                agent_id=self._seat.agent_id,
+                study_id=self._seat.settings.study_id,
                 description=f"{arm}: no proposal",
                 code=failure.code,
                 detail=failure.detail[:2000],

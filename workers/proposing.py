@@ -1,0 +1,161 @@
+"""How a worker comes by the next trial of a new program: asked for ahead, rebased, checked, claimed, committed.
+
+A language model thinks while a trial trains (`workers.drafts`). By the time its proposal can run, the incumbent may
+have moved: the proposal follows it, or is recorded as one that could not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from swarm.errors import MergeConflict, StaleSnapshot
+from swarm.repo import Repo, trial_ref
+from swarm.state import Trial
+from workers.arms import SLOW_ARMS, Surroundings, build_arms
+from workers.claims import Draft, Refused, proposal_claim
+from workers.dispatch import Propose, next_proposal, proposals_are_near
+from workers.drafts import Background, Drafter, Sources
+from workers.seat import Seat
+
+PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
+PATIENCE_SHARE = 0.05  # of a trial's budget
+NOTHING_NEW_PAUSE_S = 2.0  # doubled each time in a row
+LONGEST_PAUSE_S = 60.0
+
+
+class Proposing:
+    """The proposals of one worker. `behind` is a seat for the thread that asks ahead; `device_mib` is what its device
+    holds, None where it does not say."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        behind: Seat,
+        repo: Repo,
+        sources: Sources,
+        secrets: Mapping[str, str],
+        device_mib: int | None,
+    ) -> None:
+        self._seat = seat
+        self._repo = repo
+        self._sources = sources
+        self._device_mib = device_mib
+        self._arms = build_arms(
+            Surroundings(
+                settings=seat.settings,
+                agent_id=seat.agent_id,
+                clock=seat.clock,
+                merge=repo.merge,
+                source_of=lambda name: sources.of_program(behind.study(), name),
+                study=behind.study,
+                secrets=secrets,
+            )
+        )
+        limit_mib = device_mib if seat.settings.device == "cuda" else None
+        self._drafter = Drafter(seat, sources, self._arms, limit_mib)
+        self._behind = Drafter(behind, sources, self._arms, limit_mib)
+        self.background = Background(self._behind.draft)
+        self._dry_turns = 0  # in a row in which no arm had anything new
+
+    def arms(self) -> tuple[str, ...]:
+        """Those that the policy may pick now."""
+        return self._arms.available()
+
+    def claim(self, duty: Propose) -> Trial | None:
+        """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
+        draft = self._draft(duty)
+        while draft is not None and (rebased := self._on_the_incumbent(draft)) is not None:
+            try:
+                trial = self._claim_draft(rebased)
+            except StaleSnapshot:
+                if not self._seat.has_room(self._seat.study()):
+                    self._record_unused(draft)
+                    raise
+                continue  # the incumbent has moved once more
+            return trial
+        return None
+
+    def prepare(self) -> None:
+        """Let a model think about the next proposal while the trial that was just claimed trains.
+
+        Whatever else is owed before it. Arms that answer at once are asked when the trial has ended: they know its
+        result then.
+        """
+        study, arms = self._seat.study(), self._arms.available()
+        if arms and self._seat.has_room(study) and proposals_are_near(study):
+            duty = next_proposal(study, agent_id=self._seat.agent_id, arms=arms, device_mib=self._device_mib)
+            if duty.arm in SLOW_ARMS:
+                self.background.start(duty)
+
+    def clear(self) -> None:
+        """Record what an unused draft has cost, made or in the making."""
+        if (unfinished := self._behind.give_up()) is not None:
+            self._drafter.failed(*unfinished)
+        draft = self.background.leftover()
+        if draft is not None:
+            self._record_unused(draft)
+
+    def _draft(self, duty: Propose) -> Draft | None:
+        """The prepared draft if there is one; else the duty's arm; else whatever else can propose at once."""
+        slow = duty.arm in SLOW_ARMS
+        if slow:
+            self.background.start(duty)
+        draft = self.background.take(self._patience_s if slow else 0.0)
+        at_once = iter(self._arms.at_once(first=duty.arm))
+        while draft is None and (arm := next(at_once, None)) is not None:
+            draft = self._drafter.draft(replace(duty, arm=arm))
+        if draft is not None:
+            self._dry_turns = 0
+            return draft
+        self._seat.status("cooling", "no arm has a new proposal")
+        self._seat.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2**self._dry_turns))
+        self._dry_turns += 1
+        return None
+
+    @property
+    def _patience_s(self) -> float:
+        budget = self._seat.settings.budget
+        return PATIENCE_S if budget.kind == "samples" else min(PATIENCE_S, PATIENCE_SHARE * budget.amount)
+
+    def _on_the_incumbent(self, draft: Draft) -> Draft | None:
+        """The draft, rebased if the incumbent has moved since it was made; None, recorded, when the two conflict."""
+        study = self._seat.study()
+        incumbent, proposal = study.incumbent, draft.proposal
+        if incumbent is None or draft.follows in (None, incumbent.name):
+            return draft
+        base = self._sources.of_program(study, draft.follows)
+        ours = self._sources.of_program(study, incumbent.name)
+        try:
+            merged = self._repo.merge(base, ours, proposal.source)
+        except MergeConflict as conflict:
+            self._refuse(
+                draft, "conflict", f"made on {draft.follows}, and the incumbent is {incumbent.name} now: {conflict}"
+            )
+            return None
+        moved = proposal.model_copy(update={"parent": incumbent.name, "source": merged})
+        return replace(draft, proposal=moved, follows=incumbent.name)
+
+    def _claim_draft(self, draft: Draft) -> Trial | None:
+        """The trial with its commit; None, recorded, when the gate refuses the program now. Raises StaleSnapshot."""
+        study, proposal = self._seat.study(), draft.proposal
+        source = self._sources.of_program(study, proposal.parent)
+        try:
+            trial = self._seat.claim(
+                lambda state: proposal_claim(state, self._seat.settings, self._seat.agent_id, draft, source)
+            )
+        except Refused as refused:
+            refusal = refused.refusal
+            self._refuse(draft, refusal.code, refusal.detail, refusal.repeats)
+            return None
+        parent = self._sources.commit_of(study, proposal.parent)
+        message = f"{trial.trial_id}: {proposal.description}\n\n{self._seat.agent_id}, {proposal.proposer}"
+        ref = trial_ref(self._seat.settings.study_id, trial.trial_id)
+        self._repo.commit_change(parent, {self._seat.settings.editable_path: proposal.source}, message, ref)
+        return trial
+
+    def _record_unused(self, draft: Draft) -> None:
+        """Embedded arms propose for nothing; what a model's answer has cost counts, used or not."""
+        if draft.proposal.usage is not None:
+            self._refuse(draft, "unused", "the study ended before it could run")
+
+    def _refuse(self, draft: Draft, code: str, detail: str, repeats: str | None = None) -> None:
+        self._drafter.refuse(draft.briefing, draft.proposal, draft.arm, code, detail, repeats)
