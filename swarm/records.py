@@ -94,6 +94,7 @@ class Proposal(_Value):
     merged: tuple[str, ...] = Field(default=(), description="trials whose changes it combines")
     usage: Usage | None = None
     briefing_tokens: int | None = Field(default=None, description="of the prompt, estimated; None if no model read one")
+    shown: tuple[str, ...] | None = Field(default=None, description="records in the prompt; None if no model read one")
 
 
 class Score(_Value):

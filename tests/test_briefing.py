@@ -7,9 +7,10 @@ from fakes.briefings import PROGRAM, attempt, briefing
 from fakes.fake_study import FakeStudy
 
 from swarm import constants
-from swarm.records import Budget, FailReason, Note, Steer
+from swarm.records import Budget, FailReason, Note, Operator, Proposal, Steer
 from workers.briefing import Briefing, Memory, compute_briefing
 from workers.briefing.compute import MAX_STEERING, RESTARTS
+from workers.claims import missing_citation, related
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.tpe import TpeProposer
 from workers.render import PromptTooLong, clean, render
@@ -316,6 +317,13 @@ class TestPrompt:
             assert prompt.tokens == pytest.approx(len(prompt.system + prompt.user) / 4, abs=2)
         assert len(render(briefing(MANY), max_tokens=12_000).shown) > len(prompt.shown)
 
+    def test_a_small_model_is_told_less_of_a_long_study_and_not_nothing(self):
+        long = briefing(MANY, findings=("wide is bad",) * 10, diagnosis="the curve is flat " * 40)
+        prompt = render(long, max_tokens=1_400)
+        assert 3 <= len(prompt.shown) <= 6 and prompt.tokens <= 1_400
+        assert "wide is bad" not in prompt.user and "the curve is flat" not in prompt.user
+        assert '"tried"' not in prompt.user and PROGRAM.strip() in prompt.user
+
     def test_a_program_that_does_not_fit_is_an_error_with_a_remedy(self):
         with pytest.raises(PromptTooLong, match="the limit is 500"):
             render(briefing(), max_tokens=500)
@@ -347,3 +355,29 @@ class TestPrompt:
 def test_clean_text_is_one_line_of_visible_characters():
     assert clean("a\n\tb\u2028c\x00\u202ed\ufeff e", 50) == "a b cd e"
     assert clean("abcdef", 4) == "abc…"
+
+
+class TestCitations:
+    """A proposal answers for the records that its author has read, and for no others."""
+
+    TOLD = briefing(MANY, nearest=("t0005", "t0007"))
+
+    def proposal(self, shown: tuple[str, ...] | None, *cites: str) -> Proposal:
+        return Proposal(
+            operator=Operator.TUNE, family="schedule", description="d", parent="t0001", source="x = 1\n",
+            proposer="openai:m", cites=cites, shown=shown,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("shown", "related_ones"),
+        [(None, ("t0005", "t0007")), (("t0007", "t0399"), ("t0007",)), ((), ()), (("t0399",), ())],
+    )
+    def test_what_had_no_room_in_the_prompt_is_not_related(self, shown, related_ones):
+        silent = self.proposal(shown)
+        assert related(silent, self.TOLD) == related_ones
+        refusal = missing_citation(silent, self.TOLD)
+        assert refusal is None if not related_ones else refusal.endswith(f"such as {', '.join(related_ones)}")
+
+    def test_what_is_not_in_the_briefing_cannot_be_cited(self):
+        assert missing_citation(self.proposal(None, "t0005", "t9999"), self.TOLD).startswith("it cites t9999, which")
+        assert missing_citation(self.proposal((), "t0005"), self.TOLD) is None

@@ -258,6 +258,7 @@ def test_a_prompt_that_is_too_long_asks_nobody():
         environ = {"SWARM_MODEL": "m", "OPENAI_BASE_URL": server.url, "SWARM_LLM_MAX_PROMPT": "400"}
         OpenAIProposer.from_environment({}, environ).propose(briefing())
     assert caught.value.code == "llm_config"
+    assert caught.value.cooldown_s >= 60, "it would be asked again at each trial"
     assert server.requests == []
 
 

@@ -126,7 +126,7 @@ def proposal_claim(
         briefing_tokens=proposal.briefing_tokens,
         cites=proposal.cites,
         merged=proposal.merged,
-        nearest=briefing.nearest,
+        nearest=related(proposal, briefing),
         expects=proposal.expects,
         proposer=proposal.proposer,
         arm=draft.arm,
@@ -169,9 +169,16 @@ def missing_citation(proposal: Proposal, briefing: Briefing) -> str | None:
     invented = [name for name in proposal.cites if name not in known]
     if invented:
         return f"it cites {', '.join(invented)}, which the briefing does not name; cite from {_some(sorted(known))}"
-    if briefing.nearest and not proposal.cites:
-        return f"it cites nothing, and related trials exist: cite those it builds on, such as {_some(briefing.nearest)}"
+    if (read := related(proposal, briefing)) and not proposal.cites:
+        return f"it cites nothing, and related trials exist: cite those it builds on, such as {_some(read)}"
     return None
+
+
+def related(proposal: Proposal, briefing: Briefing) -> tuple[str, ...]:
+    """The related records that the proposal's author has read; a model's prompt may have had no room for all."""
+    if proposal.shown is None:
+        return briefing.nearest
+    return tuple(name for name in briefing.nearest if name in proposal.shown)
 
 
 def study_with_room(state: BrainState, settings: RunSettings) -> StudyState:

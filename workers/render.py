@@ -24,6 +24,7 @@ from workers.briefing import Attempt, Briefing, ProgramView
 
 CHARS_PER_TOKEN = 4
 DEFAULT_MAX_TOKENS = 12_000
+TOO_LONG_REST_S = 600.0  # of a model for which the program is too long: another incumbent may be shorter
 MAX_RECORDS = 40
 MAX_LISTED = 20
 MAX_DESCRIPTION = 240
@@ -33,11 +34,13 @@ MAX_REFUSAL = 600
 
 Reply = Literal["envelope", "schema", "files"]
 
+_SIZES = (*((size, False) for size in (MAX_RECORDS, 30, 20, 12, 6, 3)), *((size, True) for size in (6, 3, 0)))
+
 _PROMPTS = Path(__file__).parent / "prompts"
 
 
 class PromptTooLong(SwarmError):
-    """Not even a briefing without records fits."""
+    """Not even the rules, the person's words and the program fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,15 @@ class Prompt:
 def render(briefing: Briefing, *, reply: Reply = "envelope", max_tokens: int = DEFAULT_MAX_TOKENS) -> Prompt:
     """The messages of one turn, at most `max_tokens` long by estimate.
 
-    Shows at most 40 records, the nearest to the incumbent first; if they do not fit, the furthest are left out. The
-    program is always whole, because blocks must quote it. Raises PromptTooLong when it alone is too long.
+    Shows at most 40 records, the nearest to the incumbent first; if they do not fit, the furthest are left out, then
+    what was tried of each constant, the findings and the diagnosis, and the last records at the end. The program is
+    always whole, because blocks must quote it. Raises PromptTooLong when it alone is too long.
     """
     system = _fill("system", editable=briefing.editable, reply=_reply(reply, briefing.editable))
     ranked = _ranked(briefing)[:MAX_RECORDS]
-    for count in (len(ranked), *(size for size in (30, 20, 12, 6, 3, 0) if size < len(ranked))):
-        shown = ranked[:count]
-        user = _user(briefing, shown, listed=min(MAX_LISTED, 2 * count))
+    for size, brief in _SIZES:
+        shown = ranked[:size]
+        user = _user(briefing, shown, listed=len(shown) // 3 if brief else min(MAX_LISTED, 2 * len(shown)), brief=brief)
         tokens = estimate_tokens(system) + estimate_tokens(user)
         if tokens <= max_tokens:
             return Prompt(system, user, tokens, tuple(attempt.trial_id for attempt in shown))
@@ -99,7 +103,7 @@ def _reply(reply: Reply, editable: str) -> str:
     return _fill(f"reply_{reply}", families=families)
 
 
-def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
+def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int, brief: bool) -> str:
     ids = {attempt.trial_id for attempt in shown}
     in_order = [attempt for attempt in briefing.attempts if attempt.trial_id in ids]
     kept = [a for a in briefing.attempts if a.outcome in ("kept", "leading")]
@@ -108,15 +112,15 @@ def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int) -> str:
     return _fill(
         "briefing",
         program=briefing.program_text.strip()[:MAX_PROGRAM_TEXT],
-        study=_study(briefing),
+        study=_study(briefing, brief),
         noise=_noise(briefing.sigma),
         memory=_memory(briefing),
-        regions=_lines(_regions(briefing)) or "No constant is declared.",
+        regions="Left out: too long." if brief else _lines(_regions(briefing)) or "No constant is declared.",
         kept=_newest(kept, listed) or "Nothing yet.",
         refuted=_newest(refuted, listed) or "Nothing yet.",
         failed=_newest(failed, listed) or "Nothing.",
         records=_lines(map(_record, in_order)) or "None.",
-        findings=_quoted(briefing.findings),
+        findings="Left out: too long." if brief else _quoted(briefing.findings),
         steering="\n".join(f"- {clean(line, MAX_DESCRIPTION)}" for line in briefing.steering) or "None.",
         editable=briefing.editable,
         current=_program(briefing.incumbent),
@@ -132,7 +136,7 @@ def _ranked(briefing: Briefing) -> list[Attempt]:
     return sorted(newest_first, key=lambda a: (rank.get(a.trial_id, len(rank)), a.outcome != "running"))
 
 
-def _study(briefing: Briefing) -> str:
+def _study(briefing: Briefing, brief: bool) -> str:
     lines = [f"The metric is {briefing.metric}, lower is better."]
     if briefing.left is None:
         lines.append(
@@ -148,7 +152,7 @@ def _study(briefing: Briefing) -> str:
     running = sum(attempt.outcome == "running" for attempt in briefing.attempts)
     lines.append(f"Workers that share the device: {briefing.workers}. Trials claimed or running now: {running}.")
     lines.append(f"You are the {briefing.role}: {_ROLES[briefing.role]}")
-    if briefing.diagnosis:
+    if briefing.diagnosis and not brief:
         lines.append(f"Diagnosis of the search so far: {clean(briefing.diagnosis, 1000)}")
     if briefing.cooled_families:
         cooled = ", ".join(clean(family, MAX_WORD) for family in briefing.cooled_families)

@@ -19,7 +19,7 @@ from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
 from workers.briefing import Briefing
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
 from workers.redact import Redactor
-from workers.render import clean
+from workers.render import Prompt, clean
 
 MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
@@ -101,7 +101,7 @@ def to_proposal(
     proposer: str,
     usage: Usage | None,
     redact: Redactor,
-    briefing_tokens: int | None = None,
+    prompt: Prompt | None = None,
 ) -> Proposal:
     """Cites are passed on as they were said: whether they exist is the gate's question and a measured quantity."""
     header, parent = draft.header or Header(), briefing.incumbent
@@ -115,7 +115,8 @@ def to_proposal(
         expects=header.expects,
         proposer=proposer,
         usage=usage,
-        briefing_tokens=briefing_tokens,
+        briefing_tokens=prompt.tokens if prompt else None,
+        shown=prompt.shown if prompt else None,
     )
 
 

@@ -30,7 +30,7 @@ from workers.proposers.reply import Draft, checked, parse_header, to_proposal
 from workers.proposers.spending import Prices, Purse, price
 from workers.proposers.transcript import Transcripts
 from workers.redact import MIN_SECRET, Redactor
-from workers.render import DEFAULT_MAX_TOKENS, PromptTooLong, clean, estimate_tokens, render
+from workers.render import DEFAULT_MAX_TOKENS, TOO_LONG_REST_S, Prompt, PromptTooLong, clean, render
 
 EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
 RATE_LIMIT_COOLDOWN_S = 900.0
@@ -120,7 +120,8 @@ class CliAgentProposer:
 
     def propose(self, briefing: Briefing) -> Proposal:
         self._check()
-        prompt = self._prompt(briefing)
+        rendered = self._render(briefing)
+        prompt = self._redact(f"{rendered.system}\n{rendered.user}")
         with open_workspace(self._scratch, briefing.editable, briefing.incumbent.source) as workspace:
             ran = self._run(workspace, prompt)
             output = read_output(self._spec.output, self._redact(ran.stdout))
@@ -137,7 +138,7 @@ class CliAgentProposer:
             proposer=self.name,
             usage=usage,
             redact=self._redact,
-            briefing_tokens=estimate_tokens(prompt),
+            prompt=rendered,
         )
 
     def _check(self) -> None:
@@ -148,12 +149,11 @@ class CliAgentProposer:
             raise ProposalFailed("llm_failed", f"{self._agent} keeps failing and is left alone", cooldown_s=remaining_s)
         self._purse.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
 
-    def _prompt(self, briefing: Briefing) -> str:
+    def _render(self, briefing: Briefing) -> Prompt:
         try:
-            prompt = render(briefing, reply="files", max_tokens=self._max_prompt_tokens)
+            return render(briefing, reply="files", max_tokens=self._max_prompt_tokens)
         except PromptTooLong as error:
-            raise ProposalFailed("llm_config", str(error)) from error
-        return self._redact(f"{prompt.system}\n{prompt.user}")
+            raise ProposalFailed("llm_config", str(error), cooldown_s=TOO_LONG_REST_S) from error
 
     def _run(self, workspace: Workspace, prompt: str) -> Ran:
         users_home = Path(self._variables["HOME"]) if "HOME" in self._variables else Path.home()

@@ -14,7 +14,7 @@ from workers.proposers.openai_api.server import CallFailed, Message, Server
 from workers.proposers.spending import Prices, Purse, price
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
-from workers.render import clean, estimate_tokens
+from workers.render import Prompt, clean, estimate_tokens
 
 MAX_RETRIES = 3  # of one call, for a server that is busy or down
 LONGEST_WAIT_S = 60.0  # a longer Retry-After becomes the worker's cool-down
@@ -40,7 +40,7 @@ class Turn:
     """
 
     deadline: float
-    briefing_tokens: int | None = None  # of the last prompt, estimated
+    prompt: Prompt | None = None  # the last
     usages: list[Usage] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 

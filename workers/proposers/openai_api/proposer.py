@@ -31,7 +31,15 @@ from workers.proposers.reply import Draft, Header, parse_header, read_envelope, 
 from workers.proposers.spending import Prices, Purse, total
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
-from workers.render import DEFAULT_MAX_TOKENS, Prompt, PromptTooLong, render, repair_text, whole_file_text
+from workers.render import (
+    DEFAULT_MAX_TOKENS,
+    TOO_LONG_REST_S,
+    Prompt,
+    PromptTooLong,
+    render,
+    repair_text,
+    whole_file_text,
+)
 
 MAX_QUOTED_ANSWER = 16_000
 MAX_REASON = 300
@@ -147,7 +155,7 @@ class OpenAIProposer:
             proposer=self.name,
             usage=total(turn.usages),
             redact=self._redact,
-            briefing_tokens=turn.briefing_tokens,
+            prompt=turn.prompt,
         )
 
     def so_far(self) -> ProposalFailed:
@@ -209,11 +217,10 @@ class OpenAIProposer:
 
     def _render(self, turn: Turn, briefing: Briefing, mode: Mode) -> Prompt:
         try:
-            prompt = render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
+            turn.prompt = render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
         except PromptTooLong as error:
-            raise ProposalFailed("llm_config", str(error)) from error
-        turn.briefing_tokens = prompt.tokens
-        return prompt
+            raise ProposalFailed("llm_config", str(error), cooldown_s=TOO_LONG_REST_S) from error
+        return turn.prompt
 
 
 def _reasons(refused: Sequence[str]) -> str:
