@@ -277,6 +277,17 @@ def wait_until(reached: Callable[[], bool]) -> None:
     assert reached()
 
 
+def test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedded_arms(tiny: TinyStudy) -> None:
+    with office(tiny, "no edit at all") as at:
+        at.measure_noise()
+        for _ in range(6):
+            trial = at.desk.claim_proposal(PROPOSE)
+            assert trial is not None
+            at.finish(trial, 2.5)
+        arms = [trial.claim.arm for trial in at.study.trials.values() if trial.claim.arm != "baseline"]
+        assert {"tpe", "library"} <= set(arms), arms
+
+
 def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
     with office(tiny, Counting()) as at:
         at.measure_noise()

@@ -4,12 +4,12 @@ A language model thinks while a trial trains (`workers.drafts`). By the time its
 have moved: the proposal follows it, or is recorded as one that could not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from swarm.errors import MergeConflict, StaleSnapshot
 from swarm.repo import Repo, trial_ref
-from swarm.state import Trial
+from swarm.state import StudyState, Trial
 from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
@@ -82,7 +82,7 @@ class Proposing:
         """
         study, arms = self._seat.study(), self._arms.available()
         if arms and self._seat.has_room(study) and proposals_are_near(study):
-            duty = next_proposal(study, agent_id=self._seat.agent_id, arms=arms, device_mib=self._device_mib)
+            duty = self._next(study, arms)
             if duty.arm in SLOW_ARMS:
                 self.background.start(duty)
 
@@ -94,13 +94,21 @@ class Proposing:
         if draft is not None:
             self._record_unused(draft)
 
+    def _next(self, study: StudyState, arms: Sequence[str]) -> Propose:
+        return next_proposal(study, agent_id=self._seat.agent_id, arms=arms, device_mib=self._device_mib)
+
     def _draft(self, duty: Propose) -> Draft | None:
-        """The prepared draft if there is one; else the duty's arm; else whatever else can propose at once."""
+        """The prepared draft if there is one; else the duty's arm, or the one that the policy would have chosen without
+        a model; else whatever else can propose at once."""
         slow = duty.arm in SLOW_ARMS
         if slow:
             self.background.start(duty)
         draft = self.background.take(self._patience_s if slow else 0.0)
-        at_once = iter(self._arms.at_once(first=duty.arm))
+        ready = self._arms.at_once(first=duty.arm)
+        if slow and draft is None and ready:
+            duty = self._next(self._seat.study(), ready)
+            ready = self._arms.at_once(first=duty.arm)
+        at_once = iter(ready)
         while draft is None and (arm := next(at_once, None)) is not None:
             draft = self._drafter.draft(replace(duty, arm=arm))
         if draft is not None:
