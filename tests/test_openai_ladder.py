@@ -316,6 +316,7 @@ def test_a_program_too_long_for_the_context_is_one_failure_with_the_servers_word
     with FakeLLM([full]) as server:
         model = proposer(server)
         for _ in range(8):  # no breaker opens: it is the request that is wrong
-            with pytest.raises(ProposalFailed, match="the context window is 512 tokens"):
+            with pytest.raises(ProposalFailed, match="the context window is 512 tokens") as caught:
                 model.propose(briefing())
+            assert caught.value.cooldown_s >= 60, "it would be asked again at each trial"
     assert len(server.requests) == 8

@@ -195,7 +195,7 @@ class OpenAIProposer:
                 try:
                     render(briefing, max_tokens=shorter)
                 except PromptTooLong:
-                    raise refused from None
+                    raise ProposalFailed(refused.code, refused.detail, cooldown_s=TOO_LONG_REST_S) from None
                 self._max_prompt_tokens = shorter
 
     def _by_schema(self, turn: Turn, briefing: Briefing) -> Draft | None:
