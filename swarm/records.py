@@ -123,7 +123,8 @@ class Resources(_Value):
     overhead_s: dict[str, float] = Field(default_factory=dict, description="wall seconds outside training, itemised")
     reservation_mib: int | None = None
     reserved_by: str | None = Field(default=None, description="evidence of the reservation: same_code, probe, ...")
-    peak_mib: int | None = None
+    peak_mib: int | None = Field(default=None, description="most memory of the device, without a CUDA context")
+    host_peak_mib: int | None = Field(default=None, description="most RAM that one of its processes held")
     alloc_retries: int | None = None
     params_m: float | None = None
     co_tenants: tuple[str, ...] = ()

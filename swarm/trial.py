@@ -37,7 +37,7 @@ from swarm.records import (
 )
 from swarm.settings import RunSettings
 from swarm.state import BrainState, StudyState, Trial
-from swarm.trial_memory import informed, observed, probe_request, request_of, with_verdict_of_memory
+from swarm.trial_memory import host_ram_mib, informed, observed, probe_request, request_of, with_verdict_of_memory
 
 LEASE_POLL_S = 1.0
 LOSSES_ALLOWED = 1  # times a trial is run again after its supervisor died
@@ -94,9 +94,7 @@ class TrialRunner:
 
         Raises Walkaway, and TrialError for a failed set-up.
         """
-        request, probe_s = self._probed(
-            trial, commit, request or request_of(trial.claim, self._settings, self._agent_id)
-        )
+        request, probe_s = self._probed(trial, commit, request or self._request(trial))
         losses = 0
         while True:
             asked = self._clock.monotonic()
@@ -140,7 +138,7 @@ class TrialRunner:
     def _conclude_adopted(self, trial: Trial, commit: str | None, outcome: Outcome) -> None:
         """As after a run of our own: the predictor learns, and a lack of memory is answered with more of it."""
         started = trial.started
-        request, released = request_of(trial.claim, self._settings, self._agent_id), None
+        request, released = self._request(trial), None
         if started is not None:
             request = replace(request, attempt=started.attempt - 1, alone=started.alone)
             seen = observed(outcome, over_reservation=False)
@@ -152,6 +150,7 @@ class TrialRunner:
             wall_s=outcome.wall_s,
             reservation_mib=started.reservation_mib if started is not None else None,
             peak_mib=outcome.peak_mib,
+            host_peak_mib=outcome.host_peak_mib,
         )
         ending = self._ending(trial, commit, request.attempt + 1).model_copy(update={"resources": resources})
         self._finish(ending, outcome if released is None else with_verdict_of_memory(outcome, released))
@@ -212,6 +211,9 @@ class TrialRunner:
             observed(outcome, over_reservation=watch.over_reservation) if outcome is not None else None
         )
         return informed(request, outcome, released), round(self._clock.monotonic() - began, 3)
+
+    def _request(self, trial: Trial) -> Request:
+        return request_of(trial.claim, self._settings, self._agent_id, host_ram_mib(self._study(), self._settings))
 
     def _reserve(self, trial: Trial, request: Request) -> Lease:
         ticket = self._admission.request(request)
@@ -339,6 +341,7 @@ class TrialRunner:
             reservation_mib=lease.reservation_mib,
             reserved_by=lease.source,
             peak_mib=outcome.peak_mib,
+            host_peak_mib=outcome.host_peak_mib,
             alloc_retries=train.alloc_retries,
             params_m=train.num_params_M,
             co_tenants=tuple(sorted(watch.co_tenants)),

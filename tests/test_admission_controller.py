@@ -84,6 +84,22 @@ def test_what_can_never_fit_is_refused_at_once(tmp_path: Path, clock: FakeClock)
     assert not list((tmp_path / "tickets").iterdir())
 
 
+def test_ram_of_the_machine_is_reserved_beside_the_card(tmp_path: Path, clock: FakeClock) -> None:
+    """Of 64,000 MiB RAM; on a CPU the device itself is the RAM."""
+    mine = controller(tmp_path, clock)
+    held = mine.request(ask("t0", 1000, host_ram_mib=40_000)).wait()
+    waiting = mine.request(ask("t1", 1000, host_ram_mib=30_000))
+    assert waiting.poll() is None and "MiB RAM" in waiting.why
+    held.release(Observed(peak_mib=100))
+    assert isinstance(waiting.poll(), Lease)
+
+
+def test_who_needs_more_ram_than_there_is_runs_without_neighbours(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 1000, host_ram_mib=80_000)).wait()
+    assert mine.request(ask("t1", 1000, host_ram_mib=1)).poll() is None
+
+
 def test_waiting_ends_on_cancellation_and_on_timeout_and_gives_the_place_up(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
     mine.request(ask("t0", 20_000)).wait()

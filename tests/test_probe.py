@@ -1,5 +1,6 @@
 """The probe before a first training: three real steps in a sandboxed process, and what a failing one costs."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import swarm.executor.local
 import swarm.trial
 from swarm.admission import AdmissionController, Lease, Request, status
 from swarm.admission.history import load_history
+from swarm.admission.ticket import Ticket
 from swarm.brain import Brain
 from swarm.clock import SystemClock
 from swarm.executor import LocalExecutor, Outcome, TrialOrder, harness_root, harness_sha256
@@ -22,7 +24,7 @@ from swarm.settings import RunSettings
 from swarm.state import StudyState, Trial
 from swarm.supervisor import Zygote, kill_leftovers
 from swarm.trial import Interruption, TrialRunner
-from swarm.trial_memory import request_of
+from swarm.trial_memory import FIRST_HOST_RAM_MIB, request_of
 
 STUDY = "probed"
 PROFILE_MIB = 1200
@@ -189,6 +191,24 @@ def test_three_steps_foretell_the_peak_of_the_training(bench: Bench) -> None:
     assert bench.trial_folders == [first.trial_id], "a probe leaves nothing"
     again = resources(bench.run(TRAIN.replace("MAX_LR = 0.05", "MAX_LR = 0.1"), bench.study.trials[first.trial_id]))
     assert (again.probe_s, again.reserved_by) == (None, "parents")
+
+
+def test_ram_is_asked_for_as_the_study_has_held_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner of a trial on a GPU; the training itself is on the CPU here."""
+    asked: list[int] = []
+    request = bench.admission.request
+
+    def seen(demand: Request) -> Ticket:
+        asked.append(demand.host_ram_mib)
+        return request(demand)
+
+    monkeypatch.setattr(bench.admission, "request", seen)
+    bench.settings = bench.settings.model_copy(update={"device": "cuda"})
+    first = bench.run(TRAIN)
+    held = resources(first).host_peak_mib
+    assert held is not None and held > 100
+    bench.run(TRAIN.replace("MAX_LR = 0.05", "MAX_LR = 0.1"), bench.study.trials[first.trial_id])
+    assert asked[0] == FIRST_HOST_RAM_MIB and asked[-1] == math.ceil(1.25 * held)
 
 
 def test_a_probe_holds_a_lease_is_confined_like_a_training_and_teaches_nothing(bench: Bench) -> None:

@@ -193,7 +193,8 @@ class AdmissionController:
         return Released(ended.ending, ended.following(self._context_mib, room_mib))
 
     def _predict(self, request: Request, found: Survey) -> tuple[Intake, Prediction]:
-        intake = Intake(self._probe.kind, self._probe.name, self._context_mib, largest_room_mib(found.state))
+        room_mib, ram_mib = largest_room_mib(found.state), self._limits.ram_mib
+        intake = Intake(self._probe.kind, self._probe.name, self._context_mib, room_mib, ram_mib)
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
     def _survey(self, windows: Mapping[str, Window] | None = None) -> Survey:

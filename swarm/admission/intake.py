@@ -19,13 +19,14 @@ KILL_GRACE_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What a reservation depends on beside the request: kind and name of the devices, size of a context, and the most
-    that a lone job may have."""
+    """What a reservation depends on beside the request: kind and name of the devices, size of a context, the most that
+    a lone job may have, and the RAM of the machine."""
 
     kind: DeviceKind
     device_name: str
     context_mib: int
     room_mib: int
+    ram_mib: int
 
     def predict(self, request: Request, history: History) -> Prediction:
         """The peak without the context; what the request says itself goes first. Raises UsageError for a fraction
@@ -61,7 +62,7 @@ class Intake:
             walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
             alone=alone or request.alone,
             cpu_slots=request.cpu_slots,
-            host_ram_mib=0 if self.kind == "cpu" else request.host_ram_mib,
+            host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
             shm_mib=request.shm_mib,
             attempt=request.attempt,
             submitted_s=now,

@@ -23,7 +23,7 @@ class Request:
     it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit
     changes more than constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
-    not counted again.
+    not counted again; on a GPU a job that asks for more than the machine has is alone in it.
     """
 
     agent_id: str

@@ -113,6 +113,11 @@ class Outcome:
         return sum(phase.seconds for phase in self.result.phases)
 
     @property
+    def host_peak_mib(self) -> int | None:
+        """The most RAM that one of its processes held, as the kernel saw it; None when none was waited for."""
+        return max((int(phase.peak_rss_mib) for phase in self.result.phases), default=0) or None
+
+    @property
     def overhead_s(self) -> dict[str, float]:
         """Wall seconds outside training, by cause. The parts of `train` are the candidate's own account of it."""
         items = {phase.name: round(phase.seconds, 3) for phase in self.result.phases if phase.name != "train"}

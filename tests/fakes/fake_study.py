@@ -170,6 +170,7 @@ class FakeStudy:
         after_s: float = 20.0,
         conclude_now: bool = True,
         peak_mib: int = 700,
+        host_peak_mib: int | None = None,
         curve: Sequence[tuple[float, float]] = (),
         rungs: Sequence[tuple[float, float]] = (),
         audit: bool = False,
@@ -189,8 +190,8 @@ class FakeStudy:
                 state=TrialState.COMPLETE,
                 score=Score(validation_loss=value, top1=0.4, top5=0.7, calibrated_loss=value, rows=5000),
                 resources=Resources(
-                    device="cpu", training_s=after_s, wall_s=after_s, peak_mib=peak_mib, waited_s=waited_s,
-                    overlap_s=overlap_s,
+                    device="cpu", training_s=after_s, wall_s=after_s, peak_mib=peak_mib,
+                    host_peak_mib=host_peak_mib, waited_s=waited_s, overlap_s=overlap_s,
                 ),
                 seed=claim.seed,
                 curve=tuple(curve),
