@@ -143,9 +143,9 @@ def run_study(proposers: Sequence[str], trial_s: float, trials: int) -> Outcome:
 
 
 def calls_of(tiny: TinyStudy) -> Counter[str]:
-    """What the transcripts say of each call."""
+    """What the transcripts say of each call. One with a usage was answered, if only with nothing."""
     entries = [json.loads(path.read_text()) for path in (tiny.root / ".swarm").rglob("llm/*/*.json")]
-    return Counter("answered" if "answer" in entry else entry["failed"] for entry in entries)
+    return Counter("answered" if "answer" in entry or entry["usage"] else entry["failed"] for entry in entries)
 
 
 if __name__ == "__main__":

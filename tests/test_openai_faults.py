@@ -72,6 +72,13 @@ def test_a_failing_server_is_tried_again_and_then_left_alone(step, reason):
     assert requests == 4
 
 
+def test_an_empty_answer_is_one_of_the_answers_that_did_not_do():
+    with FakeLLM([completion(""), "no edit"]) as server, pytest.raises(ProposalFailed) as caught:
+        proposer(server.url).propose(briefing())
+    assert "no answer of 4 could be applied; answers: (1) the answer is empty" in caught.value.detail
+    assert "(4)" in caught.value.detail
+
+
 def test_one_bad_answer_between_good_ones_costs_a_moment_only():
     clock = FakeClock()
     with FakeLLM([error(503), Raw("<html>"), GOOD]) as server:

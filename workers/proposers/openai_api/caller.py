@@ -69,6 +69,8 @@ class Caller:
             try:
                 return self._call(turn, safe, schema).text
             except CallFailed as failure:
+                if failure.counts != Counts():  # the model has answered, if only with nothing
+                    turn.refused.append(failure.detail)
                 if failure.about_format and schema is not None:
                     raise FormatRefused from failure
                 attempt += 1
