@@ -1,10 +1,15 @@
 """A study whose proposer is a real small model that mostly answers rubbish: does it survive, and does the device work?
 
-    python -m llama_cpp.server --model gemma-3-270m.gguf --n_ctx 4096 --port 8123 &
-    export SWARM_LLM_MAX_PROMPT=1800 SWARM_LLM_MAX_OUTPUT=100
-    python benchmarks/small_model.py --base-url http://127.0.0.1:8123/v1 --model gemma [--answers 200] [--json]
+    for port in 8123 8124; do
+        python -m llama_cpp.server --model FILE.gguf --n_ctx 2560 --n_threads 1 --n_threads_batch 1 --port $port &
+    done
+    export SWARM_LLM_MAX_PROMPT=1400 SWARM_LLM_MAX_OUTPUT=60
+    nice -n 19 python benchmarks/small_model.py --base-url http://127.0.0.1:8123/v1 http://127.0.0.1:8124/v1 \\
+        --model gemma --answers 240 --trials 60 --trial-s 20 [--json]
 
-A second server after --base-url keeps the second worker's prompts: a small server remembers the latest one only.
+A server for each worker keeps that worker's prompt: a small server remembers the latest one only. One thread each,
+because several would wait for one another beside the trainings.
+
 Studies of the tiny target of the tests, two workers on the CPU, one after the other until the server has answered
 `--answers` times. Every answer is in a transcript; each proposal that failed is a record with its code and reason, and
 the embedded arms propose in its place.
