@@ -68,8 +68,8 @@ def up(
         str,
         typer.Option(
             metavar="SPEC",
-            help="auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME or scripted:FILE. auto uses a language model "
-            "when OPENAI_API_KEY or OPENAI_BASE_URL is set.",
+            help="auto, embedded, tpe, openai:MODEL@URL, cli:NAME or scripted:FILE. auto asks a language model when "
+            "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
         ),
     ] = "auto",
     worker: Annotated[
@@ -77,9 +77,9 @@ def up(
         typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Language model. Default: $SWARM_MODEL.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = (None),
-    max_usd: Annotated[float | None, typer.Option(help="Spend no more than this on models, per worker.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this, per worker.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = None,
+    max_usd: Annotated[float | None, typer.Option(help="Spend no more than this on models in the study.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this in the study.")] = None,
     price_in: Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")] = None,
     price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
     brain: BrainOption = None,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from swarm.cli.outlet import lasting_console
 from swarm.cli.render import EventLines
 from swarm.clock import SystemClock
 from swarm.compare import CompareOptions, comparison_lines, comparison_markdown, run_comparison
@@ -14,8 +15,11 @@ REPORT_FILE = "compare.md"
 
 def run_compare(options: CompareOptions, cwd: Path, report: Path, *, as_json: bool) -> int:
     """0 when it ended by itself or was drained, 130 when it was stopped at once; either way with what was measured."""
-    console = Console(stderr=as_json)
-    progress = _Progress(console)
+    with lasting_console(stderr=as_json) as console:
+        return _run_compare(options, cwd, report, _Progress(console), as_json=as_json)
+
+
+def _run_compare(options: CompareOptions, cwd: Path, report: Path, progress: "_Progress", *, as_json: bool) -> int:
     finished = run_comparison(options, cwd, SystemClock(), progress.say, progress.tick)
     comparison = finished.comparison
     report.mkdir(parents=True, exist_ok=True)

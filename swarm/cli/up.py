@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from swarm.calibrate import calibrate, recommended
+from swarm.cli.outlet import lasting_console
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError
@@ -24,8 +25,12 @@ DRAW_EVERY_S = 0.5
 
 def run_up(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
     """Runs one study to its end. 0 when it ended by its limits or was drained, 130 when it was stopped at once."""
+    with lasting_console(stderr=as_json) as console:
+        return _run_up(options, cwd, console, as_json=as_json)
+
+
+def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -> int:
     clock = SystemClock()
-    console = Console(stderr=as_json)
     repo = Repo.open(cwd)
     with only_orchestrator(Layout(root=repo.root)) as announce:
         opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False), advice=recommended)
@@ -95,8 +100,7 @@ class _Display:
 
 def run_calibrate(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
     """Measures the target on this machine; prints what it found."""
-    console = Console(stderr=True)
-    with only_orchestrator(Layout(root=Repo.open(cwd).root)) as announce:
+    with lasting_console(stderr=True) as console, only_orchestrator(Layout(root=Repo.open(cwd).root)) as announce:
         announce("calibration")
         result = calibrate(options, cwd, SystemClock(), lambda text: console.print(text, highlight=False))
     print(result.model_dump_json() if as_json else result.text)
