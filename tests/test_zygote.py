@@ -81,6 +81,31 @@ def test_a_fork_gives_what_a_spawn_gives(programs: Programs, zygote: Zygote, sou
     assert forked.sandbox == spawned.sandbox == sandbox.probe()
 
 
+SAY_THE_LOCALE = """
+import locale, os, sys
+print(sorted(item for item in os.environ.items() if item[0].startswith(("LC_", "LANG"))))
+print(locale.setlocale(locale.LC_ALL), sys.getfilesystemencoding(), sys.flags.utf8_mode)
+"""
+
+
+@pytest.mark.parametrize("locale", [{}, {"LANG": "C"}, {"LC_ALL": "POSIX", "LC_CTYPE": "de_DE.UTF-8"}], ids=repr)
+def test_the_locale_of_a_person_reaches_no_trial(
+    programs: Programs, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, locale: dict[str, str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("LC_", "LANG"))]:
+        monkeypatch.delenv(name)
+    for name, value in locale.items():
+        monkeypatch.setenv(name, value)
+    started: Zygote = request.getfixturevalue("zygote")
+    programs.run(programs.phase(SAY_THE_LOCALE, trusted=False), socket=started.socket_path)
+    forked_log = programs.log()
+    for name in ("result.json", "supervisor.json", "logs/train.log"):
+        (programs.folder / name).unlink()
+    programs.run(programs.phase(SAY_THE_LOCALE, trusted=False))
+    assert forked_log == programs.log()
+    assert forked_log.startswith("[('LC_ALL', 'C.UTF-8')]")
+
+
 def test_a_trial_really_starts_in_a_fork(programs: Programs, zygote: Zygote) -> None:
     result = programs.run(programs.phase(SAY_WHETHER_WARM), socket=zygote.socket_path)
     assert was_forked(programs)

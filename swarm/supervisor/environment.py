@@ -12,7 +12,7 @@ from swarm.supervisor.spec import PhaseSpec, TrialSpec
 MARKER = "SWARM_TRIAL_DIR"
 """Holds the trial's folder in every process of a trial: how its left-overs are found."""
 
-_ALLOWED = frozenset({"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
+_ALLOWED = frozenset({"PATH", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
 _ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "PYTORCH_", "OMP_", "MKL_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -25,10 +25,11 @@ INTERPRETER_FLAGS = ("-P", "-s", "-B")
 def allowed(parent: Mapping[str, str]) -> dict[str, str]:
     """What may pass from `parent` to a process of ours: settings of libraries, no key and no token.
 
-    PATH is always there. Hashing is fixed, so that the order of a set cannot differ between two equal trials.
+    PATH is always there. Hashing and the locale are fixed, so that neither the order of a set nor an encoding can
+    differ between two equal trials; without a locale Python would add one to a spawned process and not to a fork.
     """
     passed = {name: value for name, value in parent.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)}
-    return {"PATH": os.defpath, "PYTHONHASHSEED": "0", **passed}
+    return {"PATH": os.defpath, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", **passed}
 
 
 def supervisor_environment(parent: Mapping[str, str], folder: str, pythonpath: tuple[str, ...]) -> dict[str, str]:
