@@ -51,9 +51,14 @@ class Workspace:
             raise EditFailed(f"{self.editable} is not UTF-8: {error.reason}") from error
 
     def strays(self) -> list[str]:
-        """Whatever else lies in the folder now, links not followed; folders count only when they are empty."""
-        found = []
-        for root, folders, files in os.walk(self.folder):
+        """Whatever else lies in the folder now, links not followed; folders count only when they are empty, or closed
+        to us."""
+        found: list[str] = []
+
+        def closed(error: OSError) -> None:
+            found.append(str(Path(error.filename).relative_to(self.folder)))
+
+        for root, folders, files in os.walk(self.folder, onerror=closed):
             here = Path(root)
             links = [name for name in folders if (here / name).is_symlink()]
             entries = [*files, *links] or ([""] if not folders and here != self.folder else [])
