@@ -186,6 +186,12 @@ class TestProcess:
         assert not (bench.folder / ".git" / "refs" / "heads" / "master").exists()
 
 
+def test_an_agent_for_whose_prompt_the_program_is_too_long_rests(bench):
+    failed = bench.failure("edit", max_prompt_tokens=400)
+    assert failed.code == "llm_config" and "Raise the limit" in failed.detail
+    assert failed.cooldown_s >= 60, "it would be asked again at each trial"
+
+
 def test_stray_files_are_counted_and_gone(bench):
     proposer = bench.proposer("gemini", "elsewhere")
     proposal = proposer.propose(briefing())
