@@ -22,13 +22,13 @@ from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.harness.archive import DATA_VARIABLE
-from models.harness.config import Budget
-from models.harness.data import prepare
-from models.harness.layout import CLASSES, Layout
-from models.harness.run import ROOT, Plan, run_trial
 from swarm.gpu import detect_probe
-from swarm.targets import load_target
+from swarm.harness.archive import DATA_VARIABLE
+from swarm.harness.config import Budget
+from swarm.harness.data import prepare
+from swarm.harness.layout import CLASSES, Layout
+from swarm.harness.run import ROOT, Plan, run_trial
+from swarm.target.file import load_target
 
 BAD_START = "efficientnet_seed"
 

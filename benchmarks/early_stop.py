@@ -6,7 +6,7 @@ The trials are the unchanged program five times (the noise floor) and then propo
 models/resnext (CPU profile) set anywhere in their declared spaces, so most are worse and some hopeless. Each is trained
 once to its end with its rungs on, through the executor that studies use, on the stand-in data. The trainings go to
 `--cache`, a JSON line each, and one that is there is not done again. Then a study is replayed from them: real
-verdicts, and `swarm.early_stop.look` at each rung, in order. A pruned trial costs what it had used at that rung.
+verdicts, and `early_stop.look` at each rung, in order. A pruned trial costs what it had used at that rung.
 
 trials per hour, training    budget only: what is left to be gained as trainings get longer
 trials per hour, whole       with start-up, prediction and scoring as recorded, and the delay between rung and kill
@@ -34,16 +34,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from overhead import ROOT, TARGET, make_repository, make_settings
 
-from models.harness.data import prepare
-from swarm import constants, verdict
+from swarm import verdict
 from swarm.admission import AdmissionController, Request
 from swarm.clock import SystemClock
-from swarm.early_stop import HOPELESS, RUNGS, false_prune_rate, look
-from swarm.executor import LocalExecutor, TrialOrder, harness_root
-from swarm.executor.outcome import Outcome
-from swarm.families import family_of
+from swarm.execution import LocalExecutor, TrialOrder, harness_root
+from swarm.execution.outcome import Outcome
 from swarm.gpu import detect_probe
-from swarm.heartbeat import read_progress
+from swarm.harness.data import prepare
+from swarm.program import constants
+from swarm.program.families import family_of
 from swarm.records import (
     Budget,
     FailReason,
@@ -57,9 +56,11 @@ from swarm.records import (
     TrialStarted,
     TrialState,
 )
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
-from swarm.targets import load_target
+from swarm.target.file import load_target
+from swarm.trial.heartbeat import read_progress
+from swarm.verdict.early_stop import HOPELESS, RUNGS, false_prune_rate, look
 from workers.proposers.spaces import at, differences, searched, values_of
 
 NOISE_REPLICATES = 5
@@ -229,7 +230,7 @@ def train_all(owed: Sequence[tuple[str, Proposed]], source: str, budget_s: float
     with tempfile.TemporaryDirectory(prefix="early-stop-") as name:
         folder = Path(name)
         zygote = Zygote.start(
-            "models.harness.preload", folder / "zygote.sock", pythonpath=(str(harness_root().parent.parent),)
+            "swarm.harness.preload", folder / "zygote.sock", pythonpath=(str(harness_root().parent.parent),)
         )
         try:
             trainings = Trainings(folder, zygote, budget_s)

@@ -36,14 +36,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.harness import config as configuration
-from models.harness.config import Budget, BudgetKind, TrialConfig
-from models.harness.data import prepare
-from models.harness.errors import ContractBroken
-from models.harness.heartbeat import Beat
-from models.harness.heartbeat import read as read_heartbeat
-from models.harness.layout import Layout
-from models.harness.run import PHASES, ROOT, Plan, lay_out, run_phase
+from swarm.harness import config as configuration
+from swarm.harness.config import Budget, BudgetKind, TrialConfig
+from swarm.harness.data import prepare
+from swarm.harness.errors import ContractBroken
+from swarm.harness.heartbeat import Beat
+from swarm.harness.heartbeat import read as read_heartbeat
+from swarm.harness.layout import Layout
+from swarm.harness.run import PHASES, ROOT, Plan, lay_out, run_phase
 from swarm.verdict import noise_floor
 
 TARGET = ROOT / "models" / "resnext"
@@ -182,7 +182,7 @@ def neighbour(folder: Path, layout: Layout, kind: BudgetKind = "seconds") -> Ite
     }
     with (folder / "logs" / "train.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "models.harness.train_phase"],
+            [sys.executable, "-P", "-m", "swarm.harness.train_phase"],
             cwd=folder / "program",
             env=environment,
             stdout=log,
@@ -302,11 +302,11 @@ def clock_cost_s(folder: Path, layout: Layout) -> float:
     """CPU seconds a step that the budget clock adds to a bare loop over the same batches, median of several rounds."""
     import torch
 
-    from models.harness.budget import meter_for
-    from models.harness.data import TrainSet
-    from models.harness.heartbeat import Heartbeat
-    from models.harness.loop import Batches, BudgetClock
-    from models.harness.program import load_program
+    from swarm.harness.budget import meter_for
+    from swarm.harness.data import TrainSet
+    from swarm.harness.heartbeat import Heartbeat
+    from swarm.harness.loop import Batches, BudgetClock
+    from swarm.harness.program import load_program
 
     torch.set_num_threads(1)
     config = lay_out(Plan(TARGET, budget=Budget("solo_seconds", NEIGHBOUR_S)), layout, folder)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from models.harness.data import prepare
-from models.harness.layout import Layout
-from models.harness.run import ROOT, Plan, run_trial
+from swarm.harness.data import prepare
+from swarm.harness.layout import Layout
+from swarm.harness.run import ROOT, Plan, run_trial
 
 Constants = Mapping[str, str]
 

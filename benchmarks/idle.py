@@ -37,9 +37,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from fakes.fake_llm import FakeLLM, Raw, Request, Step, envelope
-from tiny_study import TinyStudy, make_tiny_study
+from fakes.tiny_study import TinyStudy, make_tiny_study
 
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 
 SHARES = {"a tenth of a trial": 0.1, "as long as a trial": 1.0}
 

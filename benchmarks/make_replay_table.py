@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from models.harness.data import TrainSet
+    from swarm.harness.data import TrainSet
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE / "data" / "replay_program.py"
@@ -114,7 +114,7 @@ def rows() -> list[dict]:
 
 def refuse_other_data(table: Sequence[Mapping]) -> None:
     """Rows of two versions of the stand-in do not compare."""
-    from models.harness.data import prepare
+    from swarm.harness.data import prepare
 
     version = prepare("standin").version
     others = {row["data"] for row in table} - {version}
@@ -162,9 +162,9 @@ def measure_costs() -> dict[str, float]:
 
 def run(job: Job) -> dict[str, object]:
     """One training with its score on the 5,000 validation images."""
-    from models.harness.data import prepare
-    from models.harness.loop import forward
-    from models.harness.scoring import score
+    from swarm.harness.data import prepare
+    from swarm.harness.loop import forward
+    from swarm.harness.scoring import score
 
     began = time.process_time()
     images = images_for(job.constants)
@@ -189,12 +189,12 @@ def train(
     import torch
     import torch.nn.functional as F
 
-    from models.harness.augment import crop, flip
-    from models.harness.budget import SampleMeter
-    from models.harness.config import Budget
-    from models.harness.errors import Diverged
-    from models.harness.loop import BudgetClock
-    from models.harness.warmup import seed_everything
+    from swarm.harness.augment import crop, flip
+    from swarm.harness.budget import SampleMeter
+    from swarm.harness.config import Budget
+    from swarm.harness.errors import Diverged
+    from swarm.harness.loop import BudgetClock
+    from swarm.harness.warmup import seed_everything
 
     torch.set_num_threads(1)
     program, training = load_program(), training_set()
@@ -244,8 +244,8 @@ def load_program():
 def training_set() -> "TrainSet":
     import torch
 
-    from models.harness.data import TrainSet, prepare
-    from models.harness.layout import CLASSES
+    from swarm.harness.data import TrainSet, prepare
+    from swarm.harness.layout import CLASSES
 
     layout = prepare("standin").layout
     images = torch.from_numpy(layout.read(layout.images("train")))
@@ -256,7 +256,7 @@ def training_set() -> "TrainSet":
 def validation():
     import torch
 
-    from models.harness.data import prepare
+    from swarm.harness.data import prepare
 
     layout = prepare("standin").layout
     return torch.from_numpy(layout.read(layout.images("val"))), layout.read(layout.labels("val"))

@@ -33,7 +33,7 @@ from plain import CHECKPOINTS
 from replay_study import ReplayStudy
 from replay_table import load_table
 
-from swarm.settings import Memory
+from swarm.study.settings import Memory
 
 MEMORIES: tuple[Memory, ...] = ("shared", "own", "shuffled", "off")
 CONTROLS: tuple[Memory, ...] = ("shuffled", "off", "own")

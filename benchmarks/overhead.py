@@ -24,17 +24,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from models.harness.data import prepare
-from swarm import constants
 from swarm.admission import AdmissionController, Request
 from swarm.clock import SystemClock
-from swarm.executor import LocalExecutor, TrialOrder, harness_root, harness_sha256
+from swarm.execution import LocalExecutor, TrialOrder, harness_root, harness_sha256
 from swarm.gpu import detect_probe
+from swarm.harness.data import prepare
+from swarm.program import constants
 from swarm.records import Budget
 from swarm.repo import Repo
-from swarm.settings import RunSettings
+from swarm.study.settings import RunSettings
 from swarm.supervisor import Zygote
-from swarm.targets import load_target
+from swarm.target.file import load_target
 
 Items = dict[str, float]
 
@@ -46,9 +46,9 @@ START_UP = ("launch", "import", "data", "build", "compile", "warmup")
 PLAIN = """
 import time
 import torch, torchvision
-from models.harness import config, train_phase
-from models.harness.layout import Layout
-from models.harness.loop import forward
+from swarm.harness import config, train_phase
+from swarm.harness.layout import Layout
+from swarm.harness.loop import forward
 began_here = time.monotonic()
 assert train_phase.run() == 0
 trained = time.monotonic()
@@ -88,7 +88,7 @@ class Bench:
         self._admission = AdmissionController(folder / "ledger", detect_probe("cpu"), SystemClock())
         self._trials = 0
         path = (str(harness_root().parent.parent),)
-        self._zygote = Zygote.start("models.harness.preload", folder / "zygote.sock", pythonpath=path)
+        self._zygote = Zygote.start("swarm.harness.preload", folder / "zygote.sock", pythonpath=path)
 
     def close(self) -> None:
         self._zygote.stop()

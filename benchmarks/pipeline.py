@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from models.harness import augment
-from models.harness.data import TrainSet
-from models.harness.loop import Batches
+from swarm.harness import augment
+from swarm.harness.data import TrainSet
+from swarm.harness.loop import Batches
 
 IMAGES, BATCH, PAD, ROUNDS = 10_240, 512, 4, 5
 

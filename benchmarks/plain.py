@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from swarm.constants import Choice, Int, Log, Space, assign
+from swarm.program.constants import Choice, Int, Log, Space, assign
 from swarm.records import FailReason, Scalar
 from workers.claims import trial_seed
 from workers.proposers.spaces import at, searched, values_of

@@ -24,8 +24,8 @@ from swarm.records import (
     TrialState,
 )
 from swarm.repo.merging import merge_text
-from swarm.settings import Memory, RunSettings
-from swarm.state import BrainState, StudyState
+from swarm.study.settings import Memory, RunSettings
+from swarm.study.state import BrainState, StudyState
 from workers.arms import Arms
 from workers.claims import baseline_claim, proposal_claim, replicate_claim
 from workers.dispatch import BaselineReplicate, Propose, Replicate, choose
@@ -35,7 +35,7 @@ from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.tpe import MOVED, TpeProposer
-from workers.seat import Seat
+from workers.session import Seat
 
 NOISE_REPLICATES = 5
 WORKERS = ("worker_1", "worker_2")

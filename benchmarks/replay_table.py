@@ -11,7 +11,7 @@ from statistics import fmean, median, stdev
 
 from make_replay_table import GRID, PROGRAM, TABLE, key_of, rows
 
-from swarm.constants import assign
+from swarm.program.constants import assign
 from workers.proposers.spaces import values_of
 
 

@@ -35,10 +35,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from fakes.tiny_study import TinyStudy, make_tiny_study
 from idle import Figure, count_in_seconds, device_busy, row, slot_busy, slots_of
-from tiny_study import TinyStudy, make_tiny_study
 
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 
 UP = ("up", "--target", "tiny", "--data", "standin", "--device", "cpu", "--workers", "2")
 

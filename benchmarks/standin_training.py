@@ -24,21 +24,21 @@ from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.harness import preload  # first: it loads torch and numpy in a way that forks survive
+from swarm.harness import preload  # first: it loads torch and numpy in a way that forks survive
 
 # isort: split
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.harness import config as configuration
-from models.harness import train_phase
-from models.harness.config import Budget, TrialConfig
-from models.harness.data import prepare
-from models.harness.errors import Diverged
-from models.harness.loop import forward
-from models.harness.program import load_program
-from models.harness.scoring import score
+from swarm.harness import config as configuration
+from swarm.harness import train_phase
+from swarm.harness.config import Budget, TrialConfig
+from swarm.harness.data import prepare
+from swarm.harness.errors import Diverged
+from swarm.harness.loop import forward
+from swarm.harness.program import load_program
+from swarm.harness.scoring import score
 
 S_PER_MFLOP = 30e-6  # of one image's forward pass; the step's other passes are in it
 S_PER_KILO_ELEMENT = 1.6e-6  # of the modules' outputs for one image

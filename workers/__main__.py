@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from swarm.errors import SwarmError
-from swarm.study import load_settings
-from swarm.trial import Walkaway
-from workers.desk import open_desk
+from swarm.orchestrator.opening import load_settings
+from swarm.execution.runner import Walkaway
+from workers.worker import open_desk
 from workers.loop import work
 from workers.redact import take_secrets
 

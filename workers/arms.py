@@ -12,8 +12,8 @@ from pathlib import Path
 
 from swarm.clock import Clock
 from swarm.records import Proposal
-from swarm.settings import ProposerSettings, RunSettings
-from swarm.state import StudyState
+from swarm.study.settings import ProposerSettings, RunSettings
+from swarm.study.state import StudyState
 from workers.briefing import Briefing
 from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.cli_agent import CliAgentProposer

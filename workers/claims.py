@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from swarm import gate
 from swarm.errors import StaleSnapshot
-from swarm.families import family_of
+from swarm.program.families import family_of
 from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
-from swarm.settings import RunSettings
-from swarm.state import BrainState, Program, StudyState
+from swarm.study.settings import RunSettings
+from swarm.study.state import BrainState, Program, StudyState
 from workers.briefing import Briefing
 
 

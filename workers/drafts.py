@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from swarm import verdict
 from swarm.records import Proposal, ProposalRejected
 from swarm.repo import Repo
-from swarm.settings import RunSettings
-from swarm.state import StudyState
+from swarm.study.settings import RunSettings
+from swarm.study.state import StudyState
 from workers.arms import Arms
 from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.proposers import ProposalFailed
-from workers.seat import Seat
+from workers.session import Seat
 
 TURNS = 2
 

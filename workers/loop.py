@@ -7,8 +7,8 @@ place at any line.
 """
 
 from swarm.errors import StaleSnapshot
-from swarm.state import Trial
-from workers.desk import Desk
+from swarm.study.state import Trial
+from workers.worker import Desk
 from workers.dispatch import BaselineReplicate, Duty, Propose, Replicate
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from swarm.errors import MergeConflict, StaleSnapshot
 from swarm.repo import Repo, trial_ref
-from swarm.state import StudyState, Trial
+from swarm.study.state import StudyState, Trial
 from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
 from workers.drafts import Background, Drafter, Sources
-from workers.seat import Seat
+from workers.session import Seat
 
 PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
 PATIENCE_SHARE = 0.05  # of a trial's budget

@@ -16,9 +16,9 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from swarm import constants
 from swarm.errors import SwarmError
-from swarm.families import FAMILIES
+from swarm.program import constants
+from swarm.program.families import FAMILIES
 from swarm.records import Scalar
 from workers.briefing import Attempt, Briefing, ProgramView
 

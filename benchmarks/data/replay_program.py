@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.harness import augment, clock, data, device, finish
+from swarm.harness import augment, clock, data, device, finish
 
 RATE_STEP = 1  # search: int(0, 5)
 WIDTH_STEP = 1  # search: int(0, 2)

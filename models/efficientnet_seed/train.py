@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.harness import augment, clock, data, device, finish
+from swarm.harness import augment, clock, data, device, finish
 
 # The network
 WIDTH = 1.0  # search: linear(0.25, 1.5)

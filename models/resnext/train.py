@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.harness import augment, clock, data, device, finish
+from swarm.harness import augment, clock, data, device, finish
 
 # The network
 WIDTH = 64  # search: {8, 16, 24, 32, 48, 64, 96, 128}

@@ -9,13 +9,13 @@ The policy is pure (`decide`); the ledger makes it true across processes; the le
 """
 
 from swarm.admission.controller import AdmissionController
-from swarm.admission.core import decide
-from swarm.admission.events import Grant, Infeasible, Kill, Retry
 from swarm.admission.lease import Lease
-from swarm.admission.ledger import default_root
-from swarm.admission.model import Ending
-from swarm.admission.oom import Observed, OomReport, after_oom, classify, parse_oom
-from swarm.admission.request import AdmissionCancelled, Cotenant, DeviceId, Released, Request
+from swarm.admission.ledger.ledger import default_root
+from swarm.admission.policy.core import decide
+from swarm.admission.policy.events import Grant, Infeasible, Kill, Retry
+from swarm.admission.policy.model import Ending
+from swarm.admission.policy.oom import Observed, OomReport, after_oom, classify, parse_oom
+from swarm.admission.policy.request import AdmissionCancelled, Cotenant, DeviceId, Released, Request
 from swarm.admission.status import AdmissionStatus, status
 from swarm.admission.ticket import Ticket
 

@@ -12,23 +12,23 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from swarm.admission.aftermath import EndedRun
-from swarm.admission.core import decide, lone_room_mib, never_fits, throttled
-from swarm.admission.events import Finished, Grant, Kill, Tick
-from swarm.admission.explain import why
-from swarm.admission.failpoints import failpoint
-from swarm.admission.history import append_history, load_history
-from swarm.admission.identity import identify
-from swarm.admission.intake import Intake, largest_room_mib, lease_paper
+from swarm.admission.policy.aftermath import EndedRun
+from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
+from swarm.admission.policy.events import Finished, Grant, Kill, Tick
+from swarm.admission.policy.explain import why
+from swarm.admission.ledger.failpoints import failpoint
+from swarm.admission.ledger.history import append_history, load_history
+from swarm.admission.ledger.identity import identify
+from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_paper
 from swarm.admission.lease import Lease, child_env
-from swarm.admission.ledger import Ledger
-from swarm.admission.model import DRAIN_LIMIT_S, Device, Ending, Hold
-from swarm.admission.oom import Observed, classify, deficit_mib
-from swarm.admission.papers import IncidentPaper
-from swarm.admission.predict import Prediction
-from swarm.admission.request import Cotenant, DeviceId, Released, Request
-from swarm.admission.runtime import endangered, is_over
-from swarm.admission.survey import Survey, Window, names_of, survey
+from swarm.admission.ledger.ledger import Ledger
+from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold
+from swarm.admission.policy.oom import Observed, classify, deficit_mib
+from swarm.admission.ledger.entries import IncidentPaper
+from swarm.admission.policy.predict import Prediction
+from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
+from swarm.admission.policy.runtime import endangered, is_over
+from swarm.admission.ledger.observe import Survey, Window, names_of, survey
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
 from swarm.errors import NeverFits

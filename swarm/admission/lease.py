@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swarm.admission.events import Kill
-from swarm.admission.oom import Observed
-from swarm.admission.predict import Source
-from swarm.admission.request import Cotenant, DeviceId, Released, Request
+from swarm.admission.policy.events import Kill
+from swarm.admission.policy.oom import Observed
+from swarm.admission.policy.predict import Source
+from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
 
 if TYPE_CHECKING:
     from swarm.admission.controller import AdmissionController

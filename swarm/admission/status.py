@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.admission.explain import waiting
-from swarm.admission.history import load_history
-from swarm.admission.ledger import Ledger
-from swarm.admission.predict import under_prediction_rate
-from swarm.admission.survey import Survey, names_of, survey
+from swarm.admission.policy.explain import waiting
+from swarm.admission.ledger.history import load_history
+from swarm.admission.ledger.ledger import Ledger
+from swarm.admission.policy.predict import under_prediction_rate
+from swarm.admission.ledger.observe import Survey, names_of, survey
 from swarm.clock import Clock, SystemClock
 from swarm.gpu.host import host_limits
 from swarm.gpu.reading import GpuProbe

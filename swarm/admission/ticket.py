@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarm.admission.lease import Lease
-from swarm.admission.papers import TicketPaper
-from swarm.admission.predict import Prediction
-from swarm.admission.request import AdmissionCancelled, Request
+from swarm.admission.ledger.entries import TicketPaper
+from swarm.admission.policy.predict import Prediction
+from swarm.admission.policy.request import AdmissionCancelled, Request
 from swarm.clock import Clock
 from swarm.errors import AdmissionTimeout
 

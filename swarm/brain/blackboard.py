@@ -15,7 +15,7 @@ from swarm.brain.watch import pulses
 from swarm.clock import Clock, SystemClock
 from swarm.errors import BrainError, BrainNotOurs
 from swarm.records import Record
-from swarm.state import BrainState
+from swarm.study.state import BrainState
 
 _SYSTEM_CLOCK = SystemClock()
 _SYSTEM_DISK = Disk()

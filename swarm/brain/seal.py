@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from swarm.brain.lines import decode, encode, line_sha256
 from swarm.errors import BrainError, StaleSnapshot
 from swarm.records import ProposalClaimed, Record
-from swarm.state import BrainState
+from swarm.study.state import BrainState
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def up(
     """
     from swarm.cli.up import run_up
     from swarm.errors import UsageError
-    from swarm.options import UpOptions
+    from swarm.study.options import UpOptions
 
     pairs = dict(item.partition("=")[::2] for item in worker or [])
     if "" in pairs.values():
@@ -151,7 +151,7 @@ def calibrate(
 ) -> int:
     """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
     from swarm.cli.up import run_calibrate
-    from swarm.options import UpOptions
+    from swarm.study.options import UpOptions
 
     options = UpOptions(
         target=target,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from swarm.cli.outlet import lasting_console
 from swarm.cli.render import EventLines
+from swarm.cli.terminal import lasting_console
 from swarm.clock import SystemClock
 from swarm.compare import CompareOptions, comparison_lines, comparison_markdown, run_comparison
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 
 REPORT_FILE = "compare.md"
 

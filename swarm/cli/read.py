@@ -11,11 +11,11 @@ from swarm.brain import Brain, verify
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
-from swarm.heartbeat import log_tail
 from swarm.repo import Repo
-from swarm.settings import Layout, brain_path
-from swarm.state import StudyState, Trial
-from swarm.summary import summarize
+from swarm.report.summary import summarize
+from swarm.study.settings import Layout, brain_path
+from swarm.study.state import StudyState, Trial
+from swarm.trial.heartbeat import log_tail
 
 
 def open_brain(given: Path | None) -> Brain:
@@ -118,7 +118,7 @@ def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str
 
 
 def print_export(brain: Path | None, study_id: str | None, format_: str) -> None:
-    from swarm.export import EXPORTERS
+    from swarm.report.export import EXPORTERS
 
     if format_ not in EXPORTERS:
         raise UsageError(f"--format is {format_!r}; it is one of {', '.join(EXPORTERS)}")

@@ -9,11 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.heartbeat import read_progress
 from swarm.records import TrialState
-from swarm.settings import Layout
-from swarm.state import StudyState, Trial
-from swarm.summary import ProgramRow, StudySummary
+from swarm.report.summary import ProgramRow, StudySummary
+from swarm.study.settings import Layout
+from swarm.study.state import StudyState, Trial
+from swarm.trial.heartbeat import read_progress
 
 COLOURS = {
     "kept": "bold green",

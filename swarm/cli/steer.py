@@ -45,7 +45,7 @@ def _steer(
 ) -> None:
     from swarm.cli.read import find_study, open_brain
     from swarm.errors import UsageError
-    from swarm.families import FAMILIES, OTHER
+    from swarm.program.families import FAMILIES, OTHER
     from swarm.records import MAX_DESCRIPTION, Steer
 
     known = (*FAMILIES, OTHER)

@@ -6,9 +6,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from swarm.errors import SwarmError
-from swarm.orchestrator import orchestrator_record
+from swarm.orchestrator.orchestrator import orchestrator_record
 from swarm.repo import Repo
-from swarm.settings import Control, Layout, write_control
+from swarm.study.settings import Control, Layout, write_control
 
 
 def stop_running(cwd: Path, *, now: bool, timeout_s: float) -> int:

@@ -7,18 +7,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from swarm.calibrate import calibrate, recommended
-from swarm.cli.outlet import lasting_console
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
+from swarm.cli.terminal import lasting_console
 from swarm.clock import Clock, SystemClock
+from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
-from swarm.options import UpOptions
-from swarm.orchestrator import Orchestrator, only_orchestrator
+from swarm.orchestrator.opening import OpenStudy, open_study
+from swarm.orchestrator.orchestrator import Orchestrator, only_orchestrator
 from swarm.repo import Repo
-from swarm.settings import Layout
-from swarm.state import StudyState
-from swarm.study import OpenStudy, open_study
-from swarm.summary import StudySummary, summarize
+from swarm.report.summary import StudySummary, summarize
+from swarm.study.options import UpOptions
+from swarm.study.settings import Layout
+from swarm.study.state import StudyState
 
 DRAW_EVERY_S = 0.5
 

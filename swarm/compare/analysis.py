@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from swarm.errors import SwarmError
 from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished, VerdictReached
-from swarm.settings import Memory
-from swarm.state import StudyState
-from swarm.trajectory import trajectory
+from swarm.study.settings import Memory
+from swarm.study.state import StudyState
+from swarm.study.trajectory import trajectory
 
 SCHEMA_VERSION = 1
 MIN_PAIRS = 6

@@ -28,11 +28,11 @@ from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.compare.analysis import Arm, Comparison, PairResult, compare, compare_pair
 from swarm.errors import DirtyTarget, SwarmError, UsageError
-from swarm.options import check_proposer
 from swarm.repo import Repo
-from swarm.settings import Layout
-from swarm.state import StudyState
-from swarm.targets import Target, load_target
+from swarm.study.options import check_proposer
+from swarm.study.settings import Layout
+from swarm.study.state import StudyState
+from swarm.target.file import Target, load_target
 
 POLL_S = 0.5
 CLONE_LIMIT_S = 600.0

@@ -7,6 +7,6 @@ which believes nothing that the program says. A replicate does not pass here: it
 
 from swarm.gate.answers import Code, Passed, Refusal, Tried
 from swarm.gate.check import check, check_base
-from swarm.gate.tree import tree_sha256
+from swarm.program.tree import tree_sha256
 
 __all__ = ["Code", "Passed", "Refusal", "Tried", "check", "check_base", "tree_sha256"]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from swarm import constants
 from swarm.errors import TargetError
 from swarm.gate.answers import Passed, Refusal, Tried
 from swarm.gate.novelty import check_novelty
 from swarm.gate.program import check_program, import_effects, imports_of
-from swarm.gate.tree import tree_sha256
+from swarm.program import constants
+from swarm.program.tree import tree_sha256
 
 MAX_CHANGED_LINES = 400
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from swarm import constants
 from swarm.gate.answers import Refusal, Tried
-from swarm.gate.tree import tree_sha256
+from swarm.program import constants
+from swarm.program.tree import tree_sha256
 from swarm.records import Scalar, TrialState
 
 NEAR = 1.05  # two values of a constant whose ratio is at most this are one try

@@ -4,11 +4,11 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
-from swarm import constants
 from swarm.errors import TargetError
 from swarm.gate.answers import Code, Refusal
 from swarm.gate.names import Names, imported_modules
 from swarm.gate.scope import Problems, scope_problems, seeding_problems
+from swarm.program import constants
 
 MAX_BYTES = 24 * 1024
 MAX_LINES = 600

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from swarm.gate.names import Names, imported_modules
 
-HARNESS = "models.harness"
+HARNESS = "swarm.harness"
 HARNESS_NAMES = frozenset({"augment", "clock", "data", "device", "fingerprint", "finish"})
 
 _ALLOWED_MODULES = frozenset(
@@ -29,13 +29,13 @@ _WHY_NOT_MODULE = {
     "ctypes": "a program loads no native code",
     "pickle": "a program loads no objects: weights are saved by finish(model)",
     "importlib": "imports are written at the top",
-    "pathlib": "a program reads and writes no files: data comes from models.harness, weights go to finish(model)",
+    "pathlib": "a program reads and writes no files: data comes from swarm.harness, weights go to finish(model)",
     "shutil": "a program reads and writes no files",
     "tempfile": "a program reads and writes no files",
     "timm": "it is not installed for trials: write the model with torch.nn",
 }
 _UNLISTED = "allowed are torch, torchvision, numpy, math and other harmless modules of the standard library"
-_NO_FILES = "a program reads and writes no files: data comes from models.harness, weights go to finish(model)"
+_NO_FILES = "a program reads and writes no files: data comes from swarm.harness, weights go to finish(model)"
 _NO_CODE = "code is written out, not made at run time"
 _WHY_NOT_NAME = {
     "torch.hub": "there is no network and no pretrained model",
@@ -47,7 +47,7 @@ _WHY_NOT_NAME = {
     "torch.multiprocessing": "a program starts no processes",
     "torch.distributed": "a trial is one process on one device",
     "torch.cuda.set_per_process_memory_fraction": "the memory cap belongs to the trial's reservation",
-    "torchvision.datasets": "data comes from models.harness",
+    "torchvision.datasets": "data comes from swarm.harness",
     "torchvision.io": _NO_FILES,
     **dict.fromkeys(
         (f"numpy.{name}" for name in ("load", "save", "savez", "fromfile", "memmap", "loadtxt")), _NO_FILES
@@ -107,8 +107,8 @@ def _why_not_import(name: str) -> str | None:
     if name == HARNESS or (name.startswith(f"{HARNESS}.") and name.split(".")[2] in HARNESS_NAMES):
         return None
     root = name.partition(".")[0]
-    if root == "models":
-        return f"of models only these names of {HARNESS} are offered: {', '.join(sorted(HARNESS_NAMES))}"
+    if root in ("swarm", "models"):
+        return f"only these names of {HARNESS} are offered: {', '.join(sorted(HARNESS_NAMES))}"
     if root not in _ALLOWED_MODULES:
         return _WHY_NOT_MODULE.get(root, _UNLISTED)
     return _why_not_name(name, frozenset())

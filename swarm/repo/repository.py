@@ -14,7 +14,7 @@ from swarm.repo.git import Git, GitFailed, check_version, trusted_by_user
 from swarm.repo.merging import merge_text
 from swarm.repo.trees import Entry, list_tree, matches, read_blobs, write_files
 from swarm.repo.worktrees import Worktrees, is_stale, remove_tree
-from swarm.settings import Layout
+from swarm.study.settings import Layout
 
 LOCK_TIMEOUT_S = 60.0
 STALE_REF_LOCK_AGE_S = 5.0  # git holds one for milliseconds

@@ -14,7 +14,7 @@ from swarm.clock import SystemClock
 from swarm.errors import RepoError
 from swarm.repo.git import Git
 from swarm.repo.trees import Entry, write_files
-from swarm.settings import Layout
+from swarm.study.settings import Layout
 
 STALE_LOCK_AGE_S = 60.0
 _AGENT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")

@@ -14,8 +14,8 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict
 
 from swarm.records import Decision, Operator, ProposalClaimed, ProposalRejected
-from swarm.state import Program, StudyState
-from swarm.summary import standing
+from swarm.report.summary import standing
+from swarm.study.state import Program, StudyState
 
 DUPLICATE_CODES = frozenset({"duplicate", "near_duplicate", "no_change"})
 ALL = "all"  # in place of a proposer's name: every proposal of the worker

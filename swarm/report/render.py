@@ -3,10 +3,10 @@
 import html
 import string
 
-from swarm.figures import FIGURES
-from swarm.figures.style import data_label
+from swarm.report.figures import FIGURES
+from swarm.report.figures.style import data_label
 from swarm.report.sections import Section, overview, ranking, sections
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 
 _PAGE = string.Template("""<!doctype html>
 <html lang="en">

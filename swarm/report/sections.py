@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import stdev
 
-from swarm.early_stop import false_prune_rate
 from swarm.records import Decision, TrialState
 from swarm.report.memory import lift_text, memory_rows, number, percent
-from swarm.state import Program, StudyState, overlapping_pairs
-from swarm.summary import standing
+from swarm.report.summary import standing
+from swarm.study.state import Program, StudyState, overlapping_pairs
 from swarm.verdict import is_simplification, study_noise
+from swarm.verdict.early_stop import false_prune_rate
 
 MOST_REFUSALS = 20
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Literal
 
 from swarm.records import MAX_DESCRIPTION, Decision, TrialFinished, VerdictReached
-from swarm.state import Program, StudyState, Trial
+from swarm.study.state import Program, StudyState, Trial
 from swarm.verdict.evidence import (
     NoiseFloor,
     PairedDifference,

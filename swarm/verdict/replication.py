@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from swarm.records import Decision, Operator, VerdictReached
-from swarm.state import Program, StudyState
+from swarm.study.state import Program, StudyState
 from swarm.verdict.decisions import CONFIRMED_SEEDS, TIE_SIGMAS, reference
 
 REPLICATE_SHARE = Fraction(1, 5)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from swarm.constants import assign, changed
+from swarm.program.constants import assign, changed
 from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers.spaces import values_of
 

@@ -1,4 +1,4 @@
-"""Stands in for models/harness/selftest_child.py on a machine without a GPU: the same words, and nothing behind them.
+"""Stands in for swarm/harness/selftest_child.py on a machine without a GPU: the same words, and nothing behind them.
 
 FAKE_HELD_MIB: how much `overrun` gets before it runs out of memory; without a cap in its environment it gets it all.
 """

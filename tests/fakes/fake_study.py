@@ -24,7 +24,7 @@ from swarm.records import (
     TrialState,
     WorkerStatus,
 )
-from swarm.state import BrainState, StudyState
+from swarm.study.state import BrainState, StudyState
 from swarm.verdict import conclude, replicates_owed
 
 SIGMA = 0.012

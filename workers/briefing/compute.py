@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from swarm import constants
+from swarm.program import constants
 from swarm.records import Decision, ProposalClaimed, Scalar
-from swarm.state import Program, StudyState
+from swarm.study.state import Program, StudyState
 from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramView
 
 MAX_ALTERNATIVES = 7

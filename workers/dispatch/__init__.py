@@ -5,7 +5,7 @@ a file or a clock, and no state is kept: a worker that is replaced goes on where
 """
 
 from workers.dispatch.choose import choose, next_proposal, proposals_are_near
-from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
+from workers.dispatch.assignments import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.stall import DIAGNOSIS, diagnosis_due
 
 __all__ = [

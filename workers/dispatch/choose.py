@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 
 from swarm import verdict
 from swarm.records import Decision
-from swarm.state import Program, StudyState
-from workers.dispatch.duties import BaselineReplicate, Duty, Propose, Replicate, Role
+from swarm.study.state import Program, StudyState
+from workers.dispatch.assignments import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due

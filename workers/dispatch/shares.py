@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from swarm.state import Program, StudyState
+from swarm.study.state import Program, StudyState
 from workers.dispatch.stall import leads_or_kept, proposals
 
 FLOOR = 0.10

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from swarm.records import Decision, Operator, TrialFinished, TrialState
-from swarm.state import Program, StudyState
+from swarm.study.state import Program, StudyState
 
 DIAGNOSIS = "diagnosis"  # topic of the notes
 STALL = 5  # finished proposals without a confirmed keep

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, islice
 
-from swarm.constants import Choice, Int, Linear, Log, Space, assign, same_value
-from swarm.families import FAMILIES, family_of
+from swarm.program.constants import Choice, Int, Linear, Log, Space, assign, same_value
+from swarm.program.families import FAMILIES, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from swarm.constants import Space
 from swarm.gate.novelty import is_near
+from swarm.program.constants import Space
 from swarm.records import Operator, Scalar
 from workers.briefing import Attempt, Briefing
 from workers.proposers.spaces import unit

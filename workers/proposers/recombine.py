@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from swarm.errors import MergeConflict
-from swarm.families import OTHER
+from swarm.program.families import OTHER
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal
 from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers import ProposalFailed

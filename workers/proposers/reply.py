@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swarm import constants
 from swarm.errors import TargetError
-from swarm.families import FAMILIES, OTHER, family_of
+from swarm.program import constants
+from swarm.program.families import FAMILIES, OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
 from workers.briefing import Briefing
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file

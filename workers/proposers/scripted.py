@@ -15,9 +15,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from swarm import constants
 from swarm.errors import TargetError, UsageError
-from swarm.families import OTHER, family_of
+from swarm.program import constants
+from swarm.program.families import OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from swarm.constants import Choice, Int, Linear, Log, Space, parse, same_value
+from swarm.program.constants import Choice, Int, Linear, Log, Space, parse, same_value
 from swarm.records import Scalar
 
 SIGNIFICANT_DIGITS = 3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from swarm.records import ProposalClaimed, ProposalRejected, Usage
-from swarm.state import StudyState
+from swarm.study.state import StudyState
 from workers.proposers import ProposalFailed
 
 OVER_CEILING = "llm_budget"

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from swarm.constants import Choice, Int, Log, Space, assign, same_value
-from swarm.families import family_of
+from swarm.program.constants import Choice, Int, Log, Space, assign, same_value
+from swarm.program.families import family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed

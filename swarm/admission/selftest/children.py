@@ -16,7 +16,7 @@ from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
 
 ROOT = Path(__file__).parents[3]
-CHILD = ROOT / "models" / "harness" / "selftest_child.py"
+CHILD = ROOT / "swarm" / "harness" / "selftest_child.py"
 CAP_MIB = 1024
 SETTLE_S = 20.0
 START_S = 120.0

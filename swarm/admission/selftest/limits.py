@@ -76,10 +76,10 @@ def _confined(folder: Path, env: Mapping[str, str]) -> TrialResult:
     (folder / "harness.json").write_text(json.dumps({}), encoding="utf-8")
     phase = PhaseSpec(
         name="selftest",
-        module="models.harness.selftest_child",
+        module="swarm.harness.selftest_child",
         trusted=False,
         walltime_limit_s=START_S,
-        read=(str(ROOT / "models" / "harness"),),
+        read=(str(ROOT / "swarm" / "harness"),),
         write=tuple(str(folder / part) for part in ("program", "scratch", "train_out")),
         gpu=True,
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from swarm.admission.model import HEADROOM_FRACTION, HEADROOM_MIB
+from swarm.admission.policy.model import HEADROOM_FRACTION, HEADROOM_MIB
 
 
 class Answer(Enum):

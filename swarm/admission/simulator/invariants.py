@@ -14,7 +14,7 @@ I9 (same seed, same log) and I10 (replay changes nothing) compare whole runs and
 
 from dataclasses import dataclass, field
 
-from swarm.admission.model import DRAIN_LIMIT_S, FOREIGN_WINDOW_S, MAX_BYPASSES, THROTTLE_WINDOW_S, Demand
+from swarm.admission.policy.model import DRAIN_LIMIT_S, FOREIGN_WINDOW_S, MAX_BYPASSES, THROTTLE_WINDOW_S, Demand
 from swarm.admission.simulator.card import Card
 from swarm.admission.simulator.policies import Policy, SwarmPolicy
 from swarm.admission.simulator.report import Violation

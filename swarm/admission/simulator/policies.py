@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from swarm.admission.core import decide
-from swarm.admission.events import Event, Finished, Grant, Kill, Sampled, Submitted
-from swarm.admission.model import FOREVER, AdmissionState, Demand, Device, Host, opening
+from swarm.admission.policy.core import decide
+from swarm.admission.policy.events import Event, Finished, Grant, Kill, Sampled, Submitted
+from swarm.admission.policy.model import FOREVER, AdmissionState, Demand, Device, Host, opening
 from swarm.admission.simulator.card import Card
 
 PolicyName = Literal["swarm", "sequential", "count=2", "count=3", "free-memory-now", "kill-on-spike"]

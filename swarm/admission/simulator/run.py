@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from swarm.admission.events import Event, Finished, Grant, Infeasible, Kill, Retry, Sampled, Submitted
-from swarm.admission.model import Demand, Ending
-from swarm.admission.oom import after_oom
-from swarm.admission.predict import History, PeakQuery, PeakRecord, Prediction, predict, under_prediction_rate
+from swarm.admission.policy.events import Event, Finished, Grant, Infeasible, Kill, Retry, Sampled, Submitted
+from swarm.admission.policy.model import Demand, Ending
+from swarm.admission.policy.oom import after_oom
+from swarm.admission.policy.predict import History, PeakQuery, PeakRecord, Prediction, predict, under_prediction_rate
 from swarm.admission.simulator.card import Answer, Card, Process
 from swarm.admission.simulator.invariants import Checker
 from swarm.admission.simulator.policies import PolicyName, make_policy

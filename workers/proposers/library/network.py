@@ -2,7 +2,7 @@
 
 import ast
 
-from swarm.constants import Choice, Int, same_value
+from swarm.program.constants import Choice, Int, same_value
 from swarm.records import Scalar
 from workers.proposers.library.edit import edit
 from workers.proposers.library.program import DoesNotApply, Program

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from swarm import constants
-from swarm.constants import Constant
 from swarm.errors import TargetError
+from swarm.program import constants
+from swarm.program.constants import Constant
 from swarm.records import Scalar
 
 

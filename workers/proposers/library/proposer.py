@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from statistics import fmean
 
-from swarm.families import FAMILIES
+from swarm.program.families import FAMILIES
 from swarm.records import Operator, Proposal
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed

@@ -1,0 +1,100 @@
+"""From a worker's request to the papers of its ticket and of its lease."""
+
+import os
+import uuid as uuids
+from dataclasses import dataclass
+
+from swarm.admission.policy.core import lone_room_mib
+from swarm.admission.policy.events import Grant
+from swarm.admission.ledger.identity import boot_id, identify
+from swarm.admission.policy.model import AdmissionState
+from swarm.admission.ledger.entries import LeasePaper, TicketPaper
+from swarm.admission.policy.predict import History, PeakQuery, Prediction, predict
+from swarm.admission.policy.request import Request
+from swarm.errors import UsageError
+from swarm.gpu.reading import DeviceKind
+
+KILL_GRACE_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What a reservation depends on beside the request: kind and name of the devices, size of a context, the most that
+    a lone job may have, and the RAM of the machine."""
+
+    kind: DeviceKind
+    device_name: str
+    context_mib: int
+    room_mib: int
+    ram_mib: int
+
+    def predict(self, request: Request, history: History) -> Prediction:
+        """The peak without the context; what the request says itself goes first. Raises UsageError for a fraction
+        that is none."""
+        if request.memory_mib is not None:
+            return Prediction(request.memory_mib - self.context_mib, 0.0, "given", 0)
+        if request.memory_fraction is not None:
+            if not 0 < request.memory_fraction <= 1:
+                raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
+            return Prediction(int(self.room_mib * request.memory_fraction) - self.context_mib, 0.0, "given", 0)
+        query = PeakQuery(
+            code_sha256=request.code_sha256,
+            parents=request.parents,
+            batch_ratio=request.batch_ratio,
+            probe_mib=request.probe_mib,
+            profile_mib=request.profile_mib,
+            structural=request.structural,
+        )
+        return predict(query, history, usable_mib=self.room_mib, device=self.device_name)
+
+    def ticket_paper(self, request: Request, prediction: Prediction, sequence: int, now: float) -> TicketPaper:
+        memory, alone = prediction.peak_mib + self.context_mib, False
+        if prediction.source != "given":
+            memory, alone = prediction.demand(self.context_mib, self.room_mib)
+        me = identify(os.getpid())
+        return TicketPaper(
+            ticket_id=uuids.uuid4().hex[:12],
+            sequence=sequence,
+            agent_id=request.agent_id,
+            study_id=request.study_id,
+            trial_id=request.trial_id,
+            memory_mib=memory,
+            walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
+            alone=alone or request.alone,
+            cpu_slots=request.cpu_slots,
+            host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
+            shm_mib=request.shm_mib,
+            attempt=request.attempt,
+            submitted_s=now,
+            polled_s=now,
+            pid=me.pid,
+            starttime=me.starttime,
+            boot=boot_id(),
+        )
+
+
+def lease_paper(ticket: TicketPaper, grant: Grant, now: float) -> LeasePaper:
+    return LeasePaper(
+        lease_id=ticket.ticket_id,
+        uuid=grant.uuid,
+        agent_id=ticket.agent_id,
+        study_id=ticket.study_id,
+        trial_id=ticket.trial_id,
+        reservation_mib=grant.reservation_mib,
+        alone=grant.alone,
+        cpu_slots=ticket.cpu_slots,
+        host_ram_mib=ticket.host_ram_mib,
+        shm_mib=ticket.shm_mib,
+        attempt=ticket.attempt,
+        granted_s=now,
+        ends_by_s=grant.ends_by_s,
+        heartbeat_s=now,
+        pid=ticket.pid,
+        starttime=ticket.starttime,
+        boot=ticket.boot,
+    )
+
+
+def largest_room_mib(state: AdmissionState) -> int:
+    """What a lone job may have on the largest device."""
+    return max((lone_room_mib(device) for device in state.devices.values()), default=0)

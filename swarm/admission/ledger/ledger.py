@@ -1,0 +1,295 @@
+"""The machine-wide ledger: who waits and who holds, in files that any process of this user may read.
+
+    <root>/ledger.lock                    held for a few milliseconds around each change
+    <root>/history.jsonl                  observed peaks, for prediction
+    <root>/tickets/<sequence>-<id>.json   a waiting request, beside its `.lock`
+    <root>/<device uuid>/device.json      foreign high-water
+    <root>/<device uuid>/leases/<id>.json a reservation, beside its `.lock`
+    <root>/<device uuid>/incidents/       out-of-memory events of the device
+
+A paper whose `.lock` nobody holds belongs to the dead and is swept by whoever looks next. The root must be on a local
+file system; `flock` is tried out before the first use.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from swarm.admission.ledger.failpoints import failpoint
+from swarm.admission.ledger.flock import holders, is_held, open_locked, prove_exclusion
+from swarm.admission.ledger.identity import boot_id
+from swarm.admission.policy.model import DRAIN_LIMIT_S, Demand, Device
+from swarm.admission.ledger.entries import (
+    DevicePaper,
+    IncidentPaper,
+    LeasePaper,
+    TicketPaper,
+    read_paper,
+    sweep_drafts,
+    write_paper,
+)
+from swarm.errors import AdmissionError
+from swarm.gpu.reading import DeviceReading
+
+LOCK_TIMEOUT_S = 30.0
+ASLEEP_AFTER_S = 30.0
+
+
+def default_root() -> Path:
+    return Path(os.environ.get("SWARM_GPU_DIR") or f"/var/tmp/swarm-gpu-{os.getuid()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One device's part of the ledger after a sweep."""
+
+    device: Device
+    leases: tuple[LeasePaper, ...]
+
+
+class Ledger:
+    """Every method but the constructor expects to be called inside `locked()`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._tickets.mkdir(mode=0o700, exist_ok=True)
+            if root.stat().st_uid != os.getuid():
+                raise AdmissionError(f"{root} belongs to another user. Set SWARM_GPU_DIR to a folder of your own.")
+            prove_exclusion(root)
+        except OSError as error:
+            raise AdmissionError(f"the GPU ledger {root} cannot be used: {error}. Set SWARM_GPU_DIR.") from error
+        self._lock = FileLock(
+            root / "ledger.lock",
+            timeout=LOCK_TIMEOUT_S,
+            poll_interval=0.005,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclude every other process of this machine. Raises AdmissionError after 30 s: somebody is stopped inside."""
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise AdmissionError(
+                f"{self.root / 'ledger.lock'} was held for {LOCK_TIMEOUT_S:g} s by another process. "
+                f"Look for a stopped swarm process with `fuser {self.root / 'ledger.lock'}`."
+            ) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    # Tickets
+
+    def add_ticket(self, paper: TicketPaper) -> int:
+        """The descriptor whose lock keeps the place in the queue."""
+        failpoint("ticket.before_lock")
+        descriptor = open_locked(self._ticket_path(paper).with_suffix(".lock"))
+        try:
+            failpoint("ticket.after_lock")
+            write_paper(self._ticket_path(paper), paper)
+            failpoint("ticket.after_record")
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def next_sequence(self) -> int:
+        return max((int(path.name.partition("-")[0]) for path in self._tickets.glob("*.lock")), default=0) + 1
+
+    def tickets(self) -> list[TicketPaper]:
+        """The living tickets in order; those of the dead are removed on the way."""
+        found = []
+        sweep_drafts(self._tickets)
+        for lock in sorted(self._tickets.glob("*.lock")):
+            paper = read_paper(lock.with_suffix(".json"), TicketPaper)
+            if not is_held(lock):
+                lock.with_suffix(".json").unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+            elif paper is not None:
+                found.append(paper)
+        return found
+
+    def waiting(self, now: float) -> tuple[Demand, ...]:
+        """The queue as the policy sees it. A process that has been stopped keeps its place but holds nobody up."""
+        return tuple(paper.demand() for paper in self.tickets() if now - paper.polled_s <= ASLEEP_AFTER_S)
+
+    def save_ticket(self, paper: TicketPaper) -> None:
+        write_paper(self._ticket_path(paper), paper)
+
+    def bypasses(self, paper: TicketPaper) -> int:
+        """How often others have passed it; they count it in its file."""
+        stored = read_paper(self._ticket_path(paper), TicketPaper)
+        return paper.bypasses if stored is None else stored.bypasses
+
+    def count_bypass(self, ticket_id: str) -> None:
+        for path in self._tickets.glob(f"*-{ticket_id}.json"):
+            if (paper := read_paper(path, TicketPaper)) is not None:
+                write_paper(path, replace(paper, bypasses=paper.bypasses + 1))
+
+    def drop_ticket(self, paper: TicketPaper, descriptor: int) -> None:
+        self._ticket_path(paper).unlink(missing_ok=True)
+        self._ticket_path(paper).with_suffix(".lock").unlink(missing_ok=True)
+        os.close(descriptor)
+
+    # Leases
+
+    def add_lease(self, paper: LeasePaper) -> int:
+        """The descriptor whose lock is the lease."""
+        folder = self._folder(paper.uuid, "leases")
+        failpoint("grant.before_lock")
+        descriptor = open_locked(folder / f"{paper.lease_id}.lock")
+        try:
+            failpoint("grant.after_lock")
+            write_paper(folder / f"{paper.lease_id}.json", paper)
+            failpoint("grant.after_record")
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def lease(self, uuid: str, lease_id: str) -> LeasePaper | None:
+        return read_paper(self.root / uuid / "leases" / f"{lease_id}.json", LeasePaper)
+
+    def save_lease(self, paper: LeasePaper) -> None:
+        write_paper(self._folder(paper.uuid, "leases") / f"{paper.lease_id}.json", paper)
+
+    def drop_lease(self, uuid: str, lease_id: str) -> None:
+        folder = self._folder(uuid, "leases")
+        (folder / f"{lease_id}.json").unlink(missing_ok=True)
+        (folder / f"{lease_id}.lock").unlink(missing_ok=True)
+
+    def forget_drain(self, paper: LeasePaper) -> None:
+        """Its memory is back. A lease that is just being released keeps its files until its lock is gone."""
+        if not is_held(self.root / paper.uuid / "leases" / f"{paper.lease_id}.lock"):
+            self.drop_lease(paper.uuid, paper.lease_id)
+
+    def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeasePaper, ...]:
+        """Everything booked on a device. Leases of the dead are reclaimed first: removed, or left draining."""
+        folder = self._folder(uuid, "leases")
+        for written in (folder, folder.parent, self._folder(uuid, "incidents")):
+            sweep_drafts(written)
+        kept = []
+        for lock in sorted(folder.glob("*.lock")):
+            paper = read_paper(lock.with_suffix(".json"), LeasePaper)
+            if is_held(lock):
+                if paper is not None:
+                    _end_orphans(lock, paper, now)
+                    kept.append(paper)
+                continue
+            paper = _after_death(paper, now, returns_slowly=returns_slowly)
+            failpoint("reclaim.before_record")
+            if paper is None:
+                self.drop_lease(uuid, lock.stem)
+            else:
+                self.save_lease(paper)
+                kept.append(paper)
+            failpoint("reclaim.after_record")
+        return tuple(sorted(kept, key=lambda paper: (paper.granted_s, paper.lease_id)))
+
+    # Devices
+
+    def books(self, reading: DeviceReading, now: float, *, returns_slowly: bool) -> Books:
+        """The device as the policy sees it, before this reading's memory figures are taken in."""
+        leases = self.leases(reading.uuid, now, returns_slowly=returns_slowly)
+        stored = read_paper(self.root / reading.uuid / "device.json", DevicePaper)
+        if stored is None or stored.boot != boot_id():
+            stored = DevicePaper(boot=boot_id())
+        device = Device(
+            uuid=reading.uuid,
+            name=reading.name,
+            total_mib=reading.total_mib,
+            reserved_mib=reading.reserved_mib,
+            free_mib=reading.free_mib,
+            lost=reading.lost,
+            returns_slowly=returns_slowly,
+            holds=tuple(paper.hold() for paper in leases if paper.draining_until_s is None),
+            drains=tuple(paper.drain() for paper in leases if paper.draining_until_s is not None),
+            throttles=tuple(paper.throttle() for _, paper in self.incidents(reading.uuid)),
+            foreign_seen=tuple((float(at), int(mib)) for at, mib in stored.foreign_seen),
+            foreign_floor_mib=stored.foreign_floor_mib,
+            last_assigned=stored.last_assigned,
+        )
+        return Books(device, leases)
+
+    def save_device(self, device: Device) -> None:
+        failpoint("device.before_record")
+        paper = DevicePaper(device.foreign_seen, device.foreign_floor_mib, device.last_assigned, boot_id())
+        write_paper(self._folder(device.uuid, "leases").parent / "device.json", paper)
+        failpoint("device.after_record")
+
+    # Incidents
+
+    def add_incident(self, uuid: str, name: str, paper: IncidentPaper) -> int:
+        """The descriptor that keeps the incident in force; it goes with this process."""
+        folder = self._folder(uuid, "incidents")
+        descriptor = open_locked(folder / f"{name}.lock")
+        write_paper(folder / f"{name}.json", paper)
+        return descriptor
+
+    def incidents(self, uuid: str) -> list[tuple[str, IncidentPaper]]:
+        found = []
+        for lock in sorted(self._folder(uuid, "incidents").glob("*.lock")):
+            paper = read_paper(lock.with_suffix(".json"), IncidentPaper)
+            if paper is None or not is_held(lock):
+                self.drop_incident(uuid, lock.stem)
+            else:
+                found.append((lock.stem, paper))
+        return found
+
+    def save_incident(self, uuid: str, name: str, paper: IncidentPaper) -> None:
+        write_paper(self._folder(uuid, "incidents") / f"{name}.json", paper)
+
+    def drop_incident(self, uuid: str, name: str) -> None:
+        for suffix in (".json", ".lock"):
+            (self._folder(uuid, "incidents") / name).with_suffix(suffix).unlink(missing_ok=True)
+
+    @property
+    def _tickets(self) -> Path:
+        return self.root / "tickets"
+
+    def _ticket_path(self, paper: TicketPaper) -> Path:
+        return self._tickets / f"{paper.sequence:012d}-{paper.ticket_id}.json"
+
+    def _folder(self, uuid: str, part: str) -> Path:
+        folder = self.root / uuid / part
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+def _after_death(paper: LeasePaper | None, now: float, *, returns_slowly: bool) -> LeasePaper | None:
+    """What is left of a lease that nobody holds any more."""
+    if paper is None or not paper.of_this_boot:
+        return None
+    if paper.draining_until_s is not None:
+        return paper if now < paper.draining_until_s else None
+    supervisor = paper.supervisor
+    if supervisor is not None and supervisor.alive:
+        return paper  # it lost its descriptor, not its life
+    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S) if returns_slowly else None
+
+
+def _end_orphans(lock: Path, paper: LeasePaper, now: float) -> None:
+    """Kill what still holds a lease whose supervisor is dead, or whose holder died before it named a supervisor.
+
+    The latter only after the deadline: the supervisor may be alive and an orchestrator may be about to adopt it.
+    """
+    if paper.holder.alive:
+        return
+    supervisor = paper.supervisor
+    if supervisor.alive if supervisor is not None else now <= paper.ends_by_s:
+        return
+    for pid in holders(lock):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

@@ -1,0 +1,67 @@
+"""What an ended run teaches the predictor, and what comes after it. Pure."""
+
+from dataclasses import dataclass
+
+from swarm.admission.policy.events import Infeasible, Retry
+from swarm.admission.policy.model import Ending
+from swarm.admission.policy.oom import Observed, after_oom, needed_mib, round_up
+from swarm.admission.policy.predict import PeakRecord, Source
+from swarm.admission.policy.request import Request
+
+AT_THE_EDGE = 1.05
+TOO_SMALL = (Ending.OWN_CAP, Ending.OVER_RESERVATION)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """One run that has ended, and under which reservation it ran. `observed` is None when nobody looked."""
+
+    lease_id: str
+    request: Request
+    reservation_mib: int
+    alone: bool
+    predicted_mib: int
+    source: Source
+    ending: Ending
+    observed: Observed | None
+
+    def following(self, context_mib: int, room_mib: int) -> Retry | Infeasible | None:
+        """`room_mib`: what a lone job may have."""
+        return after_oom(
+            self.lease_id,
+            self.ending,
+            reservation_mib=self.reservation_mib,
+            attempt=self.request.attempt,
+            alone=self.alone,
+            needed=0 if self.observed is None else needed_mib(self.observed.report, context_mib),
+            device_mib=room_mib,
+        )
+
+    def lesson(self, device: str, on_device_mib: int = 0) -> PeakRecord | None:
+        """None when there is nothing to learn: no peak, no name, or cut short before it had passed what was predicted.
+
+        `on_device_mib`: what the driver saw of it at most, less a context. It counts what was allocated around the
+        allocator or above a lifted cap; 0 where the driver does not tell.
+        """
+        observed = self.observed
+        if observed is None or observed.peak_mib is None or not self.request.code_sha256:
+            return None
+        too_small = self.ending in TOO_SMALL
+        peak = max(observed.peak_mib, on_device_mib)
+        if observed.report is not None:
+            peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
+        if observed.alloc_retries and not too_small:
+            peak = round_up(peak * AT_THE_EDGE)  # it succeeded at the edge: the next one gets a little more
+        if self.ending is not Ending.CLEAN and not too_small and not 0 < self.predicted_mib < peak:
+            return None
+        return PeakRecord(
+            code_sha256=self.request.code_sha256,
+            peak_mib=peak,
+            reservation_mib=self.reservation_mib,
+            predicted_mib=self.predicted_mib,
+            source=self.source,
+            # With a lifted cap a run succeeds on memory that it never reserved: the prediction was too small as well.
+            too_small=too_small or (observed.cap_lifted and peak > self.reservation_mib),
+            device=device,
+            cap_lifted=observed.cap_lifted,
+        )

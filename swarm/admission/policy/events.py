@@ -1,0 +1,95 @@
+"""What may happen to the policy, and what it may answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swarm.admission.policy.model import Demand, Ending
+from swarm.gpu.reading import Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    ticket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One device's memory. `measured` holds our leases' use where attribution is MATCHED; a missing lease uses 0."""
+
+    uuid: str
+    total_mib: int
+    reserved_mib: int
+    free_mib: int
+    attribution: Attribution
+    measured: Mapping[str, int]
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A lease ended. `deficit_mib`: how much was missing at an out-of-memory of the device.
+    `needed_mib`: reservation that would have held what was asked for, where an out-of-memory told it."""
+
+    lease_id: str
+    ending: Ending
+    deficit_mib: int = 0
+    needed_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; nothing else is known."""
+
+
+Event: TypeAlias = Submitted | Withdrawn | Sampled | Finished | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`lease_id` is the ticket's id: one ticket becomes at most one lease."""
+
+    ticket_id: str
+    uuid: str
+    reservation_mib: int
+    ends_by_s: float
+    alone: bool
+    bypassed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    ticket_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    lease_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Run the same trial again with this reservation (and alone, when set)."""
+
+    lease_id: str
+    memory_mib: int
+    alone: bool
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """The trial does not fit this device, even alone. A result, not an error."""
+
+    lease_id: str
+    reason: str
+
+
+Action: TypeAlias = Grant | Refuse | Kill | Retry | Infeasible

@@ -1,0 +1,164 @@
+"""Whose out-of-memory was it, and what comes next. Pure.
+
+An OOM has an owner: the job's own cap, the device, or the host. Only the first is the trial's fault.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from swarm.admission.policy.events import Infeasible, Retry
+from swarm.admission.policy.model import Ending
+
+RETRIES_SHARED = 2
+ATTEMPTS_AT_MOST = 4
+GROWTH = 1.5
+SAFETY = 1.15
+ROUND_MIB = 64
+_SIGKILL = 9
+_MIB_OF = {"bytes": 1 / 1024 / 1024, "B": 1 / 1024 / 1024, "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0, "TiB": 1024.0**2}
+
+
+@dataclass(frozen=True, slots=True)
+class OomReport:
+    """What the allocator said when it gave up, in MiB. `allowed_mib` is None when no cap was set."""
+
+    requested_mib: int
+    reserved_mib: int
+    allowed_mib: int | None
+    device_free_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a finished trial used.
+
+    `peak_mib`: most that the allocator had reserved (CUDA) or that was resident (CPU), without the CUDA context.
+    `out_of_memory`: the training ended by an allocation failure. `host_oom`: the kernel's OOM killer was at work.
+    `signal`: that ended the trial, unless we sent it. `over_reservation`: we stopped it for exceeding its lease.
+    """
+
+    peak_mib: int | None = None
+    alloc_retries: int = 0
+    out_of_memory: bool = False
+    report: OomReport | None = None
+    host_oom: bool = False
+    signal: int | None = None
+    over_reservation: bool = False
+    failed: bool = False
+    cap_lifted: bool = False
+
+
+def classify(observed: Observed, cap_mib: int | None) -> Ending:
+    """Own cap: the next allocation would have passed the cap. Device: it failed although the cap still had room."""
+    if observed.over_reservation:
+        return Ending.OVER_RESERVATION
+    if observed.host_oom:
+        return Ending.HOST_OOM
+    if not observed.out_of_memory:
+        killed = observed.failed or observed.signal is not None
+        return Ending.OTHER if killed else Ending.CLEAN
+    report = observed.report
+    allowed = report.allowed_mib if report is not None and report.allowed_mib is not None else cap_mib
+    if report is None or allowed is None:
+        # Without a report the cap is the likelier owner: the ledger keeps the device from filling up.
+        return Ending.OWN_CAP if cap_mib is not None else Ending.DEVICE_OOM
+    return Ending.OWN_CAP if report.reserved_mib + report.requested_mib > allowed else Ending.DEVICE_OOM
+
+
+def needed_mib(report: OomReport | None, context_mib: int) -> int:
+    """Reservation that would have held what was asked for, with a margin of 15 %; 0 when unknown."""
+    if report is None:
+        return 0
+    return math.ceil((report.reserved_mib + report.requested_mib) * SAFETY) + context_mib
+
+
+def deficit_mib(report: OomReport | None) -> int:
+    """How much the device lacked for the allocation that failed; 0 when unknown."""
+    if report is None or report.device_free_mib is None:
+        return 0
+    return max(0, report.requested_mib - report.device_free_mib)
+
+
+def after_oom(
+    lease_id: str,
+    ending: Ending,
+    *,
+    reservation_mib: int,
+    attempt: int,
+    alone: bool,
+    needed: int = 0,
+    device_mib: int,
+) -> Retry | Infeasible | None:
+    """The retry ladder. None: the ending is no lack of memory, and there is nothing to repeat.
+
+    Own cap (or over its reservation): at least 1.5 times the reservation, twice; then once alone; then infeasible.
+    Device: the same again, it was not the trial's fault. Host: the same again, since the kernel kills whoever is
+    largest; then once alone; then infeasible. `device_mib` is what a lone job may have.
+    """
+    if ending is Ending.HOST_OOM:
+        return _with_less_company(lease_id, reservation_mib, attempt, alone)
+    if ending is Ending.DEVICE_OOM:
+        return _same_again(lease_id, reservation_mib, attempt, alone)
+    if ending in (Ending.OWN_CAP, Ending.OVER_RESERVATION):
+        return _larger(lease_id, reservation_mib, attempt, alone, needed=needed, device_mib=device_mib)
+    return None
+
+
+def _same_again(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+    if not alone:
+        return Retry(lease_id, reservation_mib, alone, attempt)
+    if attempt + 1 >= ATTEMPTS_AT_MOST:
+        return Infeasible(lease_id, f"the device was full {attempt + 1} times, with {reservation_mib} MiB and alone")
+    return Retry(lease_id, reservation_mib, alone, attempt + 1)
+
+
+def _with_less_company(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+    if attempt == 0:
+        return Retry(lease_id, reservation_mib, alone, attempt + 1)
+    if not alone:
+        return Retry(lease_id, reservation_mib, True, attempt + 1)
+    return Infeasible(lease_id, f"the host ran out of memory {attempt + 1} times, the last time with the trial alone")
+
+
+def _larger(
+    lease_id: str, reservation_mib: int, attempt: int, alone: bool, *, needed: int, device_mib: int
+) -> Retry | Infeasible:
+    if alone:
+        return Infeasible(lease_id, f"out of memory with {reservation_mib} MiB, alone on the device")
+    wanted = round_up(max(math.ceil(GROWTH * reservation_mib), needed))
+    if attempt < RETRIES_SHARED and wanted <= device_mib:
+        return Retry(lease_id, wanted, False, attempt + 1)
+    # The least a lone run must offer is more than what has just failed; more than that is taken when it is there.
+    least = round_up(reservation_mib + 1)
+    if least > device_mib:
+        return Infeasible(lease_id, f"out of memory with {reservation_mib} MiB of the {device_mib} MiB a lone job has")
+    return Retry(lease_id, least, True, attempt + 1)
+
+
+def round_up(mib: float) -> int:
+    return math.ceil(mib / ROUND_MIB) * ROUND_MIB
+
+
+def parse_oom(text: str) -> OomReport | None:
+    """Read PyTorch's message. None when it is not one. Wordings of torch 2.1 to 2.9; an unknown one gives None."""
+    requested = re.search(rf"Tried to allocate {_SIZE}", text)
+    if requested is None:
+        return None
+    allocated = _size(re.search(rf"{_SIZE} is allocated by PyTorch", text))
+    cached = _size(re.search(rf"{_SIZE} is reserved by PyTorch but unallocated", text))
+    allowed = re.search(rf"{_SIZE} allowed", text)
+    free = re.search(rf"of which {_SIZE} is free", text)
+    return OomReport(
+        requested_mib=math.ceil(_size(requested)),
+        reserved_mib=math.ceil(allocated + cached),
+        allowed_mib=None if allowed is None else int(_size(allowed)),
+        device_free_mib=None if free is None else int(_size(free)),
+    )
+
+
+_SIZE = r"([0-9.]+) (bytes|B|KiB|MiB|GiB|TiB)"
+
+
+def _size(match: re.Match[str] | None) -> float:
+    return 0.0 if match is None else float(match[1]) * _MIB_OF[match[2]]

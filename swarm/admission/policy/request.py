@@ -1,0 +1,71 @@
+"""What a worker asks for and what it gets back: frozen values of the file-backed controller."""
+
+from dataclasses import dataclass, replace
+from typing import NewType
+
+from swarm.admission.policy.events import Infeasible, Retry
+from swarm.admission.policy.model import Ending
+from swarm.errors import AdmissionError
+
+DeviceId = NewType("DeviceId", str)
+"""UUID of a device; never an index, because NVML and CUDA may count differently."""
+
+
+class AdmissionCancelled(AdmissionError):
+    """The waiting request was withdrawn by its own side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One trial's demand.
+
+    `memory_mib`, or `memory_fraction` of the largest device, is the whole reservation, context included; with neither
+    it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit
+    changes more than constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
+    `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
+    not counted again; on a GPU a job that asks for more than the machine has is alone in it.
+    """
+
+    agent_id: str
+    trial_id: str
+    study_id: str
+    walltime_limit_s: float
+    memory_mib: int | None = None
+    memory_fraction: float | None = None
+    alone: bool = False
+    code_sha256: str = ""
+    parents: tuple[str, ...] = ()
+    batch_ratio: float = 1.0
+    structural: bool = False
+    probe_mib: int | None = None
+    profile_mib: int | None = None
+    cpu_slots: int = 1
+    host_ram_mib: int = 0
+    shm_mib: int = 0
+    attempt: int = 0
+
+    def again(self, retry: Retry) -> "Request":
+        """The request for the next attempt of the same trial."""
+        return replace(
+            self, memory_mib=retry.memory_mib, memory_fraction=None, alone=retry.alone, attempt=retry.attempt
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """How a lease ended. `following`: Retry, Infeasible (a result that proposers read), or None when it is done."""
+
+    ending: Ending
+    following: Retry | Infeasible | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cotenant:
+    """Another lease on the same device."""
+
+    lease_id: str
+    agent_id: str
+    study_id: str
+    trial_id: str
+    reservation_mib: int
+    granted_s: float

@@ -1,0 +1,139 @@
+"""What a training has used of its budget: in images, in wall seconds, or in seconds as if it had run alone.
+
+A meter is told when training starts and where each step begins and ends; `used` is in the budget's unit.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from swarm.harness.config import Budget
+from swarm.harness.solo import Device, Gate, SoloMeter
+
+FREE_SETUP_S = 60.0
+FREE_SETUP_SHARE = 0.25
+LEAST_FREE_SETUP_S = 5.0
+
+
+class Meter(Protocol):
+    def start(self) -> None:
+        """Training begins now; whatever was used for set-up above `free_setup_s` is charged."""
+
+    def park(self) -> None:
+        """Work that is not timed comes next: waits while a co-tenant of the device is timed alone."""
+
+    def before_step(self, signature: Hashable) -> None:
+        """A step begins. Equal signatures cost the same alone (same shapes, same trainable parameters)."""
+
+    def after_step(self, images: int) -> None:
+        """The step has ended (on a GPU: has been enqueued)."""
+
+    def pause(self) -> None:
+        """What follows is the harness's own work, such as the evaluation at a rung."""
+
+    def resume(self, free_s: float) -> None:
+        """Training goes on. What the harness's work cost above `free_s`, on the meter's own clock, is charged."""
+
+    @property
+    def used(self) -> float: ...
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the trial's record should say about the measuring itself."""
+
+
+def free_setup_s(budget_s: float) -> float:
+    """Set-up (building, compiling, warming up) costs nothing up to this many seconds of the meter's own clock.
+
+    A quarter of the budget, at least 5 s and at most 60 s: nobody trains for free before the clock starts.
+    """
+    return min(FREE_SETUP_S, max(LEAST_FREE_SETUP_S, FREE_SETUP_SHARE * budget_s))
+
+
+class SampleMeter:
+    """Counts images: the same seed and code give the same numbers, however fast the machine."""
+
+    def __init__(self) -> None:
+        self._images = 0
+
+    def start(self) -> None:
+        self._images = 0
+
+    def park(self) -> None:
+        pass
+
+    def before_step(self, signature: Hashable) -> None:
+        pass
+
+    def after_step(self, images: int) -> None:
+        self._images += images
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self, free_s: float) -> None:
+        pass
+
+    @property
+    def used(self) -> float:
+        return float(self._images)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
+
+
+class TimeMeter:
+    """Seconds of a clock: the wall's (`time.monotonic`), or the process's CPU time of all its threads.
+
+    CPU time is the solo clock of a CPU: a neighbour on the same core does not add to it, apart from what shared caches
+    and clock speeds do. It does not see child processes; the supervisor's limit on the whole tree does.
+    """
+
+    def __init__(self, clock: Callable[[], float], budget_s: float) -> None:
+        self._clock = clock
+        self._free_s = free_setup_s(budget_s)
+        self._origin = clock()
+        self._paused_at: float | None = None
+
+    def start(self) -> None:
+        now = self._clock()
+        charged_s = max(0.0, now - self._origin - self._free_s)
+        self._origin = now - charged_s
+
+    def park(self) -> None:
+        pass
+
+    def before_step(self, signature: Hashable) -> None:
+        pass
+
+    def after_step(self, images: int) -> None:
+        pass
+
+    def pause(self) -> None:
+        self._paused_at = self._clock()
+
+    def resume(self, free_s: float) -> None:
+        if self._paused_at is not None:
+            self._origin += min(free_s, self._clock() - self._paused_at)
+            self._paused_at = None
+
+    @property
+    def used(self) -> float:
+        return (self._clock() if self._paused_at is None else self._paused_at) - self._origin
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
+
+
+def meter_for(budget: Budget, shared: tuple[Device, Gate] | None, *, cpu: bool) -> Meter:
+    """The meter of a training. `shared` is the GPU and its gate where other trials may run beside this one.
+
+    `solo_seconds` is CPU time on a CPU, priced steps on a shared GPU, and wall time on a GPU that is ours alone.
+    """
+    if budget.kind == "samples":
+        return SampleMeter()
+    if budget.kind == "solo_seconds" and shared is not None:
+        return SoloMeter(*shared, budget.amount, free_setup_s(budget.amount))
+    return TimeMeter(time.process_time if budget.kind == "solo_seconds" and cpu else time.monotonic, budget.amount)

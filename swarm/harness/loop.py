@@ -1,0 +1,280 @@
+"""The budget clock: batches until the budget is spent, and one number, `progress`, for every schedule."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from swarm.harness.augment import normalise
+from swarm.harness.budget import Meter
+from swarm.harness.config import Budget
+from swarm.harness.data import TrainSet
+from swarm.harness.errors import ContractBroken, Diverged
+from swarm.harness.heartbeat import Heartbeat
+from swarm.harness.warmup import Stateful, warm_up
+
+CURVE_POINTS = 50
+DIVERGED_AFTER_STEPS = 20
+DIVERGED_AT = 3.0  # times the loss of guessing
+RUNG_BATCH = 500
+RUNG_FREE_S = 1.0
+
+Augmentation = Callable[[Tensor], Tensor]
+
+
+class Rungs(Protocol):
+    """Where the evaluations in the middle of a training come from and go to."""
+
+    fractions: Sequence[float]
+
+    def images(self) -> Tensor: ...
+
+    def path(self, fraction: float) -> Path: ...
+
+
+class BudgetClock:
+    """One training's budget. A program reads `progress`, `step`, `epoch` and `indices`, and calls `report(loss)`.
+
+    progress    0.0 at the first step, 1.0 once the budget is spent; make every schedule a function of it
+    step        training steps taken; warm-up steps do not count
+    epoch       how often the training set has been gone through
+    indices     rows of the current batch in the training set; an augmentation sees those of the batch it is given
+    own_seed    whether the program was seen to have seeded torch's generator itself
+    """
+
+    def __init__(self, budget: Budget, meter: Meter, heartbeat: Heartbeat | None, rungs: Rungs, seed: int) -> None:
+        self.step = self.epoch = self.samples = 0
+        self.indices = torch.empty(0, dtype=torch.int64)
+        self.curve: list[tuple[float, float]] = []
+        self.warm_up_s: list[float] = []
+        self.loss = math.nan
+        self.wall_s = 0.0
+        self.rung_s = 0.0
+        self._reseeded = False
+        self._shape: tuple[int, ...] = ()
+        self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
+        self._losses = _Losses()
+        self._due = sorted(rungs.fractions)
+        self._started = False
+
+    @property
+    def used(self) -> float:
+        """Of the budget, in its unit (images or seconds)."""
+        return self._meter.used if self._started else 0.0
+
+    @property
+    def own_seed(self) -> bool:
+        """What torch says of its default generator, before and after training. A generator of the program's own, and a
+        seed that it took back in between, are not seen."""
+        self._reseeded = self._reseeded or torch.initial_seed() != self._seed
+        return self._reseeded
+
+    @property
+    def meter_facts(self) -> dict[str, object]:
+        """What the budget's meter says about its own measuring."""
+        return self._meter.facts
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.used / self._budget.amount)
+
+    def batches(
+        self,
+        train: TrainSet,
+        batch_size: int,
+        augmentation: Augmentation | None = None,
+        *,
+        state: Sequence[Stateful] = (),
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields normalised images float32 [batch_size, 3, 32, 32] and labels int64 until the budget is spent.
+
+        `augmentation` maps uint8 images to uint8 images. `state` is what the steps change: the model first, then the
+        optimiser and, if there are any, averages and scalers. With it the harness runs a few warm-up steps, puts the
+        state back and only then starts the clock; the first module in it is what the rungs evaluate. Counters of your
+        own are not put back: use `clock.step`. May be called once. Raises ContractBroken, Diverged.
+        """
+        if self._started:
+            raise ContractBroken("clock.batches was called twice: one training has one budget")
+        if not 1 <= batch_size <= len(train):
+            raise ContractBroken(f"batch size {batch_size} is outside 1..{len(train)}, the images there are")
+        self._reseeded = self.own_seed  # the warm-up sets the seed again
+        self._shape = (batch_size, *train.images.shape[1:])
+        source = Batches(train, batch_size, augmentation, self._seed)
+        yield from self._warm_up(source, state)
+        self._begin(train.classes)
+        while self.progress < 1.0:
+            self.epoch, self.indices = source.next_rows()
+            self._meter.before_step(_signature(self._shape, state))
+            yield self._load(source)
+            self._meter.after_step(batch_size)
+            self._after_step(batch_size, state)
+        self.wall_s += time.monotonic()
+        self._losses.flush()
+        self._note_loss()
+
+    def report(self, loss: Tensor) -> None:
+        """The mean training loss of this step: for the live view, the curve and the divergence check."""
+        self._losses.add(self.progress, loss)
+
+    def _warm_up(self, source: "Batches", state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
+        if state:
+            self.indices = source.first_rows()
+            for batch in warm_up(lambda: self._load(source), state, source.device, self._seed, self.warm_up_s):
+                self._beat()
+                self._meter.park()
+                yield batch
+
+    def _load(self, source: "Batches") -> tuple[Tensor, Tensor]:
+        """Loading is part of the step, so the meter knows the shape of the last batch when the next step begins."""
+        images, labels = source.load(self.indices)
+        self._shape = tuple(images.shape)
+        return images, labels
+
+    def _begin(self, classes: int) -> None:
+        self._losses = _Losses(limit=DIVERGED_AT * math.log(classes))
+        self._meter.start()
+        self.wall_s = -time.monotonic()
+        self._started = True
+        self._beat()
+
+    def _after_step(self, images: int, state: Sequence[Stateful]) -> None:
+        self.step += 1
+        self.samples += images
+        self._note_loss()
+        self._beat()
+        while self._due and self.progress >= self._due[0]:
+            self._evaluate(self._due.pop(0), state)
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self.step, self.progress, self.loss, self.used)
+
+    def _note_loss(self) -> None:
+        self.loss = self._losses.last
+        self.curve = self._losses.curve
+
+    def _evaluate(self, fraction: float, state: Sequence[Stateful]) -> None:
+        """Logits of the rung images, float16, beside the weights; RUNG_FREE_S of it are free of charge."""
+        model = next((part for part in state if isinstance(part, nn.Module)), None)
+        if model is None:
+            return
+        self._meter.pause()
+        began = time.monotonic()
+        logits = forward(model, self._rungs.images(), RUNG_BATCH)
+        path = self._rungs.path(fraction)
+        with path.with_suffix(".tmp").open("wb") as file:
+            np.save(file, logits.half().numpy())
+        path.with_suffix(".tmp").replace(path)
+        self.rung_s += time.monotonic() - began
+        self._meter.resume(RUNG_FREE_S)
+
+
+def forward(
+    model: nn.Module, images: Tensor, batch_size: int, before_batch: Callable[[], None] = lambda: None
+) -> Tensor:
+    """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were."""
+    device = images.device
+    training = model.training
+    model.eval()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+        parts: list[Tensor] = []
+        for batch in images.split(batch_size):
+            before_batch()
+            parts.append(model(_arranged(normalise(batch))).float().cpu())
+    model.train(training)
+    return torch.cat(parts)
+
+
+class Batches:
+    """Shuffled epochs without replacement; an incomplete last batch is left out, so every step has one shape."""
+
+    def __init__(self, train: TrainSet, batch_size: int, augmentation: Augmentation | None, seed: int) -> None:
+        self.device = train.images.device
+        self._train, self._size, self._augmentation = train, batch_size, augmentation
+        self._generator = torch.Generator().manual_seed(seed)
+        self._epoch, self._at, self._order = -1, len(train), torch.empty(0, dtype=torch.int64)
+
+    def first_rows(self) -> Tensor:
+        """Rows for warming up: always the same ones, and none is used up."""
+        return torch.arange(self._size, device=self.device)
+
+    def next_rows(self) -> tuple[int, Tensor]:
+        if self._at + self._size > len(self._train):
+            self._order = torch.randperm(len(self._train), generator=self._generator).to(self.device)
+            self._epoch, self._at = self._epoch + 1, 0
+        rows = self._order[self._at : self._at + self._size]
+        self._at += self._size
+        return self._epoch, rows
+
+    def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        images = self._train.images[rows]
+        if self._augmentation is not None:
+            images = self._augmentation(images)
+        return _arranged(normalise(images)), self._train.labels[rows]
+
+
+class _Losses:
+    """Collects reported losses; on a GPU it reads them every 20 steps only, since reading waits for the device."""
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self.last = math.nan
+        self.curve: list[tuple[float, float]] = []
+        self._limit = limit
+        self._waiting: list[tuple[float, Tensor]] = []
+        self._recent: deque[float] = deque(maxlen=DIVERGED_AFTER_STEPS)
+        self._bucket: list[tuple[float, float]] = []
+
+    def add(self, progress: float, loss: Tensor) -> None:
+        self._waiting.append((progress, loss.detach()))
+        if loss.device.type == "cpu" or len(self._waiting) >= DIVERGED_AFTER_STEPS:
+            self._read()
+
+    def flush(self) -> None:
+        """The end of training: whatever waits is read, and the last point of the curve is made."""
+        self._read()
+        self._close_bucket()
+
+    def _read(self) -> None:
+        if not self._waiting:
+            return
+        values = torch.stack([loss for _, loss in self._waiting]).float().tolist()
+        for (progress, _), value in zip(self._waiting, values, strict=True):
+            self._check(value)
+            if self._bucket and int(progress * CURVE_POINTS) != int(self._bucket[-1][0] * CURVE_POINTS):
+                self._close_bucket()
+            self._bucket.append((progress, value))
+        self._waiting.clear()
+        self.last = sum(self._recent) / len(self._recent)
+
+    def _check(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise Diverged(f"the training loss is {value}: lower the learning rate or clip the gradient")
+        self._recent.append(value)
+        mean = sum(self._recent) / len(self._recent)
+        if len(self._recent) == DIVERGED_AFTER_STEPS and mean > self._limit:
+            raise Diverged(f"mean training loss {mean:.3f} over {DIVERGED_AFTER_STEPS} steps, limit {self._limit:.3f}")
+
+    def _close_bucket(self) -> None:
+        if self._bucket:
+            progress, values = zip(*self._bucket, strict=True)
+            self.curve.append((round(progress[-1], 4), round(sum(values) / len(values), 5)))
+            self._bucket.clear()
+
+
+def _arranged(images: Tensor) -> Tensor:
+    """Channels last: what convolutions are fast on, on CPUs as on GPUs."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _signature(shape: tuple[int, ...], state: Sequence[Stateful]) -> tuple[Any, ...]:
+    """Steps with equal signatures cost the same alone: shape of the batch and the mask of what trains."""
+    trains = tuple(
+        parameter.requires_grad for part in state if isinstance(part, nn.Module) for parameter in part.parameters()
+    )
+    return shape, hash(trains)

@@ -1,0 +1,133 @@
+"""Phase 4, trusted, numpy only: logits meet labels. The candidate's code has ended and its output is only data.
+
+SWARM_TRIAL=T/harness.json python -m swarm.harness.score_phase            private/score.json, losses.npy
+SWARM_TRIAL=T/harness.json python -m swarm.harness.score_phase --rung 25  private/rung_25.json
+"""
+
+import io
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarm.harness import config as configuration
+from swarm.harness.config import TrialConfig
+from swarm.harness.errors import DataMissing, InvalidOutput
+from swarm.harness.fingerprint import fingerprint
+from swarm.harness.layout import CLASSES, Layout
+from swarm.harness.program import exit_code_of
+from swarm.harness.scoring import score
+
+_HEADER_BYTES = 4096
+_DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
+
+
+def run(path: Path | None = None, rung: int | None = None) -> int:
+    """Scores the trial, or one rung of it; returns the exit code (13: the output cannot be scored)."""
+    if rung is not None:
+        return exit_code_of(lambda: score_rung(configuration.load(path), rung))
+    return exit_code_of(lambda: score_trial(configuration.load(path)))
+
+
+def score_trial(config: TrialConfig) -> None:
+    """Writes private/score.json and private/losses.npy (float16, rows in the split's own order), and scores rungs."""
+    layout = Layout(config.data_dir)
+    labels = layout.read(layout.labels(config.split))
+    order = _order(config, len(labels))
+    config.private.mkdir(mode=0o700, exist_ok=True)
+    try:
+        shown = read_logits(config.predict_out / "logits.npy", len(labels))
+    except InvalidOutput as error:
+        _write_json(config.private / "score.json", {"error": str(error), "harness_sha256": fingerprint()})
+        raise
+    logits = np.empty_like(shown)
+    logits[order] = shown
+    result = score(logits, labels)
+    np.save(config.private / "losses.npy", result.losses.clip(max=6e4).astype(np.float16))
+    facts = {
+        "validation_loss": round(result.validation_loss, 6),
+        "top1": round(result.top1, 6),
+        "top5": round(result.top5, 6),
+        "calibrated_loss": round(result.calibrated_loss, 6),
+        "rows": len(labels),
+        "classes": CLASSES,
+        "harness_sha256": fingerprint(),
+    }
+    _write_json(config.private / "score.json", facts)
+    for fraction in config.rungs:
+        if (config.train_out / f"rung_{round(100 * fraction)}.npy").exists():
+            score_rung(config, round(100 * fraction))
+
+
+def score_rung(config: TrialConfig, percent: int) -> None:
+    """Writes private/rung_<percent>.json from what the training left at that rung. Raises InvalidOutput."""
+    layout = Layout(config.data_dir)
+    labels = layout.read(layout.labels("rung"))
+    config.private.mkdir(mode=0o700, exist_ok=True)
+    target = config.private / f"rung_{percent}.json"
+    try:
+        result = score(read_logits(config.train_out / f"rung_{percent}.npy", len(labels)), labels)
+    except InvalidOutput as error:
+        _write_json(target, {"progress": percent / 100, "error": str(error)})
+        return
+    facts = {"progress": percent / 100, "loss": round(result.validation_loss, 6), "top1": round(result.top1, 6)}
+    _write_json(target, {**facts, "rows": len(labels)})
+
+
+def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
+    """Reads what a candidate wrote: a plain file of bounded size, float32 or float16 [rows, CLASSES], all finite.
+
+    Raises InvalidOutput naming the first thing that is wrong. Never unpickles, follows no link, opens no pipe.
+    """
+    content = _read_bounded(path, _HEADER_BYTES + rows * CLASSES * 4)
+    try:
+        logits = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError) as error:
+        raise InvalidOutput(f"{path.name} is not a plain array: {error}") from error
+    if not isinstance(logits, np.ndarray) or logits.dtype not in _DTYPES:
+        found = getattr(logits, "dtype", type(logits).__name__)
+        raise InvalidOutput(f"{path.name} has type {found}, expected float32 or float16")
+    if logits.shape != (rows, CLASSES):
+        raise InvalidOutput(f"{path.name} has shape {logits.shape}, expected ({rows}, {CLASSES})")
+    if not np.isfinite(logits).all():
+        raise InvalidOutput(f"{path.name} has {int((~np.isfinite(logits)).sum())} values that are not finite")
+    return logits.astype(np.float64)
+
+
+def _read_bounded(path: Path, limit: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidOutput(f"{path.name} cannot be opened: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidOutput(f"{path.name} is not a plain file")
+        if facts.st_size > limit:
+            raise InvalidOutput(f"{path.name} has {facts.st_size} bytes, limit {limit}")
+        return file.read(limit + 1)
+
+
+def _order(config: TrialConfig, rows: int) -> NDArray[np.int64]:
+    try:
+        order = np.load(config.private / "order.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataMissing(f"{config.private}/order.npy: {error}. The stage phase writes it.") from error
+    if sorted(order.tolist()) != list(range(rows)):
+        raise DataMissing(f"{config.private}/order.npy is not an order of {rows} rows: stage the trial again")
+    return order
+
+
+def _write_json(path: Path, facts: dict[str, object]) -> None:
+    """At once, and whole: the process that scores a rung may still write it when the one that scores the end does."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(facts) + "\n")
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(run(rung=int(sys.argv[2]) if sys.argv[1:2] == ["--rung"] else None))

@@ -1,0 +1,149 @@
+"""The one trial of this process: its device, its seed, its memory cap, its clock."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from swarm.harness import config as configuration
+from swarm.harness import cpu
+from swarm.harness.budget import Meter, SampleMeter, meter_for
+from swarm.harness.config import TrialConfig
+from swarm.harness.data import TrainSet
+from swarm.harness.errors import HarnessError
+from swarm.harness.gate import FileGate
+from swarm.harness.heartbeat import Heartbeat
+from swarm.harness.layout import CLASSES, Layout
+from swarm.harness.loop import BudgetClock
+from swarm.harness.warmup import seed_everything
+
+
+class Session:
+    """What a training process holds. `overhead_s` collects the seconds outside training, by cause."""
+
+    def __init__(self, config: TrialConfig, *, training: bool) -> None:
+        self.config = config
+        self.overhead_s: dict[str, float] = {"import": seconds_since_process_start()}
+        self.began_s = time.monotonic()
+        self.finished = False
+        self.train_rows = 0
+        torch.set_num_threads(config.threads)
+        self.device = _device(config)
+        seed_everything(config.seed)
+        heartbeat = Heartbeat(config.train_out / "heartbeat") if training else None
+        meter = self.meter() if training else SampleMeter()
+        self.clock = BudgetClock(config.budget, meter, heartbeat, _RungFiles(self), config.seed)
+
+    def train_set(self) -> TrainSet:
+        began = time.monotonic()
+        layout = Layout(self.config.data_dir)
+        images = torch.from_numpy(layout.read(layout.images("train"))).to(self.device)
+        labels = torch.from_numpy(layout.read(layout.labels("train")).astype("int64")).to(self.device)
+        self.overhead_s["data"] = time.monotonic() - began
+        self.train_rows = len(images)
+        return TrainSet(images, labels, CLASSES)
+
+    def meter(self) -> Meter:
+        """What the budget of this training is counted with."""
+        if self.device.type == "cpu" or self.config.gate is None:
+            return meter_for(self.config.budget, None, cpu=self.device.type == "cpu")
+        return meter_for(self.config.budget, (_CudaDevice(self.device), FileGate(self.config.gate)), cpu=False)
+
+    def park(self) -> Callable[[], None]:
+        """For a process that is not timed itself: waits while a co-tenant of the GPU is being timed alone."""
+        if self.config.gate is None:
+            return lambda: None
+        return partial(FileGate(self.config.gate).step_boundary, _CudaDevice(self.device))
+
+    def before_hand_in(self, model: nn.Module) -> None:
+        """Called by `finish` with the model that it was given, before anything is saved."""
+
+
+_current: list[Session] = []
+
+
+def open_session(config: TrialConfig, *, training: bool = True, kind: type[Session] = Session) -> Session:
+    """Makes `config` the trial of this process. A process has one; only a training one has a heartbeat."""
+    if _current:
+        raise HarnessError(f"this process already runs trial {_current[0].config.trial_id}")
+    _current.append(kind(config, training=training))
+    return _current[0]
+
+
+def current() -> Session:
+    """The trial of this process; opened from SWARM_TRIAL when no phase has opened it."""
+    return _current[0] if _current else open_session(configuration.load())
+
+
+def current_if_any() -> Session | None:
+    """As `current`, None in a process that is no trial's: a tool that only imports a program."""
+    return current() if _current or os.environ.get(configuration.TRIAL_VARIABLE) else None
+
+
+class _NoClock:
+    """Stands where the clock would be. Any use of it says that there is no trial."""
+
+    def __getattr__(self, name: str) -> object:
+        configuration.load()  # raises, with the remedy
+        raise HarnessError("this process runs no trial")
+
+
+class NoTrial:
+    """What `swarm.harness` offers in a process that is no trial's."""
+
+    device = torch.device("cpu")
+    clock = _NoClock()
+
+
+def seconds_since_process_start() -> float:
+    """Interpreter start and imports, from the kernel's start time of this process (Linux; 10 ms resolution)."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+class _RungFiles:
+    """Rung images of the data cache, logits into `train_out/rung_<percent>.npy`."""
+
+    def __init__(self, session: Session) -> None:
+        self.fractions: Sequence[float] = session.config.rungs
+        self._session = session
+
+    def images(self) -> Tensor:
+        layout = Layout(self._session.config.data_dir)
+        return torch.from_numpy(layout.read(layout.images("rung"))).to(self._session.device)
+
+    def path(self, fraction: float) -> Path:
+        return self._session.config.train_out / f"rung_{round(100 * fraction)}.npy"
+
+
+def _device(config: TrialConfig) -> torch.device:
+    if config.device == "cpu":
+        cpu.settle()
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise HarnessError("device is cuda, but torch sees no CUDA device: check the driver or use --device cpu")
+    if config.memory_fraction is not None:
+        torch.cuda.set_per_process_memory_fraction(config.memory_fraction)
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda")
+
+
+class _CudaDevice:
+    """A `swarm.harness.solo.Device`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self._device)
+
+    def now(self) -> float:
+        return time.monotonic()

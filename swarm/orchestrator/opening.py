@@ -1,0 +1,296 @@
+"""Opens a study, or an earlier one again: everything that is checked before the first second of training.
+
+A failed check is one clear error and leaves nothing behind. What was decided is written down twice: as the study's
+first record in the brain, for ever, and as `settings.json` for the workers of this run.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from swarm import gate
+from swarm.brain import Brain
+from swarm.clock import Clock
+from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
+from swarm.execution import harness_root, harness_sha256
+from swarm.gpu import detect_probe
+from swarm.program import constants
+from swarm.records import Budget, StudyOpened
+from swarm.repo import Repo
+from swarm.study.options import DataChoice, DeviceChoice, UpOptions, check_options
+from swarm.study.settings import Device, GpuMode, Layout, ProposerSettings, RunSettings, brain_path
+from swarm.study.state import StudyState
+from swarm.target.file import Profile, Target, load_target
+from swarm.version import VERSION
+
+NOISE_REPLICATES = 5
+PROGRAM_FILE = "program.md"
+
+
+class DataReport(BaseModel):
+    """What `python -m swarm.harness.data prepare --json` prints last."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dataset: str
+    data_dir: Path
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that is ready to run."""
+
+    settings: RunSettings
+    brain: Brain
+    repo: Repo
+
+
+def open_study(
+    options: UpOptions,
+    cwd: Path,
+    clock: Clock,
+    say: Callable[[str], None],
+    *,
+    noise_replicates: int = NOISE_REPLICATES,
+    advice: Callable[[str, str], GpuMode] = lambda device, target: "shared",
+) -> OpenStudy:
+    """Check everything, prepare the data, and write the study's first record. Raises SwarmError.
+
+    `advice(device, target)` answers `--gpu-mode auto`.
+    """
+    check_options(options)
+    repo = Repo.open(cwd)
+    brain = Brain(brain_path(repo.root, options.brain), clock=clock)
+    state = brain.snapshot()
+    if options.resume:
+        settings = _resumed(options, repo, state.latest, clock)
+    else:
+        settings = _fresh(options, repo, brain.path, clock, say)
+        mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(settings), settings.target)
+        settings = settings.model_copy(update={"gpu_mode": mode, "noise_replicates": noise_replicates})
+    brain.append(_first_record(settings, repo))
+    settings.save()
+    return OpenStudy(settings, brain, repo)
+
+
+def load_settings(path: Path) -> RunSettings:
+    """Raises SwarmError when the file is not the settings of a run."""
+    try:
+        return RunSettings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SwarmError(f"cannot read the settings of the run: {error}") from None
+    except ValidationError as error:
+        raise SwarmError(f"{path} is not the settings of a run: {error.errors()[0]['msg']}") from None
+
+
+def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Callable[[str], None]) -> RunSettings:
+    target = load_target(options.target, repo.root)
+    _refuse_dirty(repo, target)
+    device = _device(options.device)
+    profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
+    data = prepare_data(options.data, device, say)
+    head = repo.head()
+    source = target.base_source(repo.read(head, str(target.editable_path)), profile)
+    if (refusal := gate.check_base(source)) is not None:
+        raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
+    study_id = _study_id(target.name, clock, repo.root)
+    base = repo.commit_change(
+        head, {str(target.editable_path): source}, f"{study_id}: base program", f"refs/swarm/{study_id}/base"
+    )
+    budget = profile.trial_budget
+    if options.budget_s is not None:
+        budget = _scaled(budget, options.budget_s)
+    return RunSettings(
+        study_id=study_id,
+        root=repo.root,
+        brain=brain,
+        target=target.name,
+        target_folder=str(target.folder),
+        editable=str(target.editable),
+        base_commit=base,
+        program_text=_program_text(repo.root),
+        device=device,
+        dataset=data.dataset,
+        data_dir=data.data_dir,
+        classes=target.classes,
+        budget=budget,
+        memory_mib=profile.memory_mib,
+        threads=_threads(profile, options.workers, device),
+        workers=options.workers,
+        seed=options.seed,
+        noise_replicates=NOISE_REPLICATES,
+        trials=options.trials,
+        deadline_at=_deadline(options, clock),
+        proposers=_proposers(options),
+        memory=options.memory,
+        sandbox=options.sandbox,
+        early_stop=options.early_stop,
+        start_up=options.start_up,
+        harness_sha256=harness_sha256(),
+        constants={name: constant.value for name, constant in constants.parse(source).items()},
+    )
+
+
+def _resumed(options: UpOptions, repo: Repo, study: StudyState | None, clock: Clock) -> RunSettings:
+    """The settings of the latest study with the limits of now. Its objective may not have changed."""
+    if study is None:
+        raise UsageError("--resume: there is no study in this brain. Start one without --resume.")
+    path = Layout(root=repo.root).settings(study.study_id)
+    if not path.exists():
+        raise UsageError(
+            f"--resume: study {study.study_id} was not run in this clone ({path} is missing). "
+            "Start a new study without --resume; its workers can read the old one's records."
+        )
+    settings = load_settings(path)
+    if settings.harness_sha256 != harness_sha256():
+        raise SwarmError(
+            f"--resume: the harness has changed since study {study.study_id} began, so new results would not be "
+            "comparable. Start a new study without --resume, or check out the old harness."
+        )
+    return settings.model_copy(
+        update={
+            "workers": options.workers,
+            "trials": options.trials,
+            "deadline_at": _deadline(options, clock),
+            "proposers": _proposers(options),
+            "sandbox": options.sandbox,
+            "start_up": options.start_up,
+        }
+    )
+
+
+def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None]) -> DataReport:
+    """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
+    if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):
+        choice = "standin"
+    command = [sys.executable, "-P", "-m", "swarm.harness.data", "prepare", "--dataset", choice, "--json"]
+    process = subprocess.Popen(
+        command, cwd=harness_root().parent.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        last = line.strip() or last
+        if last and not last.startswith("{"):
+            say(last)
+    if process.wait() != 0:
+        raise SwarmError(f"the data could not be prepared (exit code {process.returncode}); the reason stands above")
+    try:
+        return DataReport.model_validate_json(last)
+    except ValidationError:
+        raise SwarmError(f"the data was prepared, but the last line of that is not a report: {last[:200]}") from None
+
+
+def _refuse_dirty(repo: Repo, target: Target) -> None:
+    changed = repo.uncommitted(str(target.folder))
+    if changed:
+        raise DirtyTarget(
+            f"{', '.join(changed[:3])} has uncommitted changes, and a study starts from a commit. "
+            f"Commit or stash {target.folder} first; changes elsewhere do not matter."
+        )
+
+
+def _device(choice: DeviceChoice) -> Device:
+    return "cuda" if detect_probe(choice).kind == "cuda" else "cpu"
+
+
+def _device_name(settings: RunSettings) -> str:
+    return detect_probe(settings.device).name
+
+
+def _threads(profile: Profile, workers: int, device: Device) -> int:
+    cores = len(os.sched_getaffinity(0))
+    if device == "cuda":
+        return max(1, min(profile.threads, cores // workers))
+    return profile.threads
+
+
+def _scaled(budget: Budget, seconds: float) -> Budget:
+    """Another amount, with the kill limit in the same proportion and never below the start-up it has to cover."""
+    kind = budget.kind if budget.kind != "samples" else "solo_seconds"
+    factor = budget.walltime_limit_s / budget.amount if budget.kind != "samples" else 4.0
+    return Budget(kind=kind, amount=seconds, walltime_limit_s=max(60.0, seconds * factor))
+
+
+def _deadline(options: UpOptions, clock: Clock) -> float | None:
+    return clock.now() + options.hours * 3600 if options.hours is not None else None
+
+
+def _proposers(options: UpOptions) -> dict[str, ProposerSettings]:
+    def of(spec: str) -> ProposerSettings:
+        kind, _, rest = spec.partition(":")
+        model, _, url = rest.partition("@") if kind == "openai" else ("", "", "")
+        if kind == "scripted":
+            spec = f"scripted:{Path(rest).absolute()}"
+        return ProposerSettings(
+            spec=kind if kind == "openai" else spec,
+            model=model or options.model,
+            base_url=url or options.base_url,
+            max_usd=options.max_usd,
+            max_tokens=options.max_tokens,
+            price_in=options.price_in,
+            price_out=options.price_out,
+        )
+
+    agents = (f"worker_{number + 1}" for number in range(options.workers))
+    return {agent: of(options.worker_proposers.get(agent, options.proposer)) for agent in agents}
+
+
+def _program_text(root: Path) -> str:
+    path = root / PROGRAM_FILE
+    return path.read_text(encoding="utf-8") if path.exists() else "Lower the validation loss.\n"
+
+
+def _study_id(target: str, clock: Clock, root: Path) -> str:
+    moment = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
+    tail = hashlib.sha256(f"{root}{os.getpid()}{clock.now()}".encode()).hexdigest()[:4]
+    return f"{target}-{moment}-{tail}"
+
+
+def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
+    source = repo.read(settings.base_commit, settings.editable_path)
+    labelled = "procedural stand-in images, not CIFAR-100" if settings.dataset == "standin" else "CIFAR-100"
+    budget = settings.budget
+    objective = {
+        "metric": "validation_loss",
+        "direction": "minimize",
+        "budget": budget.model_dump(),
+        "data": settings.dataset,
+        "editable": settings.editable_path,
+        "harness": settings.harness_sha256,
+    }
+    return StudyOpened(
+        study_id=settings.study_id,
+        description=(
+            f"{settings.target} on {labelled}, {budget.amount:g} {budget.kind} a trial on {settings.device}, "
+            f"{settings.workers} workers"
+        ),
+        target=settings.target,
+        target_folder=settings.target_folder,
+        editable=settings.editable,
+        base_commit=settings.base_commit,
+        base_tree_sha256=gate.tree_sha256(source),
+        objective_sha256=hashlib.sha256(json.dumps(objective, sort_keys=True).encode()).hexdigest(),
+        harness_sha256=settings.harness_sha256,
+        program_sha256=hashlib.sha256(settings.program_text.encode()).hexdigest(),
+        budget=budget,
+        data=settings.dataset,
+        classes=settings.classes,
+        device=settings.device,
+        device_name=_device_name(settings),
+        workers=settings.workers,
+        seed=settings.seed,
+        memory=settings.memory,
+        noise_replicates=settings.noise_replicates,
+        trials=settings.trials,
+        deadline_at=settings.deadline_at,
+        version=VERSION,
+    )

@@ -1,0 +1,278 @@
+"""Starts the workers of one study, watches them, restarts those that die, and ends the study cleanly.
+
+The orchestrator decides nothing about research: workers read the brain and agree by it. It owns the worktrees, the
+worker processes and the study's last line. It never asks anybody anything.
+
+Not promised: that a worker which dies six times within ten minutes is started a seventh time. The study then goes on
+with the others and says so.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from swarm.brain import Brain
+from swarm.clock import Clock
+from swarm.errors import SwarmError, TrialError, UsageError
+from swarm.execution import harness_root
+from swarm.records import Note, StudyClosed, WorkerStatus
+from swarm.repo import Repo
+from swarm.study.settings import Control, Layout, RunSettings, read_control, write_control
+from swarm.supervisor import Zygote
+
+RESTARTS_ALLOWED = 5
+RESTART_WINDOW_S = 600.0
+RESTART_PAUSE_S = 1.0
+STOP_GRACE_S = 30.0
+POLL_S = 0.2
+PRELOAD = "swarm.harness.preload"
+
+
+@dataclass
+class _Worker:
+    agent_id: str
+    process: subprocess.Popen[bytes] | None = None
+    done: bool = False
+    given_up: bool = False
+    not_before: float = 0.0
+    starts: deque[float] = field(default_factory=deque)
+
+
+class Orchestrator:
+    """One study's run on this machine. `run` returns when the study has ended or was stopped."""
+
+    def __init__(self, settings: RunSettings, brain: Brain, repo: Repo, clock: Clock) -> None:
+        self._settings = settings
+        self._brain = brain
+        self._repo = repo
+        self._clock = clock
+        self._workers = [_Worker(f"worker_{number + 1}") for number in range(settings.workers)]
+        self._zygote: Zygote | None = None
+        self._interrupts = 0
+
+    @property
+    def interrupts(self) -> int:
+        """How often the person asked to stop: once drains, twice stops at once."""
+        return self._interrupts
+
+    def run(self, tick: Callable[[], None]) -> str:
+        """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended.
+
+        Raises SwarmError when every worker had to be given up, with the last words of the first one.
+        """
+        write_control(self._settings.layout, self._settings.study_id, Control.RUN)
+        with self._signals():
+            try:
+                self._prepare()
+                while not all(worker.done for worker in self._workers):
+                    self._step()
+                    tick()
+                    self._clock.sleep(POLL_S)
+            finally:
+                self._end()
+        reason = self._reason()
+        self._brain.append(
+            StudyClosed(study_id=self._settings.study_id, reason=reason, description=f"study closed: {reason}")
+        )
+        if all(worker.given_up for worker in self._workers):
+            log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
+            raise SwarmError(f"no worker could go on: {_last_line(log)}. The whole story: {log}")
+        return reason
+
+    def _prepare(self) -> None:
+        self._repo.heal()
+        for worker in self._workers:
+            self._repo.add_worktree(worker.agent_id, self._settings.base_commit, self._settings.target_folder)
+        if self._settings.start_up == "zygote":
+            self._warm_up()
+
+    def _step(self) -> None:
+        past_deadline = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
+        if past_deadline and read_control(self._settings.layout, self._settings.study_id) is Control.RUN:
+            write_control(self._settings.layout, self._settings.study_id, Control.DRAIN)
+        for worker in self._workers:
+            if not worker.done:
+                self._tend(worker)
+        if self._zygote is not None and not self._zygote.alive():
+            self._warm_up()  # it also ends by itself when the code that it has loaded changes
+
+    def _warm_up(self) -> None:
+        """Without a zygote each process of a trial starts an interpreter of its own: slower, with the same results."""
+        path = (str(harness_root().parent.parent),)
+        try:
+            self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout), pythonpath=path)
+        except TrialError as error:
+            self._zygote = None
+            text = f"trials start cold from here on: {error}"
+            self._brain.append(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
+
+    def _tend(self, worker: _Worker) -> None:
+        """Start a worker that is not running; notice one that has ended."""
+        if worker.process is None:
+            if self._clock.monotonic() >= worker.not_before:
+                self._start(worker)
+            return
+        code = worker.process.poll()
+        if code is None:
+            return
+        worker.process = None
+        if code == 0 or self._interrupts > 1:
+            worker.done = True
+            return
+        if code == UsageError.exit_code:  # it will be as wrong the next time
+            return self._give_up(worker, "cannot work")
+        self._status(worker, "crashed", f"{worker.agent_id} died ({_exit_text(code)})")
+        self._schedule_restart(worker)
+
+    def _schedule_restart(self, worker: _Worker) -> None:
+        now = self._clock.monotonic()
+        while worker.starts and now - worker.starts[0] > RESTART_WINDOW_S:
+            worker.starts.popleft()
+        if len(worker.starts) > RESTARTS_ALLOWED:
+            self._give_up(worker, f"died {len(worker.starts)} times in {RESTART_WINDOW_S:.0f} s")
+            return
+        worker.not_before = now + RESTART_PAUSE_S * 2 ** min(len(worker.starts) - 1, 5)
+
+    def _give_up(self, worker: _Worker, why: str) -> None:
+        worker.done = worker.given_up = True
+        log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
+        self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {_last_line(log)}")
+
+    def _start(self, worker: _Worker) -> None:
+        restarted = bool(worker.starts)
+        worker.starts.append(self._clock.monotonic())
+        layout, study_id = self._settings.layout, self._settings.study_id
+        log = layout.worker_log(study_id, worker.agent_id)
+        command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
+        with log.open("ab") as output:
+            worker.process = subprocess.Popen(
+                [*command, "--agent-id", worker.agent_id],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=layout.root,
+                start_new_session=True,
+            )
+        if restarted:
+            self._status(worker, "restarted", f"{worker.agent_id} restarted", pid=worker.process.pid)
+
+    def _status(self, worker: _Worker, status: str, text: str, pid: int | None = None) -> None:
+        record = WorkerStatus.model_validate(
+            {
+                "agent_id": worker.agent_id,
+                "study_id": self._settings.study_id,
+                "status": status,
+                "description": text[:300],
+                "pid": pid,
+            }
+        )
+        self._brain.append(record)
+
+    def _end(self) -> None:
+        """Leave nothing behind: no worker, no zygote, no worktree."""
+        running = [worker.process for worker in self._workers if worker.process is not None]
+        if running:
+            write_control(self._settings.layout, self._settings.study_id, Control.NOW)
+        deadline = self._clock.monotonic() + STOP_GRACE_S
+        while any(process.poll() is None for process in running) and self._clock.monotonic() < deadline:
+            self._clock.sleep(POLL_S)
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if self._zygote is not None:
+            self._zygote.stop()
+        for worker in self._workers:
+            with contextlib.suppress(SwarmError):
+                self._repo.remove_worktree(worker.agent_id)
+
+    def _reason(self) -> str:
+        if self._interrupts:
+            return "stopped by the user" if self._interrupts > 1 else "drained by the user"
+        if all(worker.given_up for worker in self._workers):
+            return "no worker could go on"
+        control = read_control(self._settings.layout, self._settings.study_id)
+        if control is not Control.RUN:
+            past = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
+            return "time is up" if past else "stopped by the user"
+        return "all trials done"
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        previous = {name: signal.signal(name, self._on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._interrupts += 2 if number == signal.SIGTERM else 1
+        control = Control.DRAIN if self._interrupts == 1 else Control.NOW
+        write_control(self._settings.layout, self._settings.study_id, control)
+
+
+def zygote_socket(layout: Layout) -> Path:
+    """Where workers find the zygote. One a repository; the orchestrator's lock keeps a second one away."""
+    return layout.runtime / "zygote.sock"
+
+
+@contextlib.contextmanager
+def only_orchestrator(layout: Layout) -> Iterator[Callable[[str], None]]:
+    """At most one `swarm up` a repository, since worktrees and agents are named. Raises SwarmError with its holder.
+
+    Yields a function that tells others (`swarm stop`) the id of the study, once it is known.
+    """
+    layout.runtime.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = orchestrator_record(layout)
+        who = f"pid {holder['pid']}, study {holder['study_id']}" if holder else "another process"
+        raise SwarmError(
+            f"a swarm is running in {layout.root} already ({who}). Watch it with `swarm status`, or end it with "
+            "`swarm stop`."
+        ) from None
+    try:
+        yield lambda study_id: _announce(layout, study_id)
+    finally:
+        layout.orchestrator_record.unlink(missing_ok=True)
+        lock.release()
+
+
+def orchestrator_record(layout: Layout) -> dict[str, str] | None:
+    """{"pid", "study_id"} of the running orchestrator as it wrote them, or None. A hint: the lock is the truth."""
+    try:
+        fields = json.loads(layout.orchestrator_record.read_text(encoding="utf-8"))
+        return {"pid": str(fields["pid"]), "study_id": str(fields["study_id"])}
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _announce(layout: Layout, study_id: str) -> None:
+    fresh = layout.orchestrator_record.with_suffix(".new")
+    fresh.write_text(json.dumps({"pid": os.getpid(), "study_id": study_id}), encoding="utf-8")
+    fresh.replace(layout.orchestrator_record)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "it left no log"
+    return lines[-1][:600] if lines else "it said nothing"
+
+
+def _exit_text(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,148 @@
+"""What all figures share: colours, the words for an outcome, titles, hover texts, the empty state."""
+
+import html
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plotly import graph_objects as go
+
+from swarm.report.summary import standing
+from swarm.study.state import Program, StudyState, Trial
+
+# Okabe and Ito's palette: told apart with every common kind of colour blindness, and in print.
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY, INK = "#CC79A7", "#56B4E9", "#9A9A9A", "#222222"
+FAINT = "#E6E6E6"
+
+WORKER_SYMBOLS = ("circle", "diamond", "square", "cross", "pentagon", "hexagon", "star-square", "bowtie")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    label: str
+    colour: str
+    size: int
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "discard": Outcome("discarded", GREY, 7),
+    "inconclusive": Outcome("inconclusive", ORANGE, 9),
+    "unjudged": Outcome("not judged yet", SKY, 8),
+    "running": Outcome("running", SKY, 8),
+    "baseline": Outcome("baseline", INK, 8),
+    "leading": Outcome("leading, not proven", BLUE, 12),
+    "kept": Outcome("kept: confirmed or simpler", GREEN, 14),
+    "failed": Outcome("failed", VERMILLION, 10),
+}
+"""By the word of `swarm.report.summary.standing`, drawn in this order: what matters lies on top."""
+
+
+def outcome_of(study: StudyState, trial: Trial) -> str:
+    if trial.reason is not None:
+        return "failed"
+    return standing(study, study.program_of(trial.trial_id))
+
+
+def finish_figure(figure: go.Figure, study: StudyState, title: str, *, note: str = "", height: int = 460) -> go.Figure:
+    """Title, subtitle with the study and what it ran on, and the common look."""
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": f"<b>{title}</b>", "subtitle": {"text": _subtitle(study, note)}, "x": 0.01, "xanchor": "left"},
+        uirevision=study.study_id,
+        height=height,
+        margin={"l": 70, "r": 20, "t": 90, "b": 60},
+        font={"family": "Inter, Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
+        legend={"itemsizing": "constant", "groupclick": "toggleitem", "traceorder": "grouped"},
+    )
+    return figure
+
+
+def empty_figure(title: str, missing: str, study: StudyState | None = None) -> go.Figure:
+    """A figure that says what it waits for."""
+    figure = go.Figure()
+    if study is not None:
+        finish_figure(figure, study, title, height=320)
+    else:
+        figure.update_layout(template="plotly_white", title={"text": f"<b>{title}</b>", "x": 0.01}, height=320)
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    figure.add_annotation(text=missing, showarrow=False, font={"size": 16, "color": "#666666"})
+    return figure
+
+
+def describe(study: StudyState, trial: Trial) -> str:
+    """The hover text of a trial."""
+    program = study.program_of(trial.trial_id)
+    lines = [f"<b>{trial.trial_id}</b> {trial.claim.agent_id}, {trial.claim.operator.value}"]
+    lines.append(_wrapped(trial.claim.description))
+    if trial.loss is not None:
+        lines.append(f"loss {trial.loss:.4f}")
+    if trial.reason is not None:
+        lines.append(f"failed: {trial.reason.value}")
+    return "<br>".join([*lines, *_evidence(program)])
+
+
+def describe_program(program: Program) -> str:
+    """The hover text of a program."""
+    claim = program.first.claim
+    lines = [f"<b>{program.name}</b> {claim.agent_id}, {claim.operator.value}", _wrapped(claim.description)]
+    return "<br>".join([*lines, *_evidence(program)])
+
+
+def data_label(study: StudyState) -> str:
+    """What the numbers may be said about; everything but CIFAR-100 itself is to be shown in red."""
+    data = study.opened.data
+    if data == "cifar100":
+        return "CIFAR-100"
+    return f"{'Stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
+
+
+def mean_loss(program: Program) -> float:
+    """Over its seeds. The program has a loss."""
+    assert program.mean is not None
+    return program.mean
+
+
+def peak_mib(program: Program) -> int | None:
+    """Over its trials, the largest."""
+    used = [t.finished.resources for t in program.trials if t.finished is not None and t.finished.resources is not None]
+    return max((item.peak_mib for item in used if item.peak_mib is not None), default=None)
+
+
+def wall_s(program: Program) -> float | None:
+    """Over its trials, the mean."""
+    used = [t.finished.resources for t in program.trials if t.finished is not None and t.finished.resources is not None]
+    seconds = [item.wall_s for item in used if item.wall_s is not None]
+    return sum(seconds) / len(seconds) if seconds else None
+
+
+def focus(values: Sequence[float]) -> tuple[float, float]:
+    """A range that shows the bulk: everything up to four times the middle half's width above the median."""
+    ordered = sorted(values)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[(3 * len(ordered)) // 4]
+    top = min(ordered[-1], middle + 4 * max(high - low, 1e-3))
+    pad = 0.08 * max(top - low, 1e-3)
+    return low - pad, top + pad
+
+
+def _evidence(program: Program) -> list[str]:
+    lines = []
+    if program.mean is not None and len(program.losses) > 1:
+        lines.append(f"mean {program.mean:.4f} over {len(program.losses)} seeds")
+    if program.verdict is not None:
+        lines.append(f"<i>{program.verdict.decision.value}</i>: {_wrapped(program.verdict.why)}")
+    return lines
+
+
+def _wrapped(text: str) -> str:
+    return "<br>".join(textwrap.wrap(html.escape(text, quote=False), 70))
+
+
+def _subtitle(study: StudyState, note: str) -> str:
+    opened = study.opened
+    facts = f"{opened.target} on {html.escape(opened.device_name)}, {html.escape(study.study_id)}"
+    parts = [facts, note] if note else [facts]
+    if opened.data != "cifar100":
+        parts.insert(0, f'<span style="color:{VERMILLION}"><b>{data_label(study)}</b></span>')
+    return " · ".join(parts)

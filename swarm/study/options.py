@@ -1,0 +1,92 @@
+"""What `swarm up` may be asked for, and what of it makes no sense. Raises UsageError before anything is touched."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from swarm.errors import UsageError
+from swarm.study.settings import Memory, Sandbox
+
+DataChoice = Literal["auto", "cifar100", "standin"]
+DeviceChoice = Literal["auto", "cuda", "cpu"]
+GpuModeChoice = Literal["auto", "shared", "exclusive"]
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `swarm up` was asked for. None means: take the target's or the machine's own."""
+
+    workers: int = 2
+    target: str = "resnext"
+    trials: int | None = None
+    hours: float | None = None
+    budget_s: float | None = None
+    device: DeviceChoice = "auto"
+    data: DataChoice = "auto"
+    proposer: str = "auto"
+    worker_proposers: dict[str, str] = field(default_factory=dict)
+    model: str | None = None
+    base_url: str | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    brain: Path | None = None
+    seed: int = 0
+    resume: bool = False
+    memory: Memory = "shared"
+    sandbox: Sandbox = "auto"
+    gpu_mode: GpuModeChoice = "auto"
+    early_stop: bool = True
+    start_up: Literal["zygote", "spawn"] = "zygote"
+
+
+def check_options(options: UpOptions) -> None:
+    """Raises UsageError naming the flag, its value and what is allowed."""
+    limits: tuple[tuple[str, float | None, float, float], ...] = (
+        ("--workers", options.workers, 1, 64),
+        ("--trials", options.trials, 1, 1_000_000),
+        ("--hours", options.hours, 0.0001, 10_000),
+        ("--budget-s", options.budget_s, 0.1, 86_400),
+        ("--max-usd", options.max_usd, 0, 1_000_000),
+        ("--max-tokens", options.max_tokens, 1, 10**12),
+        ("--price-in", options.price_in, 0, 1_000_000),
+        ("--price-out", options.price_out, 0, 1_000_000),
+    )
+    for flag, value, low, high in limits:
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{flag} is {value:g}, and must lie between {low:g} and {high:g}")
+    if (options.price_in is None) != (options.price_out is None):
+        raise UsageError("--price-in and --price-out belong together: give both in USD per million tokens, or neither")
+    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("--device", options.device, get_args(DeviceChoice)),
+        ("--data", options.data, get_args(DataChoice)),
+        ("--memory", options.memory, get_args(Memory)),
+        ("--sandbox", options.sandbox, get_args(Sandbox)),
+        ("--gpu-mode", options.gpu_mode, get_args(GpuModeChoice)),
+        ("--start-up", options.start_up, ("zygote", "spawn")),
+    )
+    for flag, choice, allowed in choices:
+        if choice not in allowed:
+            raise UsageError(f"{flag} is {choice!r}; it is one of {', '.join(allowed)}")
+    for spec in (options.proposer, *options.worker_proposers.values()):
+        check_proposer(spec)
+    agents = {f"worker_{number + 1}" for number in range(options.workers)}
+    for agent_id in options.worker_proposers:
+        if agent_id not in agents:
+            raise UsageError(f"--worker names {agent_id!r}; this run has {', '.join(sorted(agents))}")
+
+
+def check_proposer(spec: str) -> None:
+    """Raises UsageError when `spec` names no proposer, or a script that cannot be read."""
+    kind, _, rest = spec.partition(":")
+    if kind in ("auto", "embedded", "tpe") and not rest:
+        return
+    if kind == "openai" or (kind == "cli" and rest):
+        return
+    if kind == "scripted" and rest:
+        if not Path(rest).is_file():
+            raise UsageError(f"--proposer {spec}: there is no file {rest}")
+        return
+    known = "auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE"
+    raise UsageError(f"--proposer is {spec!r}; it is one of {known}")

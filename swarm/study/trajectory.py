@@ -1,0 +1,54 @@
+"""How the incumbent moved: who led, and with what mean loss, after each record of a study. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from swarm.records import Decision, TrialFinished, VerdictReached
+from swarm.study.state import StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From record `seq` on (epoch seconds `at`), `program` was the incumbent with this mean loss over `runs`."""
+
+    seq: int
+    at: float
+    program: str
+    mean: float
+    runs: int
+
+
+def trajectory(study: StudyState) -> list[Step]:
+    """Every change of the incumbent or of its mean, oldest first; empty before the baseline's first loss."""
+    base = study.baseline
+    if base is None:
+        return []
+    losses: dict[str, list[float]] = {}
+    lineage = [base.name]
+    steps: list[Step] = []
+    for event in _events(study):
+        if isinstance(event, TrialFinished):
+            if event.validation_loss is not None:
+                losses.setdefault(study.program_of(event.trial_id).name, []).append(event.validation_loss)
+        elif event.leads and event.program not in lineage:
+            lineage.append(event.program)
+        elif event.decision == Decision.DISCARD and event.program in lineage[1:]:
+            lineage.remove(event.program)
+        runs = losses.get(lineage[-1], [])
+        if not runs:
+            continue
+        step = Step(event.seq, event.at, lineage[-1], sum(runs) / len(runs), len(runs))
+        if not steps or (steps[-1].program, steps[-1].runs) != (step.program, step.runs):
+            steps.append(step)
+    return steps
+
+
+def incumbent_before(study: StudyState, seq: int) -> Step | None:
+    """The incumbent as a writer of record `seq` knew it."""
+    return next((step for step in reversed(trajectory(study)) if step.seq < seq), None)
+
+
+def _events(study: StudyState) -> Iterator[TrialFinished | VerdictReached]:
+    events: list[TrialFinished | VerdictReached] = [*study.verdicts]
+    events += [trial.finished for trial in study.trials.values() if trial.finished is not None]
+    yield from sorted(events, key=lambda event: event.seq)

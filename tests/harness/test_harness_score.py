@@ -1,0 +1,189 @@
+"""The scorer: the formulas, and what a candidate may hand it."""
+
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swarm.execution import harness_sha256
+from swarm.harness import score_phase, scoring
+from swarm.harness.config import Budget, TrialConfig, to_json
+from swarm.harness.fingerprint import fingerprint
+from swarm.harness.layout import CLASSES, Layout
+
+ROWS = 200
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrialConfig:
+    """A trial whose training and prediction are over: only the scorer is left to run."""
+    layout = Layout(tmp_path / "data")
+    (layout.root / "private").mkdir(parents=True)
+    for part, rows in (("val", ROWS), ("rung", 50)):
+        np.save(layout.labels(part), np.arange(rows, dtype=np.uint8) % CLASSES)
+    config = TrialConfig(
+        trial_id="t0001",
+        study_id="test",
+        seed=1,
+        device="cpu",
+        threads=1,
+        data_dir=layout.root,
+        folder=tmp_path / "trial",
+        budget=Budget("samples", 10),
+        split="val",
+        memory_fraction=None,
+        memory_cap_mib=None,
+        rungs=(),
+        gate=None,
+        editable="train.py",
+    )
+    for folder in (config.train_out, config.predict_out, config.private):
+        folder.mkdir(parents=True)
+    np.save(config.private / "order.npy", np.random.default_rng(5).permutation(ROWS))
+    return config
+
+
+def hand_in(config: TrialConfig, logits: np.ndarray) -> None:
+    np.save(config.predict_out / "logits.npy", logits, allow_pickle=logits.dtype == object)
+
+
+def run(config: TrialConfig) -> tuple[int, dict[str, object]]:
+    path = config.folder / "harness.json"
+    path.write_text(to_json(config))
+    code = score_phase.run(path)
+    return code, json.loads((config.private / "score.json").read_text())
+
+
+def test_perfect_and_constant_logits(config: TrialConfig) -> None:
+    order = np.load(config.private / "order.npy")
+    labels = np.arange(ROWS) % CLASSES
+    hand_in(config, (30 * np.eye(CLASSES)[labels[order]]).astype(np.float32))
+    code, score = run(config)
+    assert (code, score["top1"], score["top5"], score["rows"]) == (0, 1.0, 1.0, ROWS)
+    assert score["validation_loss"] == pytest.approx(0.0, abs=1e-6)
+    assert score["harness_sha256"] == fingerprint()
+    hand_in(config, np.zeros((ROWS, CLASSES), np.float32))
+    code, score = run(config)
+    assert (code, score["top1"], score["top5"]) == (0, 0.0, 0.0)
+    assert score["validation_loss"] == pytest.approx(math.log(CLASSES), abs=1e-6)
+
+
+def test_losses_are_saved_in_the_order_of_the_split(config: TrialConfig) -> None:
+    order = np.load(config.private / "order.npy")
+    logits = np.random.default_rng(1).normal(size=(ROWS, CLASSES)).astype(np.float32)
+    hand_in(config, logits[order])
+    run(config)
+    expected = scoring.cross_entropy(logits.astype(np.float64), np.arange(ROWS) % CLASSES)
+    assert np.allclose(np.load(config.private / "losses.npy"), expected, atol=5e-3)
+
+
+def test_cross_entropy_agrees_with_its_definition_and_does_not_overflow() -> None:
+    logits = np.array([[1000.0, 0.0], [0.0, math.log(3.0)]])
+    losses = scoring.cross_entropy(logits, np.array([1, 1]))
+    assert losses == pytest.approx([1000.0, math.log(4 / 3)])
+
+
+def test_calibrated_loss_undoes_a_wrong_temperature() -> None:
+    random = np.random.default_rng(2)
+    labels = random.integers(0, CLASSES, 2000)
+    logits = random.normal(size=(2000, CLASSES)) + 3 * np.eye(CLASSES)[labels]
+    right = scoring.calibrated_loss(logits, labels)
+    assert scoring.fit_temperature(8 * logits, labels) == pytest.approx(
+        8 * scoring.fit_temperature(logits, labels), rel=1e-3
+    )
+    assert scoring.calibrated_loss(8 * logits, labels) == pytest.approx(right, abs=1e-4)
+    assert scoring.cross_entropy(8 * logits, labels).mean() > right + 0.5
+
+
+def _nan() -> np.ndarray:
+    logits = np.zeros((ROWS, CLASSES), np.float32)
+    logits[3, 4] = np.nan
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("logits", "reason"),
+    [
+        (_nan(), "1 values that are not finite"),
+        (np.full((ROWS, CLASSES), np.inf, np.float32), "not finite"),
+        (np.zeros((ROWS, CLASSES - 1), np.float32), "has shape (200, 99)"),
+        (np.zeros((ROWS - 1, CLASSES), np.float32), "has shape (199, 100)"),
+        (np.zeros(ROWS * CLASSES, np.float32), "has shape (20000,)"),
+        (np.zeros((ROWS * 3, CLASSES), np.float32), "limit"),
+        (np.zeros((ROWS, CLASSES), np.float64), "limit"),
+        (np.zeros((ROWS, CLASSES), np.int32), "expected float32 or float16"),
+        (np.zeros((ROWS, CLASSES // 2), np.complex64), "expected float32 or float16"),
+        (np.array([[1]], dtype=object), "not a plain array"),
+    ],
+)
+def test_output_that_cannot_be_scored(config: TrialConfig, logits: np.ndarray, reason: str) -> None:
+    hand_in(config, logits)
+    code, score = run(config)
+    assert code == 13
+    assert reason in str(score["error"])
+    assert "validation_loss" not in score
+    assert not (config.private / "losses.npy").exists()
+
+
+def test_files_that_are_no_files(config: TrialConfig, tmp_path: Path) -> None:
+    path = config.predict_out / "logits.npy"
+    assert run(config)[0] == 13
+    secret = tmp_path / "elsewhere.npy"
+    np.save(secret, np.zeros((ROWS, CLASSES), np.float32))
+    path.symlink_to(secret)
+    assert run(config)[0] == 13
+    path.unlink()
+    os.mkfifo(path)
+    code, score = run(config)
+    assert (code, score["error"]) == (13, "logits.npy is not a plain file")
+    path.unlink()
+    path.write_bytes(pickle.dumps({"validation_loss": 0.0}))
+    assert run(config)[0] == 13
+
+
+def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig) -> None:
+    config = replace(config, rungs=(0.25, 0.5))
+    np.save(config.train_out / "rung_25.npy", np.zeros((50, CLASSES), np.float16))
+    np.save(config.train_out / "rung_50.npy", np.zeros((49, CLASSES), np.float16))
+    hand_in(config, np.zeros((ROWS, CLASSES), np.float16))
+    assert run(config)[0] == 0
+    good, bad = (json.loads((config.private / f"rung_{percent}.json").read_text()) for percent in (25, 50))
+    assert good == {"progress": 0.25, "loss": pytest.approx(math.log(CLASSES), abs=1e-5), "top1": 0.0, "rows": 50}
+    assert "has shape (49, 100)" in bad["error"]
+
+
+def test_one_rung_may_be_scored_by_two_processes_at_once(config: TrialConfig) -> None:
+    """As when the scorer of a rung is slow and the training ends meanwhile."""
+    np.save(config.train_out / "rung_50.npy", np.zeros((50, CLASSES), np.float16))
+    path = config.folder / "harness.json"
+    path.write_text(to_json(config))
+    code = (
+        "from pathlib import Path\nfrom swarm.harness import score_phase\n"
+        f"assert not any(score_phase.run(Path({str(path)!r}), rung=50) for _ in range(150))"
+    )
+    command = [sys.executable, "-c", code]
+    scorers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [scorer.communicate(timeout=100)[1] for scorer in scorers]
+    assert [scorer.returncode for scorer in scorers] == [0, 0, 0], said
+    assert json.loads((config.private / "rung_50.json").read_text())["rows"] == 50
+    assert [file.name for file in config.private.glob("*.tmp")] == []
+
+
+def test_fingerprint_is_the_one_that_the_swarm_records() -> None:
+    assert fingerprint() == harness_sha256()
+
+
+def test_fingerprint_changes_with_content_and_with_names(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x")
+    one = fingerprint(tmp_path)
+    (tmp_path / "b.py").write_text("")
+    two = fingerprint(tmp_path)
+    (tmp_path / "b.py").rename(tmp_path / "c.py")
+    assert len({one, two, fingerprint(tmp_path)}) == 3

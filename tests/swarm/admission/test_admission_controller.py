@@ -1,0 +1,275 @@
+"""The file-backed controller: ledger, tickets, leases, and what is said while one waits."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.fake_clock import FakeClock
+
+from swarm.admission import (
+    AdmissionCancelled,
+    AdmissionController,
+    Ending,
+    Infeasible,
+    Lease,
+    Observed,
+    OomReport,
+    Request,
+    Retry,
+)
+from swarm.admission.ledger.entries import LeasePaper, read_paper
+from swarm.errors import AdmissionTimeout, NeverFits
+from swarm.gpu import Attribution, DeviceReading, HostLimits, ProcessUse
+from swarm.gpu.reading import DeviceKind
+
+CARD = DeviceReading("GPU-a", "Fake 4090", 24564, 24100, 464, 0, Attribution.MATCHED)
+
+
+class SteadyProbe:
+    """Devices whose readings a test sets by hand."""
+
+    def __init__(self, *readings: DeviceReading, kind: DeviceKind = "cuda") -> None:
+        self.readings = readings
+        self.kind: DeviceKind = kind
+        self.name = readings[0].name
+
+    def read(self) -> tuple[DeviceReading, ...]:
+        return self.readings
+
+
+def controller(root: Path, clock: FakeClock, probe: SteadyProbe | None = None, **options: float) -> AdmissionController:
+    limits = HostLimits(cpu_slots=8, ram_mib=64_000, shm_mib=1_000)
+    return AdmissionController(root, probe or SteadyProbe(CARD), clock, limits=limits, **options)
+
+
+def ask(trial: str, memory_mib: int | None = 8200, **more: object) -> Request:
+    return replace(Request("worker_1", trial, "study", 300.0, memory_mib=memory_mib), **more)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_third_job_of_the_original_run_waits_and_says_for_whom(tmp_path: Path, clock: FakeClock) -> None:
+    first, second, third = (controller(tmp_path, clock) for _ in range(3))
+    held = [first.request(ask("t0")).wait()]
+    clock.advance(1)
+    held.append(second.request(ask("t1")).wait())
+    ticket = third.request(ask("t2"))
+    assert ticket.poll() is None
+    assert ticket.why == (
+        "GPU 0 cannot hold 8200 MiB: 24564 total, 8200 leased by trial t0 of worker_1, "
+        "8200 leased by trial t1 of worker_1, 464 reserved by the driver, 736 headroom"
+    )
+    held[0].release()
+    lease = ticket.wait(timeout_s=12)
+    assert lease.device == "GPU-a"
+    assert [c.trial_id for c in lease.cotenants()] == ["t1"]
+
+
+def test_a_lease_caps_its_child_by_uuid_and_fraction(tmp_path: Path, clock: FakeClock) -> None:
+    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    assert lease.cap_mib == 8200 - 600
+    assert lease.cap_fraction == pytest.approx(7600 / 24564)
+    assert lease.env["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert lease.env["PYTORCH_ALLOC_CONF"] == lease.env["PYTORCH_CUDA_ALLOC_CONF"]
+    assert lease.env["PYTORCH_ALLOC_CONF"].startswith("per_process_memory_fraction:0.309396")
+
+
+def test_what_can_never_fit_is_refused_at_once(tmp_path: Path, clock: FakeClock) -> None:
+    with pytest.raises(NeverFits, match=r"cannot hold 25000 MiB, even alone: 24564 total.*at most 23364 MiB"):
+        controller(tmp_path, clock).request(ask("t0", 25_000))
+    assert not list((tmp_path / "tickets").iterdir())
+
+
+def test_ram_of_the_machine_is_reserved_beside_the_card(tmp_path: Path, clock: FakeClock) -> None:
+    """Of 64,000 MiB RAM; on a CPU the device itself is the RAM."""
+    mine = controller(tmp_path, clock)
+    held = mine.request(ask("t0", 1000, host_ram_mib=40_000)).wait()
+    waiting = mine.request(ask("t1", 1000, host_ram_mib=30_000))
+    assert waiting.poll() is None and "MiB RAM" in waiting.why
+    held.release(Observed(peak_mib=100))
+    assert isinstance(waiting.poll(), Lease)
+
+
+def test_who_needs_more_ram_than_there_is_runs_without_neighbours(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 1000, host_ram_mib=80_000)).wait()
+    assert mine.request(ask("t1", 1000, host_ram_mib=1)).poll() is None
+
+
+def test_waiting_ends_on_cancellation_and_on_timeout_and_gives_the_place_up(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 20_000)).wait()
+    with pytest.raises(AdmissionCancelled, match="20000 leased by trial t0"):
+        mine.request(ask("t1")).wait(cancelled=lambda: True)
+    with pytest.raises(AdmissionTimeout, match="waited 5 s"):
+        mine.request(ask("t2")).wait(timeout_s=5)
+    assert not list((tmp_path / "tickets").iterdir())
+
+
+def test_a_dead_tickets_place_is_given_to_the_next(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 20_000)).wait()
+    big = mine.request(ask("t1", 23_000))
+    small = mine.request(ask("t2", 3_300, walltime_limit_s=400.0))
+    assert small.poll() is None
+    assert "before it" in small.why
+    os.close(big.descriptor)  # what the kernel does when its process dies
+    assert isinstance(small.poll(), Lease)
+
+
+def test_a_stopped_process_keeps_its_place_but_holds_nobody_up(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 20_000)).wait()
+    big = mine.request(ask("t1", 23_000))
+    assert big.poll() is None
+    clock.advance(31)
+    assert isinstance(mine.request(ask("t2", 3_300)).poll(), Lease)
+    assert big.poll() is None
+    third = mine.request(ask("t3", 100))
+    assert third.poll() is None or "t1" in third.why
+
+
+def test_own_cap_climbs_the_ladder_to_infeasible(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    request = ask("t0", 8200)
+    report = OomReport(requested_mib=500, reserved_mib=7500, allowed_mib=7600)
+    seen = []
+    while True:
+        lease = mine.request(request).wait()
+        capped = replace(report, reserved_mib=lease.cap_mib - 100, allowed_mib=lease.cap_mib)
+        released = lease.release(Observed(peak_mib=lease.cap_mib, out_of_memory=True, report=capped))
+        assert released.ending is Ending.OWN_CAP
+        clock.advance(11)
+        if not isinstance(released.following, Retry):
+            break
+        request = request.again(released.following)
+        seen.append((released.following.memory_mib, released.following.alone))
+    assert seen == [(12352, False), (18560, False), (18624, True)]
+    assert isinstance(released.following, Infeasible)
+
+
+def test_device_oom_is_not_the_trials_fault(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    lease = mine.request(ask("t0")).wait()
+    report = OomReport(requested_mib=400, reserved_mib=3000, allowed_mib=7600, device_free_mib=100)
+    released = lease.release(Observed(peak_mib=3000, out_of_memory=True, report=report))
+    assert released.ending is Ending.DEVICE_OOM
+    assert released.following == Retry(lease.lease_id, 8200, False, 0)
+
+
+def test_concurrency_falls_after_two_device_ooms_and_comes_back_by_itself(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    for _ in range(2):
+        pair = [mine.request(ask(f"t{i}", 4000)).wait() for i in range(2)]
+        pair[0].release(Observed(out_of_memory=True, report=OomReport(10, 0, 3000, 0)))
+        pair[1].release()
+        clock.advance(11)
+    for _ in range(3):
+        only = mine.request(ask("t9", 4000)).wait()
+        second = mine.request(ask("t8", 4000))
+        assert second.poll() is None
+        assert "takes 1 jobs for now, after 2 device out-of-memory events" in second.why
+        second.withdraw()
+        only.release(Observed(peak_mib=3000))
+        clock.advance(11)
+    assert all(mine.request(ask(f"t{i}", 4000)).poll() for i in range(2))
+
+
+def test_prediction_comes_from_the_same_code_once_it_has_run(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    first = mine.request(ask("t0", None, code_sha256="aa"))
+    assert first.memory_mib == 11_136  # 0.45 of what a lone job may have, and the context
+    first.wait().release(Observed(peak_mib=5482))
+    clock.advance(11)
+    again = mine.request(ask("t1", None, code_sha256="aa"))
+    assert (again.prediction.source, again.memory_mib) == ("same_code", 7488)
+
+
+@pytest.mark.parametrize(
+    ("observed", "peak_mib"),
+    [
+        (Observed(peak_mib=4_000), 4_000),
+        (Observed(peak_mib=4_000, failed=True), None),  # it may have died before its peak
+        (Observed(peak_mib=6_000, failed=True), 6_000),  # it had passed the prediction before it died
+        (Observed(peak_mib=4_000, host_oom=True, failed=True), None),
+        (Observed(peak_mib=4_000, out_of_memory=True), 4_000),
+        (Observed(peak_mib=4_000, alloc_retries=2), 4_224),  # at the edge: 5 % more, rounded up
+    ],
+)
+def test_a_run_that_was_cut_short_teaches_only_what_it_proves(
+    tmp_path: Path, clock: FakeClock, observed: Observed, peak_mib: int | None
+) -> None:
+    mine = controller(tmp_path, clock)
+    lease = mine.request(ask("t0", None, code_sha256="aa", profile_mib=5_000)).wait()
+    lease.release(observed)
+    known = mine.predict(ask("t1", None, code_sha256="aa", profile_mib=5_000))
+    assert (known.peak_mib, known.source) == ((5_000, "profile") if peak_mib is None else (peak_mib, "same_code"))
+
+
+def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Path, clock: FakeClock) -> None:
+    mine = controller(tmp_path, clock)
+    request = ask("t0", None, code_sha256="aa")
+    full = OomReport(requested_mib=500, reserved_mib=7_500, allowed_mib=7_600)
+    settled = mine.settle(request, "dead", 8_200, Observed(peak_mib=7_500, out_of_memory=True, report=full))
+    assert (settled.ending, settled.following) == (Ending.OWN_CAP, Retry("dead", 12_352, False, 1))
+    known = mine.predict(request)
+    assert (known.peak_mib, known.source) == (8_000, "same_code")
+
+
+def test_memory_as_a_fraction_of_the_card(tmp_path: Path, clock: FakeClock) -> None:
+    ticket = controller(tmp_path, clock).request(ask("t0", None, memory_fraction=0.5))
+    assert ticket.memory_mib == 23_364 // 2
+
+
+def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_path: Path, clock: FakeClock) -> None:
+    probe = SteadyProbe(replace(CARD, free_mib=4100, used_mib=20_000, attribution=Attribution.UNAVAILABLE))
+    mine = controller(tmp_path, clock, SteadyProbe(replace(CARD, attribution=Attribution.UNAVAILABLE)))
+    lease = mine.request(ask("t0", 20_000)).wait()
+    other = controller(tmp_path, clock, probe)
+    ticket = other.request(ask("t1", 20_000))
+    mine_with_use = controller(tmp_path, clock, probe)
+    lease._controller = mine_with_use
+    lease.release(Observed(peak_mib=19_000))
+    assert ticket.poll() is None
+    assert "20000 of trial t0 of worker_1 not yet returned" in ticket.why
+    probe.readings = (replace(CARD, attribution=Attribution.UNAVAILABLE),)
+    assert ticket.poll() is not None
+
+
+def test_release_twice_changes_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    assert lease.release(Observed(peak_mib=1)) == lease.release(None)
+
+
+def test_cpu_lease_is_ram_without_a_context(tmp_path: Path, clock: FakeClock) -> None:
+    reading = DeviceReading("CPU-0", "2 cores", 8000, 7000, 0, 1000, Attribution.MATCHED)
+    mine = controller(tmp_path, clock, SteadyProbe(reading, kind="cpu"))
+    lease = mine.request(ask("t0", 2000)).wait()
+    assert (lease.cap_mib, lease.cap_fraction, lease.env) == (2000, None, {"CUDA_VISIBLE_DEVICES": ""})
+    lease.release()
+    assert mine.request(ask("t1", 6000)).poll() is not None
+
+
+def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, clock: FakeClock) -> None:
+    stranger = ProcessUse(2918331, 1_000)
+    probe = SteadyProbe(replace(CARD, attribution=Attribution.UNMATCHED, processes=(stranger,)))
+    mine = controller(tmp_path, clock, probe)
+    lease = mine.request(ask("t0")).wait()
+    with lease.launching():
+        both = (stranger, ProcessUse(2918402, 5_000))
+        probe.readings = (replace(CARD, free_mib=18_100, attribution=Attribution.UNMATCHED, processes=both),)
+    assert lease.poll() is None
+    paper = read_paper(tmp_path / "GPU-a" / "leases" / f"{lease.lease_id}.json", LeasePaper)
+    assert paper is not None
+    assert (paper.host_pid, paper.measured_mib) == (2918402, 5_000)
+
+
+def test_a_launch_that_never_shows_up_lets_the_next_one_in(tmp_path: Path, clock: FakeClock) -> None:
+    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    with lease.launching(settle_s=3.0):
+        pass
+    assert clock.monotonic() == pytest.approx(3.0, abs=0.3)

@@ -1,0 +1,127 @@
+"""What `swarm gpu status` is told, and what the sweep makes of fabricated papers."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from fakes.fake_clock import FakeClock
+
+from swarm.admission import AdmissionController, Observed, Request, status
+from swarm.admission.ledger.identity import boot_id, identify
+from swarm.admission.ledger.entries import LeasePaper
+from swarm.errors import AdmissionError
+from swarm.gpu import Attribution, DeviceReading, HostLimits
+from swarm.gpu.reading import DeviceKind
+
+
+class Steady:
+    kind: DeviceKind = "cpu"
+    name = "steady"
+
+    def read(self) -> tuple[DeviceReading, ...]:
+        return (DeviceReading("CPU-0", "steady", 16_000, 15_000, 0, 1_000, Attribution.MATCHED),)
+
+
+def controller(root: Path, clock: FakeClock) -> AdmissionController:
+    return AdmissionController(root, Steady(), clock, limits=HostLimits(8, 64_000, 1_000))
+
+
+def ask(trial: str, memory_mib: int) -> Request:
+    return Request("worker_1", trial, "study", 100.0, memory_mib=memory_mib, code_sha256=trial)
+
+
+def test_status_names_holders_reasons_and_the_latest_start(tmp_path: Path) -> None:
+    clock = FakeClock()
+    mine = controller(tmp_path, clock)
+    mine.request(ask("t0", 9_000)).wait()
+    clock.advance(40)
+    waiting = mine.request(ask("t1", 9_000))
+    found = status(tmp_path, Steady(), clock)
+    (device,) = found.devices
+    (holder,) = device.holders
+    (waiter,) = found.waiting
+    assert (device.foreign_mib, device.committed_mib, device.room_mib) == (1_000, 9_000, 16_000 - 10_512)
+    assert (holder.trial_id, holder.held_s, holder.ends_in_s, holder.hung) == ("t0", 40, 68, True)
+    assert (waiter.trial_id, waiter.starts_within_s) == ("t1", 68)
+    assert waiter.reason.startswith("the CPU cannot hold 9000 MiB: 16000 total, 9000 leased by trial t0 of worker_1")
+    waiting.withdraw()
+
+
+def test_status_publishes_how_often_predictions_were_too_small(tmp_path: Path) -> None:
+    mine = controller(tmp_path, FakeClock())
+    for trial, fails in (("t0", True), ("t1", False)):
+        lease = mine.request(replace(ask(trial, 0), memory_mib=None)).wait()
+        lease.release(Observed(peak_mib=500, out_of_memory=fails))
+    found = status(tmp_path, Steady())
+    assert (found.observed_runs, found.under_prediction_rate) == (2, 0.5)
+
+
+def lease_paper(**changes: object) -> LeasePaper:
+    me = identify(os.getpid())
+    paper = LeasePaper(
+        lease_id="old",
+        uuid="CPU-0",
+        agent_id="worker_9",
+        study_id="study",
+        trial_id="t9",
+        reservation_mib=15_000,
+        alone=False,
+        cpu_slots=1,
+        host_ram_mib=0,
+        shm_mib=0,
+        attempt=0,
+        granted_s=0.0,
+        ends_by_s=1e9,
+        heartbeat_s=0.0,
+        pid=me.pid,
+        starttime=me.starttime,
+        boot=boot_id(),
+    )
+    return replace(paper, **changes)
+
+
+ME = identify(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("changes", "stale"),
+    [
+        ({}, True),  # nobody holds the lock
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime}, False),  # it lives, without its descriptor
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": 1}, True),  # the pid is used again
+        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime, "boot": "another"}, True),
+    ],
+)
+def test_papers_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
+    mine = controller(tmp_path, FakeClock())
+    mine.request(ask("t0", 100)).wait().release()
+    folder = tmp_path / "CPU-0" / "leases"
+    (folder / "old.json").write_text(json.dumps(asdict(lease_paper(**changes))))
+    (folder / "old.lock").touch()
+    assert (mine.request(ask("t1", 10_000)).poll() is not None) == stale
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"lease_id": 1}', "\x00"])
+def test_a_damaged_paper_is_no_paper(tmp_path: Path, text: str) -> None:
+    mine = controller(tmp_path, FakeClock())
+    mine.request(ask("t0", 100)).wait().release()
+    folder = tmp_path / "CPU-0" / "leases"
+    (folder / "bad.json").write_text(text)
+    (folder / "bad.lock").touch()
+    (tmp_path / "history.jsonl").write_text(text + "\n")
+    (tmp_path / "CPU-0" / "device.json").write_text(text)
+    assert mine.request(replace(ask("t1", 0), memory_mib=None)).poll() is not None
+
+
+def test_a_ledger_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AdmissionError, match="Set SWARM_GPU_DIR"):
+        controller(tmp_path / "file", FakeClock())
+
+
+def test_a_file_system_without_exclusion_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)  # what a broken network file system does
+    with pytest.raises(AdmissionError, match="does not exclude"):
+        controller(tmp_path, FakeClock())

@@ -1,0 +1,177 @@
+"""The command line as a person meets it: whole processes, exit codes, one clear error."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.fake_study import FakeStudy
+from fakes.git_repository import make_repository
+
+from swarm.brain import Brain
+
+SWARM = str(Path(sys.executable).with_name("swarm"))
+
+
+def swarm(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"}
+    environment.pop("OPENAI_API_KEY", None)
+    return subprocess.run(
+        [SWARM, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def write_brain(folder: Path) -> FakeStudy:
+    fake = FakeStudy()
+    fake.measure_noise()
+    fake.try_change(effect=-0.3)
+    fake.fail(fake.claim(parent="t0001"))
+    Brain(folder / "swarm_brain.jsonl").append(*fake.records)
+    return fake
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = swarm("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for command in ("up", "status", "stop", "log", "diff", "adopt", "export", "report", "memory", "verify", "doctor"):
+        assert f" {command} " in done.stdout
+
+
+def test_help_starts_no_heavy_library(tmp_path: Path) -> None:
+    """`swarm --help` is quick because it imports neither torch nor pydantic nor the brain."""
+    heavy = {"torch", "numpy", "pydantic", "openai", "optuna", "plotly"}
+    code = f"import sys, swarm.cli.app; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("up", "--workers", "0"), "--workers is 0, and must lie between 1 and 64"),
+        (("up", "--device", "tpu"), "--device is 'tpu'; it is one of auto, cuda, cpu"),
+        (("up", "--data", "mnist"), "--data is 'mnist'; it is one of auto, cifar100, standin"),
+        (("up", "--proposer", "oracle"), "--proposer is 'oracle'; it is one of auto"),
+        (("up", "--proposer", "scripted:nowhere.jsonl"), "there is no file nowhere.jsonl"),
+        (("up", "--worker", "worker_9=tpe"), "--worker names 'worker_9'"),
+        (("up", "--worker", "worker_1"), "it has the form worker_1=SPEC"),
+        (("up", "--hours", "-1"), "--hours is -1"),
+        (("up", "--resume"), "there is no study in this brain"),
+        (("up", "--workers", "many"), "Invalid value for"),
+        (("frobnicate",), "No such command"),
+    ],
+)
+def test_wrong_usage_is_one_clear_error_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    make_repository(tmp_path / "repo")
+    done = swarm(*arguments, cwd=tmp_path / "repo")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_missing_target_names_those_that_exist(tmp_path: Path) -> None:
+    make_repository(tmp_path / "repo")
+    done = swarm("up", "--target", "alexnet", cwd=tmp_path / "repo")
+    assert done.returncode == 1
+    assert "there is no target 'alexnet'" in done.stderr
+
+
+def test_outside_a_repository(tmp_path: Path) -> None:
+    done = swarm("up", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "repository" in done.stderr
+
+
+def test_a_brain_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    brain = repo.root / "swarm_brain.jsonl"
+    brain.write_text('{"somebody": "else"}\n')
+    done = swarm("status", cwd=repo.root)
+    assert done.returncode == 1
+    assert brain.read_text() == '{"somebody": "else"}\n'
+
+
+def test_status_as_text_and_as_json(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    text = swarm("status", cwd=repo.root)
+    assert text.returncode == 0
+    assert "leading" in text.stdout and "stand-in data" in text.stdout
+    summary = json.loads(swarm("status", "--json", cwd=repo.root).stdout)
+    assert summary["schema_version"] == 1
+    assert summary["ranking"][0]["program"] == "t0006"
+    assert summary["failed"] == {"crashed": 1}
+
+
+def test_log_tells_the_story_and_one_trial(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    story = swarm("log", cwd=repo.root).stdout
+    assert story.count("begins:") == 7
+    assert "t0007 failed: crashed: synthetic failure" in story
+    one = swarm("log", "7", cwd=repo.root).stdout
+    assert 'reason: "crashed"' in one
+    assert swarm("log", "99", cwd=repo.root).returncode == 2
+
+
+def test_export_has_the_five_columns_of_results_tsv(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    lines = swarm("export", cwd=repo.root).stdout.splitlines()
+    assert lines[0].split("\t") == ["commit", "loss", "memory_gb", "status", "description"]
+    assert len(lines) == 8
+
+
+def test_verify_names_the_first_bad_line(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    assert swarm("verify", cwd=repo.root).returncode == 0
+    brain = repo.root / "swarm_brain.jsonl"
+    lines = brain.read_text().splitlines(keepends=True)
+    lines[4] = lines[4].replace("synthetic", "genuine")
+    brain.write_text("".join(lines))
+    done = swarm("verify", cwd=repo.root)
+    assert done.returncode == 1
+    assert "line 5" in done.stdout
+
+
+def test_a_person_steers_and_it_stands_in_status_and_log(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    assert swarm("steer", "note", "try a longer warm-up", cwd=repo.root).returncode == 0
+    done = swarm("steer", "veto", "architecture", "--why", "keep it small", cwd=repo.root)
+    assert (done.returncode, "Vetoed now: architecture." in done.stdout) == (0, True)
+    assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["vetoed"] == ["architecture"]
+    assert "vetoed: architecture" in swarm("status", cwd=repo.root).stdout
+    log = swarm("log", cwd=repo.root).stdout
+    assert "person steers: note: try a longer warm-up" in log
+    assert "person steers: veto architecture: keep it small" in log
+    assert "Vetoed now: nothing." in swarm("steer", "allow", "architecture", cwd=repo.root).stdout
+    assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["vetoed"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("veto", "architektur"), "there is no family 'architektur'; the families are schedule, optimiser"),
+        (("allow", "loss"), "loss is not vetoed in"),
+        (("note", "x" * 301), "the text has 301 characters; at most 300"),
+        (("note", " "), "the note is empty"),
+    ],
+)
+def test_steering_that_means_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    before = (repo.root / "swarm_brain.jsonl").read_bytes()
+    done = swarm("steer", *arguments, cwd=repo.root)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (repo.root / "swarm_brain.jsonl").read_bytes() == before
+
+
+def test_stop_without_a_running_study(tmp_path: Path) -> None:
+    make_repository(tmp_path / "repo")
+    done = swarm("stop", cwd=tmp_path / "repo")
+    assert (done.returncode, done.stdout) == (0, "No study is running here.\n")

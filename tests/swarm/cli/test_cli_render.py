@@ -1,0 +1,41 @@
+"""What the terminal shows is text: nothing that a proposal says can style, break or crash it."""
+
+import io
+from pathlib import Path
+
+from fakes.fake_study import FakeStudy
+from rich.console import Console
+
+from swarm.cli.render import EventLines, live_view, ranking_lines
+from swarm.report.summary import summarize
+from swarm.study.settings import Layout
+
+MARKUP = "set [/nothing] and [bold red]scream[/] \x1b[31m"
+
+
+def test_a_description_with_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    fake.try_change(effect=-0.3, description=MARKUP)
+    fake.status("worker_1", "training", fake.claim(parent="t0001", description=MARKUP))
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(live_view(fake.study, summarize(fake.study), Layout(root=tmp_path)))
+    shown = console.export_text()
+    assert "[/nothing]" in shown
+    assert "leading" in shown
+    assert any("[/nothing]" in line for line in ranking_lines(summarize(fake.study)))
+
+
+def test_every_event_is_told_once() -> None:
+    fake = FakeStudy()
+    events = EventLines()
+    fake.measure_noise(2)
+    first = list(events.fresh(fake.study))
+    assert len(first) == 4
+    assert list(events.fresh(fake.study)) == []
+    fake.refuse()
+    assert len(list(events.fresh(fake.study))) == 1
+    fake.status("worker_1", "stopped")
+    fake.status("worker_2", "training")
+    assert [line[9:] for line in events.fresh(fake.study)] == ["stopped"]
+    assert list(events.fresh(fake.study)) == []

@@ -1,0 +1,134 @@
+"""What a calibration concludes from trials that ran alone and in pairs."""
+
+from pathlib import Path
+
+import pytest
+from fakes.fake_study import FakeStudy
+from fakes.tiny_study import make_tiny_study
+
+from swarm.compare.calibrate import PAIRED_RUNS, SOLO_RUNS, Calibration, evaluate, recommended, store
+from swarm.errors import SwarmError
+from swarm.harness.data import prepare
+from swarm.records import Budget, Resources, TrialFinished
+from swarm.study.settings import Layout, RunSettings
+from swarm.study.state import StudyState, replay
+
+
+def settings() -> RunSettings:
+    return RunSettings(
+        study_id="fake-study",
+        root=Path("/nowhere"),
+        brain=Path("/nowhere/brain.jsonl"),
+        target="tiny",
+        target_folder="models/tiny",
+        editable="train.py",
+        base_commit="0" * 40,
+        program_text="",
+        device="cpu",
+        dataset="standin",
+        data_dir=Path("/nowhere"),
+        classes=100,
+        budget=Budget(kind="solo_seconds", amount=20, walltime_limit_s=100),
+        memory_mib=1000,
+        threads=1,
+        workers=2,
+        seed=0,
+        noise_replicates=9,
+        trials=9,
+        deadline_at=None,
+        proposers={},
+        harness_sha256="",
+    )
+
+
+def calibration_study(*, alone: int = 5, together: int = 4, paired_rate: float = 0.8) -> StudyState:
+    """Runs of 1,000 images in 10 s alone; in company each at `paired_rate` of that speed."""
+    fake = FakeStudy(noise_replicates=9)
+    fake.measure_noise(alone + together)
+    seen = 0
+    records = []
+    for written in fake.records:
+        record = written
+        if isinstance(written, TrialFinished):
+            tenants = ("other",) if seen >= alone else ()
+            training_s = 10 / paired_rate if tenants else 10.0
+            resources = Resources(
+                device="fake device",
+                torch="2.0",
+                samples=1000,
+                wall_s=training_s + 3,
+                overhead_s={"import": 2.0, "predict": 1.0},
+                co_tenants=tenants,
+            )
+            record = written.model_copy(update={"resources": resources})
+            seen += 1
+        records.append(record)
+    study = replay(records).latest
+    assert study is not None
+    return study
+
+
+@pytest.mark.parametrize(("paired_rate", "gain", "advice"), [(0.8, 1.6, "shared"), (0.5, 1.0, "exclusive")])
+def test_sharing_is_advised_where_it_pays(paired_rate: float, gain: float, advice: str) -> None:
+    found = evaluate(calibration_study(paired_rate=paired_rate), settings(), now=0.0)
+    assert found.solo_images_per_s == pytest.approx(100)
+    assert found.gain == pytest.approx(gain)
+    assert found.recommendation == advice
+    assert 0.001 < found.sigma < 0.05 and found.runs == 9
+    assert f"--gpu-mode {advice}" in found.text
+
+
+def test_too_few_runs_are_an_error_that_says_how_many() -> None:
+    with pytest.raises(SwarmError, match="2 runs alone and 4 in company"):
+        evaluate(calibration_study(alone=2), settings(), now=0.0)
+
+
+def test_advice_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
+    assert recommended("fake device", "tiny") == "shared"
+    found = evaluate(calibration_study(paired_rate=0.5), settings(), now=0.0)
+    found.keep()
+    assert recommended("fake device", "tiny") == "exclusive"
+    assert recommended("another device", "tiny") == "shared"
+    assert recommended("fake device", "another") == "shared"
+    monkeypatch.setattr("swarm.compare.calibrate.installed_torch", lambda: "9.9")
+    assert recommended("fake device", "tiny") == "shared"
+
+
+def test_a_damaged_calibration_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
+    evaluate(calibration_study(), settings(), now=0.0).keep()
+    next(store().glob("*.json")).write_text("{}")
+    with pytest.raises(SwarmError, match="run swarm calibrate again"):
+        recommended("fake device", "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_calibration_of_a_real_target(tmp_path: Path) -> None:
+    """And `--gpu-mode auto` follows what was found, whatever it was, and the opposite when that is written there."""
+    tiny = make_tiny_study(tmp_path, samples=60_000)
+    tiny.repo.write("workers/__init__.py", "raise SystemExit('a package of the user, and not ours')")
+    tiny.repo.commit("another package of our name")
+    cache = tmp_path / "cache"
+    (cache / "data").mkdir(parents=True)
+    (cache / "data" / "standin").symlink_to(prepare("standin").layout.root)
+    done = tiny.swarm("calibrate", "--target", "tiny", "--data", "standin", "--device", "cpu", SWARM_CACHE=str(cache))
+    assert done.returncode == 0, done.stderr
+    assert "noise floor" in done.stdout and "--gpu-mode" in done.stdout
+    assert not tiny.brain.exists()
+    (kept,) = (cache / "calibration").glob("*.json")
+    found = Calibration.model_validate_json(kept.read_text())
+    assert found.runs == SOLO_RUNS + PAIRED_RUNS
+    opposite = 0.5 if found.recommendation == "shared" else 2.0
+    other = found.model_copy(update={"paired_images_per_s": opposite * found.solo_images_per_s})
+    for written in (found, other):
+        kept.write_text(written.model_dump_json())
+        done = tiny.up("--trials", "1", "--gpu-mode", "auto", SWARM_CACHE=str(cache))
+        assert done.returncode == 0, done.stderr
+        layout = Layout(root=tiny.root)
+        chosen = RunSettings.model_validate_json(layout.settings(tiny.study().study_id).read_bytes())
+        assert chosen.gpu_mode == written.recommendation
+    assert found.recommendation != other.recommendation

@@ -1,0 +1,298 @@
+"""What a candidate's process cannot do, tried from inside, and what a training needs, which it can."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.trial_programs import Programs, finish
+
+from swarm import sandbox
+from swarm.errors import SandboxError
+from swarm.harness import cpu
+from swarm.sandbox import SandboxReport, calls, seccomp
+from swarm.sandbox.ladder import require
+from swarm.supervisor import TrialResult, kill_leftovers
+
+ROOT = Path(__file__).parents[3]
+needs_landlock = pytest.mark.skipif(
+    sandbox.probe().landlock_abi < 6, reason="no Landlock 6 here: confinement of files and signals is not verified"
+)
+needs_seccomp = pytest.mark.skipif(
+    not sandbox.probe().seccomp, reason="no seccomp here: refused system calls are not verified"
+)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    built = Programs(tmp_path)
+    built.folder.mkdir()
+    built.modules.mkdir()
+    for name in ("program", "private", "train_out"):
+        (built.folder / name).mkdir()
+    (tmp_path / "labels.txt").write_text("the labels")
+    os.link(tmp_path / "labels.txt", tmp_path / "modules" / "hardlink_elsewhere")
+    (built.folder / "program" / "link").symlink_to(tmp_path / "labels.txt")
+    yield built
+    kill_leftovers(built.folder)
+
+
+ATTEMPTS = """
+import json, os, socket, sys
+
+outcome = {{}}
+
+def attempt(name, action):
+    try:
+        action()
+    except OSError as error:
+        outcome[name] = error.errno
+    else:
+        outcome[name] = "done"
+
+labels, folder, up = {labels!r}, {folder!r}, os.getppid()
+{attempts}
+print(json.dumps(outcome))
+"""
+
+
+def try_inside(programs: Programs, attempts: str, **limits: object) -> dict[str, int | str]:
+    """Outcome of each attempt in a sandboxed phase: "done", or the error number."""
+    source = ATTEMPTS.format(labels=str(programs.root / "labels.txt"), folder=str(programs.folder), attempts=attempts)
+    result: TrialResult = programs.run(programs.phase(source, trusted=False, **limits), sandbox="strict")
+    assert result.phases[0].ending == "ok", programs.log()
+    outcome: dict[str, int | str] = json.loads(programs.log().splitlines()[-1])
+    return outcome
+
+
+@needs_landlock
+@needs_seccomp
+def test_labels_are_out_of_reach_by_every_path(programs: Programs) -> None:
+    outcome = try_inside(
+        programs,
+        """
+attempt("absolute", lambda: open(labels).read())
+attempt("dots", lambda: open("../../labels.txt").read())
+attempt("symlink made before", lambda: open("link").read())
+attempt("symlink made inside", lambda: os.symlink(labels, "inside"))
+attempt("hardlink made inside", lambda: os.link(labels, "hard"))
+attempt("root of a process", lambda: open("/proc/self/root" + labels).read())
+attempt("working folder of a process", lambda: open("/proc/self/cwd/../../labels.txt").read())
+attempt("listing", lambda: os.listdir(os.path.dirname(labels)))
+attempt("private", lambda: os.listdir(folder + "/private"))
+attempt("spec", lambda: open(folder + "/spec.json").read())
+attempt("other logs", lambda: os.listdir(folder + "/logs"))
+attempt("environment of the supervisor", lambda: open(f"/proc/{up}/environ").read())
+attempt("memory of the supervisor", lambda: open(f"/proc/{up}/mem", "rb"))
+attempt("root's home", lambda: os.listdir(os.path.expanduser("~root")))
+attempt("temporary files of others", lambda: os.listdir("/tmp"))
+""",
+    )
+    assert set(outcome.values()) <= {1, 13, 18}, outcome  # EPERM, EACCES, EXDEV
+
+
+@needs_landlock
+@needs_seccomp
+def test_a_hard_link_that_lies_in_a_readable_folder_is_readable_and_nowhere_else(programs: Programs) -> None:
+    """Landlock decides by the path: what is linked into a readable folder was put there by somebody with the right."""
+    outside = programs.root / "hard"
+    os.link(programs.root / "labels.txt", outside)
+    outcome = try_inside(
+        programs,
+        f"""
+attempt("outside", lambda: open({str(outside)!r}).read())
+attempt("in a readable folder", lambda: open({str(programs.modules / "hardlink_elsewhere")!r}).read())
+""",
+    )
+    assert outcome == {"outside": 13, "in a readable folder": "done"}
+
+
+@needs_landlock
+@needs_seccomp
+def test_nothing_outside_is_written_changed_or_signalled(programs: Programs) -> None:
+    outcome = try_inside(
+        programs,
+        """
+attempt("create", lambda: open(folder + "/result.json", "w"))
+attempt("overwrite", lambda: open(labels, "w"))
+attempt("truncate", lambda: os.truncate(labels, 0))
+attempt("delete", lambda: os.unlink(labels))
+attempt("rename", lambda: os.rename(labels, "mine"))
+attempt("write what it may read", lambda: open(__file__, "a"))
+attempt("chmod", lambda: os.chmod(labels, 0o777))
+attempt("chown", lambda: os.chown(labels, 0, 0))
+attempt("xattr", lambda: os.setxattr(labels, "user.x", b"1"))
+attempt("signal", lambda: os.kill(up, 0))
+attempt("priority", lambda: os.setpriority(os.PRIO_PROCESS, up, 19))
+import resource
+attempt("limits of others", lambda: resource.prlimit(up, resource.RLIMIT_CPU, (1, 1)))
+attempt("named pipe", lambda: os.mkfifo("pipe"))
+""",
+    )
+    assert set(outcome.values()) <= {1, 13}, outcome
+    assert (programs.root / "labels.txt").read_text() == "the labels"
+
+
+@needs_landlock
+@needs_seccomp
+def test_no_network_of_any_kind(programs: Programs) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        outcome = try_inside(
+            programs,
+            f"""
+attempt("tcp", lambda: socket.create_connection(("127.0.0.1", {port}), 1))
+attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", {port})))
+attempt("tcp6", lambda: socket.socket(socket.AF_INET6))
+attempt("raw", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
+attempt("name", lambda: socket.getaddrinfo("example.org", 80))
+attempt("pair", lambda: socket.socketpair())
+""",
+        )
+    assert outcome.pop("pair") == "done"
+    assert outcome.pop("name") != "done"
+    assert set(outcome.values()) == {1}, outcome
+
+
+@needs_landlock
+@needs_seccomp
+def test_an_abstract_socket_of_another_process_is_out_of_reach(programs: Programs) -> None:
+    name = f"\0swarm-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(name)
+        server.listen()
+        outcome = try_inside(
+            programs, f"""attempt("connect", lambda: socket.socket(socket.AF_UNIX).connect({name!r}))"""
+        )
+    assert outcome == {"connect": 1}
+
+
+@needs_landlock
+@needs_seccomp
+def test_what_a_training_needs_is_allowed(programs: Programs) -> None:
+    outcome = try_inside(
+        programs,
+        """
+import tempfile, subprocess
+attempt("own files", lambda: open("notes.txt", "w").write("x"))
+attempt("output", lambda: open(folder + "/train_out/weights.pt", "w").write("x"))
+attempt("rename own", lambda: os.rename("notes.txt", folder + "/scratch/notes.txt"))
+attempt("temporary file", lambda: tempfile.NamedTemporaryFile().write(b"x"))
+attempt("random numbers", lambda: open("/dev/urandom", "rb").read(1))
+attempt("null", lambda: open("/dev/null", "w").write("x"))
+attempt("cpu", lambda: open("/proc/cpuinfo").read())
+attempt("own process", lambda: open("/proc/self/status").read())
+attempt("subprocess", lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
+attempt("signal a child", lambda: subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1).kill())
+""",
+    )
+    assert set(outcome.values()) == {"done"}, outcome
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.skipif(cpu.turn_s() is None, reason="a kernel before 6.12: long turns are not verified")
+def test_a_training_on_the_cpu_gets_its_long_turns_inside(programs: Programs) -> None:
+    attempts = f"""
+sys.path.insert(0, {str(ROOT)!r})
+from swarm.harness import cpu
+cpu.settle()
+outcome["turn in ms"] = round(1e3 * cpu.turn_s())
+"""
+    readable = (str(ROOT / "swarm" / "harness"), str(programs.modules))
+    assert try_inside(programs, attempts, read=readable) == {"turn in ms": 100}
+
+
+@needs_landlock
+def test_nothing_can_be_left_in_shared_memory_for_the_next_trial(programs: Programs) -> None:
+    outcome = try_inside(programs, """attempt("leave", lambda: open("/dev/shm/swarm-test-left-behind", "w"))""")
+    assert outcome["leave"] != "done"
+    assert not Path("/dev/shm/swarm-test-left-behind").exists()
+
+
+@needs_landlock
+@needs_seccomp
+def test_children_of_a_candidate_are_confined_too(programs: Programs) -> None:
+    outcome = try_inside(
+        programs,
+        """
+import subprocess
+attempt("child reads", lambda: print(subprocess.run(["cat", labels], capture_output=True, check=False).stdout))
+""",
+    )
+    assert outcome == {"child reads": "done"}
+    assert "the labels" not in programs.log()
+
+
+def test_the_level_reached_is_recorded(programs: Programs) -> None:
+    result = programs.run(programs.phase("pass", trusted=False), programs.phase("pass", "score"))
+    assert result.sandbox == sandbox.probe()
+
+
+def test_a_sandbox_that_is_off_is_recorded_as_none(programs: Programs) -> None:
+    result = programs.run(programs.phase("pass", trusted=False), sandbox="none")
+    assert (result.sandbox.level, result.sandbox.network) == ("none", "open")
+
+
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        (SandboxReport("none"), "Landlock version 3"),
+        (SandboxReport("landlock+seccomp", 2, True), "found: version 2"),
+        (SandboxReport("landlock", 7, False), "seccomp"),
+    ],
+)
+def test_strict_names_what_is_missing(report: SandboxReport, named: str) -> None:
+    with pytest.raises(SandboxError, match=named):
+        require(report)
+
+
+def test_a_process_with_threads_is_refused() -> None:
+    source = (
+        "import threading, time; from swarm import sandbox; from swarm.errors import SandboxError\n"
+        "threading.Thread(target=time.sleep, args=(1,)).start()\n"
+        "try: sandbox.apply(sandbox.SandboxPolicy(), 'auto')\n"
+        "except SandboxError as error: print(error)"
+    )
+    ran = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "has 2: others stay outside" in ran.stdout
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_filter_is_well_formed_on_both_architectures(architecture: str) -> None:
+    program = seccomp.assemble(architecture)
+    assert len(program) < 4096
+    for index, instruction in enumerate(program[:-1]):
+        assert index + 1 + max(instruction.jt, instruction.jf) < len(program)
+    numbers = calls.refused(architecture)
+    assert len(numbers) == len(set(numbers))
+    assert not set(numbers) & {rule.number for rule in calls.conditional(architecture)}
+
+
+@pytest.mark.slow
+@needs_landlock
+def test_torch_trains_inside_under_a_memory_limit(programs: Programs) -> None:
+    source = """
+        import torch
+        torch.set_num_threads(1)
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
+        images = torch.randn(16, 3, 32, 32)
+        model(images).square().mean().backward()
+        torch.save(model.state_dict(), '../train_out/weights.pt')
+        torch.load('../train_out/weights.pt', weights_only=True)
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images), 4)
+        print('trained', sum(len(batch[0]) for batch in loader), flush=True)
+        try:
+            torch.empty(3 << 30, dtype=torch.uint8).fill_(1)
+        except RuntimeError as error:
+            print("can't allocate memory" in str(error))
+    """
+    phase = programs.phase(source, trusted=False, walltime_limit_s=110.0)
+    result = finish(programs.launch(programs.spec(phase, sandbox="strict", memory_limit_mib=2000)), limit_s=115.0)
+    assert result.phases[0].ending == "ok", programs.log()
+    assert programs.log().splitlines()[-2:] == ["trained 16", "True"]

@@ -1,0 +1,129 @@
+from pathlib import Path, PurePosixPath
+
+import pytest
+from pydantic import ValidationError
+
+from swarm.errors import TargetError
+from swarm.records import Budget
+from swarm.target.file import available_targets, load_target
+
+TOML = """\
+name = "toy"
+description = "a toy"
+editable = ["train.py"]
+metric = { name = "validation_loss", direction = "minimize" }
+classes = 10
+
+[profile.cpu]
+budget_kind = "samples"
+budget = 600
+walltime_limit_s = 30.5
+memory_mib = 300
+threads = 1
+
+[profile.cpu.constants]
+WIDTH = 16
+
+[profile.gpu]
+budget_kind = "solo_seconds"
+budget = 300
+walltime_limit_s = 900
+memory_mib = 6000
+threads = 4
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "my repo ü"
+    write(root / "models" / "toy")
+    return root
+
+
+def write(folder: Path, text: str = TOML) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "target.toml").write_text(text)
+    (folder / "train.py").write_text("WIDTH = 64  # search: int(8, 128)\n")
+
+
+def test_a_bare_name_means_a_folder_below_models(root: Path) -> None:
+    target = load_target("toy", root)
+    assert target.folder == PurePosixPath("models/toy")
+    assert target.editable_path == PurePosixPath("models/toy/train.py")
+    assert (target.name, target.classes, target.metric.name) == ("toy", 10, "validation_loss")
+    assert target.profiles.cpu.trial_budget == Budget(kind="samples", amount=600, walltime_limit_s=30.5)
+    assert target.profiles.gpu.constants == {}
+    with pytest.raises(ValidationError):
+        target.name = "other"  # type: ignore[misc]
+
+
+def test_a_path_is_found_from_here_or_from_the_repository(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root / "elsewhere" / "mine")
+    assert load_target(root / "elsewhere" / "mine", root).folder == PurePosixPath("elsewhere/mine")
+    assert load_target("elsewhere/mine", root).folder == PurePosixPath("elsewhere/mine")
+    monkeypatch.chdir(root / "elsewhere")
+    assert load_target("./mine", root).folder == PurePosixPath("elsewhere/mine")
+
+
+def test_the_base_program_has_the_constants_of_the_profile(root: Path) -> None:
+    target = load_target("toy", root)
+    source = "WIDTH = 64  # search: int(8, 128)\n"
+    assert target.base_source(source, target.profiles.cpu) == "WIDTH = 16  # search: int(8, 128)\n"
+    assert target.base_source(source, target.profiles.gpu) == source
+    with pytest.raises(TargetError, match=r"models/toy/train.py .* no constant WIDTH; it declares: LR"):
+        target.base_source("LR = 1.0\n", target.profiles.cpu)
+
+
+@pytest.mark.parametrize("name", ["nope", "", ".", "models/nope", "/nope"])
+def test_an_unknown_target_lists_those_that_exist(root: Path, name: str) -> None:
+    write(root / "models" / "second")
+    assert available_targets(root) == ["second", "toy"]
+    with pytest.raises(TargetError, match="second, toy"):
+        load_target(name, root)
+
+
+def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Path) -> None:
+    write(tmp_path / "outside")
+    (root / "models" / "link").symlink_to(tmp_path / "outside")
+    for name in (str(tmp_path / "outside"), "link"):
+        with pytest.raises(TargetError, match="not a folder below the repository"):
+            load_target(name, root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("classes = 10\n", "", r"models/toy/target.toml: classes: is missing"),
+        ('"samples"', '"minutes"', r'profile.cpu.budget_kind: is "minutes": .*samples.*seconds.*solo_seconds'),
+        ("budget = 600", 'budget = "600"', r'profile.cpu.budget: is "600": .*number'),
+        ("budget = 600", "budget = inf", r"profile.cpu.budget: is Infinity: .*finite"),
+        ("threads = 4", "threads = 0", r"profile.gpu.threads: is 0: .*greater than 0"),
+        ("threads = 4", "threds = 4", r"profile.gpu.threds: is not a key; allowed here: .*threads"),
+        ("classes = 10", "clases = 10", r"clases: is not a key; allowed here: classes, .*profile"),
+        ("[profile.gpu]", "[profile.tpu]", r"profile.tpu: is not a key; allowed here: cpu, gpu"),
+        ('"minimize"', '"maximize"', r'metric.direction: is "maximize": .*minimize'),
+        ('["train.py"]', '["../train.py"]', r'editable: is \["../train.py"\]: a Python file inside'),
+        ('["train.py"]', '["train.py", "b.py"]', r"editable: .*1 item"),
+        ('["train.py"]', '["gone.py"]', r'editable = \["gone.py"\]: there is no such file in models/toy'),
+        ('"toy"', '"Toy Two"', r'name: is "Toy Two": .*pattern'),
+        (
+            "WIDTH = 16",
+            "WIDTH = [16]",
+            r"^models/toy/target.toml: profile.cpu.constants.WIDTH: is \[16\]: a number, a boolean or a string$",
+        ),
+        ("classes = 10", "classes = ", r"cannot be read: .*line 5"),
+    ],
+)
+def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(root: Path, old: str, new: str, message: str) -> None:
+    assert old in TOML
+    write(root / "models" / "toy", TOML.replace(old, new))
+    with pytest.raises(TargetError, match=message):
+        load_target("toy", root)
+
+
+def test_an_editable_link_out_of_the_folder_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("")
+    (root / "models" / "toy" / "train.py").unlink()
+    (root / "models" / "toy" / "train.py").symlink_to(tmp_path / "train.py")
+    with pytest.raises(TargetError, match="no such file"):
+        load_target("toy", root)

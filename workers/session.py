@@ -1,0 +1,64 @@
+"""A worker's place in a study: its name, its brain, and whether it may go on."""
+
+import os
+from collections.abc import Callable
+
+from swarm.brain import Brain
+from swarm.clock import Clock
+from swarm.errors import SwarmError
+from swarm.records import ProposalClaimed, WorkerStatus
+from swarm.study.settings import Control, RunSettings, read_control
+from swarm.study.state import BrainState, StudyState, Trial
+
+
+class Seat:
+    """Used by one thread at a time, as its brain is; made in the worker's process, whose parent is the orchestrator."""
+
+    def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, clock: Clock) -> None:
+        self.settings = settings
+        self.agent_id = agent_id
+        self.brain = brain
+        self.clock = clock
+        self._orchestrator_pid = os.getppid()
+
+    def study(self) -> StudyState:
+        """As the brain is now. Raises SwarmError when the study is not in it."""
+        study = self.brain.snapshot().study(self.settings.study_id)
+        if study is None:
+            raise SwarmError(f"study {self.settings.study_id} is not in {self.settings.brain}")
+        return study
+
+    def claim(self, build: Callable[[BrainState], ProposalClaimed]) -> Trial:
+        """The trial of the claim that `build` makes under the brain's lock; what `build` raises is raised."""
+        record = self.brain.transact(lambda state: [build(state)])[0]
+        assert isinstance(record, ProposalClaimed)
+        return self.study().trials[record.trial_id]
+
+    def status(self, status: str, text: str) -> None:
+        self.brain.append(
+            WorkerStatus.model_validate(
+                {
+                    "agent_id": self.agent_id,
+                    "study_id": self.settings.study_id,
+                    "status": status,
+                    "description": text,
+                    "pid": os.getpid(),
+                }
+            )
+        )
+
+    def has_room(self, study: StudyState) -> bool:
+        """Whether the study's limits and the person at the keyboard allow one more trial."""
+        if self.orphaned() or read_control(self.settings.layout, self.settings.study_id) is not Control.RUN:
+            return False
+        if self.settings.deadline_at is not None and self.clock.now() >= self.settings.deadline_at:
+            return False
+        return self.settings.trials is None or len(study.trials) < self.settings.trials
+
+    def orphaned(self) -> bool:
+        return os.getppid() != self._orchestrator_pid
+
+    def stop_reason(self) -> str | None:
+        """Why a running trial has to end now."""
+        now = read_control(self.settings.layout, self.settings.study_id) is Control.NOW
+        return "stopped by the user" if now else None
