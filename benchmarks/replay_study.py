@@ -35,7 +35,7 @@ from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.tpe import MOVED, TpeProposer
-from workers.session import Seat
+from workers.session import Session
 
 NOISE_REPLICATES = 5
 WORKERS = ("worker_1", "worker_2")
@@ -105,7 +105,7 @@ class ReplayStudy:
         self._arms = {agent: Arms({arm: known[arm] for arm in arms}, arms, clock) for agent in WORKERS}
         self._drafters = {
             agent: Drafter(
-                Seat(self._settings, agent, self._brain, clock),  # type: ignore[arg-type]
+                Session(self._settings, agent, self._brain, clock),  # type: ignore[arg-type]
                 self._texts,  # type: ignore[arg-type]
                 own,
                 None,
@@ -145,15 +145,15 @@ class ReplayStudy:
                 case Replicate(program=program):
                     state = self._brain.snapshot()
                     return self._begin(agent, replicate_claim(state, self._settings, agent, program))
-                case Propose() as duty:
-                    if self._propose(agent, duty):
+                case Propose() as assignment:
+                    if self._propose(agent, assignment):
                         return None
         return None
 
-    def _propose(self, agent: str, duty: Propose) -> bool:
-        """As a worker's desk: the duty's arm, else whichever has one."""
-        for arm in self._arms[agent].at_once(first=duty.arm):
-            draft = self._drafters[agent].draft(replace(duty, arm=arm))
+    def _propose(self, agent: str, assignment: Propose) -> bool:
+        """As a worker's worker: the assignment's arm, else whichever has one."""
+        for arm in self._arms[agent].at_once(first=assignment.arm):
+            draft = self._drafters[agent].draft(replace(assignment, arm=arm))
             if draft is not None:
                 parent = self._texts.of_program(self.study, draft.proposal.parent)
                 claim = proposal_claim(self._brain.snapshot(), self._settings, agent, draft, parent)

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 from swarm.errors import SwarmError
-from swarm.orchestrator.opening import load_settings
 from swarm.execution.runner import Walkaway
-from workers.worker import open_desk
+from swarm.orchestrator.opening import load_settings
 from workers.loop import work
 from workers.redact import take_secrets
+from workers.worker import open_worker
 
 
 def main() -> int:
@@ -19,8 +19,8 @@ def main() -> int:
     arguments = parser.parse_args()
     secrets = take_secrets()
     try:
-        with open_desk(load_settings(arguments.settings), arguments.agent_id, secrets) as desk:
-            work(desk)
+        with open_worker(load_settings(arguments.settings), arguments.agent_id, secrets) as worker:
+            work(worker)
     except Walkaway:
         print(f"{arguments.agent_id}: the orchestrator has gone; `swarm up --resume` goes on", file=sys.stderr)
         return 1

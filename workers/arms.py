@@ -21,7 +21,7 @@ from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.scripted import ScriptedProposer
-from workers.proposers.spending import Prices, Purse, spent_in
+from workers.proposers.spending import Prices, SpendLimit, spent_in
 from workers.proposers.tpe import TpeProposer
 
 EMBEDDED = ("tpe", "climb", "library", "recombine")
@@ -133,7 +133,7 @@ def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
         base_url=chosen.base_url,
         clock=around.clock,
         prices=_prices(chosen),
-        purse=_purse(around, chosen, "openai:"),
+        spend_limit=_spend_limit(around, chosen, "openai:"),
         transcripts=_transcripts(around),
         without_schema=_study_folder(around) / "llm" / "without_schema",
     )
@@ -152,7 +152,7 @@ def _cli_agent(around: Surroundings, chosen: ProposerSettings, name: str) -> Pro
         own_agents=Path(own) if own else None,
         clock=around.clock,
         prices=_prices(chosen),
-        purse=_purse(around, chosen, "cli:"),
+        spend_limit=_spend_limit(around, chosen, "cli:"),
         transcripts=_transcripts(around),
     )
 
@@ -163,9 +163,9 @@ def _prices(chosen: ProposerSettings) -> Prices | None:
     return Prices(chosen.price_in, chosen.price_out)
 
 
-def _purse(around: Surroundings, chosen: ProposerSettings, proposers: str) -> Purse:
+def _spend_limit(around: Surroundings, chosen: ProposerSettings, proposers: str) -> SpendLimit:
     """Ceilings on what the whole study's proposers of this kind have spent, other workers' calls included."""
-    return Purse(
+    return SpendLimit(
         max_usd=chosen.max_usd,
         max_tokens=chosen.max_tokens,
         recorded=lambda: spent_in(around.study(), proposers),

@@ -1,4 +1,4 @@
-"""From a duty to a draft: brief the arm, check its answer, give it one more turn, record what was refused.
+"""From an assignment to a draft: brief the arm, check its answer, give it one more turn, record what was refused.
 
 A draft may be made while a trial trains: it runs in a thread of its own with a brain of its own, so that the device
 never waits for a language model. What it was made on may have changed by the time it is claimed; the claim checks
@@ -19,7 +19,7 @@ from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.proposers import ProposalFailed
-from workers.session import Seat
+from workers.session import Session
 
 TURNS = 2
 
@@ -48,30 +48,30 @@ class Sources:
 class Drafter:
     """Makes drafts for one worker. One thread at a time may use it."""
 
-    def __init__(self, seat: Seat, sources: Sources, arms: Arms, memory_limit_mib: int | None) -> None:
-        self._seat = seat
+    def __init__(self, session: Session, sources: Sources, arms: Arms, memory_limit_mib: int | None) -> None:
+        self._session = session
         self._sources = sources
         self._arms = arms
         self._memory_limit_mib = memory_limit_mib
         self._under_way: tuple[Briefing, str] | None = None  # what an arm has been asked and not answered
         self._answering = threading.Lock()
 
-    def draft(self, duty: Propose) -> Draft | None:
-        """A draft by the duty's arm, or None after its turns. Every refusal and failure is in the brain then."""
+    def draft(self, assignment: Propose) -> Draft | None:
+        """A draft by the assignment's arm, or None after its turns. Every refusal and failure is in the brain then."""
         refusal: str | None = None
         for turn in range(TURNS):
-            study = self._seat.study()
-            briefing = self._brief(study, duty, refusal, TURNS - turn)
-            self._under_way = briefing, duty.arm
-            answer = self._answer(duty.arm, briefing)
+            study = self._session.study()
+            briefing = self._brief(study, assignment, refusal, TURNS - turn)
+            self._under_way = briefing, assignment.arm
+            answer = self._answer(assignment.arm, briefing)
             with self._answering:
                 if self._under_way is None:
                     return None  # given up meanwhile
                 self._under_way = None
                 if isinstance(answer, ProposalFailed):
-                    self.failed(briefing, duty.arm, answer)
+                    self.failed(briefing, assignment.arm, answer)
                     return None
-                refused = self._check(study, briefing, answer, duty.arm)
+                refused = self._check(study, briefing, answer, assignment.arm)
             if isinstance(refused, Draft):
                 return refused
             refusal = refused
@@ -93,25 +93,25 @@ class Drafter:
         except ProposalFailed as failure:
             return failure
 
-    def _brief(self, study: StudyState, duty: Propose, refusal: str | None, turns_left: int) -> Briefing:
+    def _brief(self, study: StudyState, assignment: Propose, refusal: str | None, turns_left: int) -> Briefing:
         noise = verdict.study_noise(study)
         return compute_briefing(
             study,
-            agent_id=self._seat.agent_id,
-            role=duty.role,
-            program_text=self._seat.settings.program_text,
+            agent_id=self._session.agent_id,
+            role=assignment.role,
+            program_text=self._session.settings.program_text,
             read_source=self._sources.of_commit,
-            base_commit=self._seat.settings.base_commit,
-            memory=self._seat.settings.memory,
-            seed=duty.seed,
+            base_commit=self._session.settings.base_commit,
+            memory=self._session.settings.memory,
+            seed=assignment.seed,
             sigma=noise.sigma if noise is not None else None,
-            cooled_families=duty.cooled_families,
-            diagnosis=duty.diagnosis,
-            restart=duty.restart,
+            cooled_families=assignment.cooled_families,
+            diagnosis=assignment.diagnosis,
+            restart=assignment.restart,
             memory_limit_mib=self._memory_limit_mib,
             refusal=refusal,
             attempts_left=turns_left,
-            read_seq=self._seat.brain.snapshot().seq,
+            read_seq=self._session.brain.snapshot().seq,
         )
 
     def _check(self, study: StudyState, briefing: Briefing, proposal: Proposal, arm: str) -> Draft | str:
@@ -133,10 +133,10 @@ class Drafter:
         self, briefing: Briefing, proposal: Proposal, arm: str, code: str, detail: str, repeats: str | None = None
     ) -> str:
         """Records the refusal; returns the detail."""
-        self._seat.brain.append(
+        self._session.brain.append(
             ProposalRejected(
-                agent_id=self._seat.agent_id,
-                study_id=self._seat.settings.study_id,
+                agent_id=self._session.agent_id,
+                study_id=self._session.settings.study_id,
                 description=proposal.description,
                 code=code,
                 detail=detail[:2000],
@@ -156,10 +156,10 @@ class Drafter:
 
     def failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
         """Records a proposal of which nothing came."""
-        self._seat.brain.append(
+        self._session.brain.append(
             ProposalRejected(
-                agent_id=self._seat.agent_id,
-                study_id=self._seat.settings.study_id,
+                agent_id=self._session.agent_id,
+                study_id=self._session.settings.study_id,
                 description=f"{arm}: no proposal",
                 code=failure.code,
                 detail=failure.detail[:2000],
@@ -182,11 +182,11 @@ class Background:
         self._draft: Draft | None = None
         self._failure: BaseException | None = None
 
-    def start(self, duty: Propose) -> None:
+    def start(self, assignment: Propose) -> None:
         """Begin a draft, unless one is being made or waits to be taken."""
         if self.busy or self._draft is not None:
             return
-        self._thread = threading.Thread(target=self._run, args=(duty,), name="draft", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(assignment,), name="draft", daemon=True)
         self._thread.start()
 
     @property
@@ -208,8 +208,8 @@ class Background:
         """A draft that nobody took; None while one is being made."""
         return None if self.busy else self._draft
 
-    def _run(self, duty: Propose) -> None:
+    def _run(self, assignment: Propose) -> None:
         try:
-            self._draft = self._make(duty)
+            self._draft = self._make(assignment)
         except BaseException as error:  # noqa: BLE001 - handed to the worker's own thread by take()
             self._failure = error

@@ -8,33 +8,33 @@ place at any line.
 
 from swarm.errors import StaleSnapshot
 from swarm.study.state import Trial
-from workers.worker import Desk
-from workers.dispatch import BaselineReplicate, Duty, Propose, Replicate
+from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
+from workers.worker import Worker
 
 
-def work(desk: Desk) -> None:
+def work(worker: Worker) -> None:
     """Until the study's limits are reached or somebody says stop. Raises SwarmError when it cannot go on."""
-    for left_behind in desk.unfinished():
-        desk.settle(left_behind)
-    while desk.may_start():
-        duty = desk.next_duty()
-        if duty is None:
+    for left_behind in worker.unfinished():
+        worker.settle(left_behind)
+    while worker.may_start():
+        assignment = worker.next_assignment()
+        if assignment is None:
             return
         try:
-            trial = claim(desk, duty)
+            trial = claim(worker, assignment)
         except StaleSnapshot:
             continue  # the other worker was quicker: look again
         if trial is not None:
-            desk.prepare_next()
-            desk.run(trial)
+            worker.prepare_next()
+            worker.run(trial)
 
 
-def claim(desk: Desk, duty: Duty) -> Trial | None:
+def claim(worker: Worker, assignment: Assignment) -> Trial | None:
     """A trial of what is owed; None when no proposal came of it."""
-    match duty:
+    match assignment:
         case BaselineReplicate():
-            return desk.claim_baseline()
+            return worker.claim_baseline()
         case Replicate(program=program):
-            return desk.claim_replicate(program)
+            return worker.claim_replicate(program)
         case Propose():
-            return desk.claim_proposal(duty)
+            return worker.claim_proposal(assignment)

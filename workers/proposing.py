@@ -14,7 +14,7 @@ from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
 from workers.drafts import Background, Drafter, Sources
-from workers.session import Seat
+from workers.session import Session
 
 PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
 PATIENCE_SHARE = 0.05  # of a trial's budget
@@ -23,35 +23,35 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Proposing:
-    """The proposals of one worker. `behind` is a seat for the thread that asks ahead; `device_mib` is what its device
-    holds, None where it does not say."""
+    """The proposals of one worker. `behind` is a session for the thread that asks ahead; `device_mib` is what its
+    device holds, None where it does not say."""
 
     def __init__(
         self,
-        seat: Seat,
-        behind: Seat,
+        session: Session,
+        behind: Session,
         repo: Repo,
         sources: Sources,
         secrets: Mapping[str, str],
         device_mib: int | None,
     ) -> None:
-        self._seat = seat
+        self._session = session
         self._repo = repo
         self._sources = sources
         self._device_mib = device_mib
         self._arms = build_arms(
             Surroundings(
-                settings=seat.settings,
-                agent_id=seat.agent_id,
-                clock=seat.clock,
+                settings=session.settings,
+                agent_id=session.agent_id,
+                clock=session.clock,
                 merge=repo.merge,
                 source_of=lambda name: sources.of_program(behind.study(), name),
                 study=behind.study,
                 secrets=secrets,
             )
         )
-        limit_mib = device_mib if seat.settings.device == "cuda" else None
-        self._drafter = Drafter(seat, sources, self._arms, limit_mib)
+        limit_mib = device_mib if session.settings.device == "cuda" else None
+        self._drafter = Drafter(session, sources, self._arms, limit_mib)
         self._behind = Drafter(behind, sources, self._arms, limit_mib)
         self.background = Background(self._behind.draft)
         self._dry_turns = 0  # in a row in which no arm had anything new
@@ -60,14 +60,14 @@ class Proposing:
         """Those that the policy may pick now."""
         return self._arms.available()
 
-    def claim(self, duty: Propose) -> Trial | None:
+    def claim(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
-        draft = self._draft(duty)
+        draft = self._draft(assignment)
         while draft is not None and (rebased := self._on_the_incumbent(draft)) is not None:
             try:
                 trial = self._claim_draft(rebased)
             except StaleSnapshot:
-                if not self._seat.has_room(self._seat.study()):
+                if not self._session.has_room(self._session.study()):
                     self._record_unused(draft)
                     raise
                 continue  # the incumbent has moved once more
@@ -80,11 +80,11 @@ class Proposing:
         Whatever else is owed before it. Arms that answer at once are asked when the trial has ended: they know its
         result then.
         """
-        study, arms = self._seat.study(), self._arms.available()
-        if arms and self._seat.has_room(study) and proposals_are_near(study):
-            duty = self._next(study, arms)
-            if duty.arm in SLOW_ARMS:
-                self.background.start(duty)
+        study, arms = self._session.study(), self._arms.available()
+        if arms and self._session.has_room(study) and proposals_are_near(study):
+            assignment = self._next(study, arms)
+            if assignment.arm in SLOW_ARMS:
+                self.background.start(assignment)
 
     def clear(self) -> None:
         """Record what an unused draft has cost, made or in the making."""
@@ -95,38 +95,38 @@ class Proposing:
             self._record_unused(draft)
 
     def _next(self, study: StudyState, arms: Sequence[str]) -> Propose:
-        return next_proposal(study, agent_id=self._seat.agent_id, arms=arms, device_mib=self._device_mib)
+        return next_proposal(study, agent_id=self._session.agent_id, arms=arms, device_mib=self._device_mib)
 
-    def _draft(self, duty: Propose) -> Draft | None:
-        """The prepared draft if there is one; else the duty's arm, or the one that the policy would have chosen without
-        a model; else whatever else can propose at once."""
-        slow = duty.arm in SLOW_ARMS
+    def _draft(self, assignment: Propose) -> Draft | None:
+        """The prepared draft if there is one; else the assignment's arm, or the one that the policy would have
+        chosen without a model; else whatever else can propose at once."""
+        slow = assignment.arm in SLOW_ARMS
         if slow:
-            self.background.start(duty)
+            self.background.start(assignment)
         draft = self.background.take(self._patience_s if slow else 0.0)
-        ready = self._arms.at_once(first=duty.arm)
+        ready = self._arms.at_once(first=assignment.arm)
         if slow and draft is None and ready:
-            duty = self._next(self._seat.study(), ready)
-            ready = self._arms.at_once(first=duty.arm)
+            assignment = self._next(self._session.study(), ready)
+            ready = self._arms.at_once(first=assignment.arm)
         at_once = iter(ready)
         while draft is None and (arm := next(at_once, None)) is not None:
-            draft = self._drafter.draft(replace(duty, arm=arm))
+            draft = self._drafter.draft(replace(assignment, arm=arm))
         if draft is not None:
             self._dry_turns = 0
             return draft
-        self._seat.status("cooling", "no arm has a new proposal")
-        self._seat.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2**self._dry_turns))
+        self._session.status("cooling", "no arm has a new proposal")
+        self._session.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2**self._dry_turns))
         self._dry_turns += 1
         return None
 
     @property
     def _patience_s(self) -> float:
-        budget = self._seat.settings.budget
+        budget = self._session.settings.budget
         return PATIENCE_S if budget.kind == "samples" else min(PATIENCE_S, PATIENCE_SHARE * budget.amount)
 
     def _on_the_incumbent(self, draft: Draft) -> Draft | None:
         """The draft, rebased if the incumbent has moved since it was made; None, recorded, when the two conflict."""
-        study = self._seat.study()
+        study = self._session.study()
         incumbent, proposal = study.incumbent, draft.proposal
         if incumbent is None or draft.follows in (None, incumbent.name):
             return draft
@@ -144,20 +144,20 @@ class Proposing:
 
     def _claim_draft(self, draft: Draft) -> Trial | None:
         """The trial with its commit; None, recorded, when the gate refuses the program now. Raises StaleSnapshot."""
-        study, proposal = self._seat.study(), draft.proposal
+        study, proposal = self._session.study(), draft.proposal
         source = self._sources.of_program(study, proposal.parent)
         try:
-            trial = self._seat.claim(
-                lambda state: proposal_claim(state, self._seat.settings, self._seat.agent_id, draft, source)
+            trial = self._session.claim(
+                lambda state: proposal_claim(state, self._session.settings, self._session.agent_id, draft, source)
             )
         except Refused as refused:
             refusal = refused.refusal
             self._refuse(draft, refusal.code, refusal.detail, refusal.repeats)
             return None
         parent = self._sources.commit_of(study, proposal.parent)
-        message = f"{trial.trial_id}: {proposal.description}\n\n{self._seat.agent_id}, {proposal.proposer}"
-        ref = trial_ref(self._seat.settings.study_id, trial.trial_id)
-        self._repo.commit_change(parent, {self._seat.settings.editable_path: proposal.source}, message, ref)
+        message = f"{trial.trial_id}: {proposal.description}\n\n{self._session.agent_id}, {proposal.proposer}"
+        ref = trial_ref(self._session.settings.study_id, trial.trial_id)
+        self._repo.commit_change(parent, {self._session.settings.editable_path: proposal.source}, message, ref)
         return trial
 
     def _record_unused(self, draft: Draft) -> None:

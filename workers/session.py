@@ -11,7 +11,7 @@ from swarm.study.settings import Control, RunSettings, read_control
 from swarm.study.state import BrainState, StudyState, Trial
 
 
-class Seat:
+class Session:
     """Used by one thread at a time, as its brain is; made in the worker's process, whose parent is the orchestrator."""
 
     def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""A worker's desk: everything it works with, and the steps of its loop.
+"""A worker's worker: everything it works with, and the steps of its loop.
 
 `workers.loop` reads as one screen because the steps are here; the rules are elsewhere (what is owed: `dispatch`; what
 may run: `swarm.gate`; what it meant: `swarm.verdict`).
@@ -14,55 +14,55 @@ from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError, TrialError
 from swarm.execution import LocalExecutor
+from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
 from swarm.orchestrator.orchestrator import zygote_socket
 from swarm.records import MAX_DESCRIPTION, Note
 from swarm.repo import Repo
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
-from swarm.execution.runner import Interruption, TrialRunner
 from workers.claims import baseline_claim, replicate_claim
-from workers.dispatch import DIAGNOSIS, Duty, Propose, choose, diagnosis_due
+from workers.dispatch import DIAGNOSIS, Assignment, Propose, choose, diagnosis_due
 from workers.drafts import Sources
 from workers.proposing import Proposing
-from workers.session import Seat
+from workers.session import Session
 
 OPEN_TRIALS_PAUSE_S = 2.0  # while every arm is out of proposals
 BASELINE_FAILURES = 3
 AGENT_LOCK_TIMEOUT_S = 60.0
 
 
-class Desk:
+class Worker:
     """One worker of one study."""
 
     def __init__(self, settings: RunSettings, agent_id: str, clock: Clock, secrets: Mapping[str, str]) -> None:
         self.settings = settings
         self.agent_id = agent_id
-        self._seat = seat = Seat(settings, agent_id, Brain(settings.brain, clock=clock), clock)
+        self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
         self._repo = Repo.open(settings.root)
         sources = Sources(settings, self._repo)
         probe = detect_probe(settings.device)
         self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
-        behind = Seat(settings, agent_id, Brain(settings.brain, clock=clock), clock)
-        self.proposing = Proposing(seat, behind, self._repo, sources, secrets, self._device_mib)
+        behind = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
+        self.proposing = Proposing(session, behind, self._repo, sources, secrets, self._device_mib)
         self._base_source = sources.of_commit(settings.base_commit)
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
             settings,
             agent_id,
-            seat.brain,
+            session.brain,
             AdmissionController(default_root(), probe, clock),
             LocalExecutor(settings, self._repo, zygote=zygote, sleep=clock.sleep),
-            Interruption(stop_reason=seat.stop_reason, leave=seat.orphaned),
+            Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,
         )
 
     def start(self) -> None:
-        self._seat.status("started", f"{self.agent_id} proposes with {', '.join(self.proposing.arms())}")
+        self._session.status("started", f"{self.agent_id} proposes with {', '.join(self.proposing.arms())}")
 
     def close(self) -> None:
         self.proposing.clear()
-        self._seat.status("stopped", f"{self.agent_id} is done")
+        self._session.status("stopped", f"{self.agent_id} is done")
 
     def unfinished(self) -> list[Trial]:
         """Trials that an earlier process of this worker claimed and did not end; the first worker also takes those of
@@ -71,7 +71,7 @@ class Desk:
         first = self.agent_id == min(names)
         return [
             trial
-            for trial in self._seat.study().open_trials()
+            for trial in self._session.study().open_trials()
             if trial.claim.agent_id == self.agent_id or (first and trial.claim.agent_id not in names)
         ]
 
@@ -81,33 +81,33 @@ class Desk:
 
     def may_start(self) -> bool:
         """Whether one more trial may begin. Raises SwarmError when the baseline does not work."""
-        study = self._seat.study()
-        if not self._seat.has_room(study):
+        study = self._session.study()
+        if not self._session.has_room(study):
             return False
         self._require_working_baseline(study)
         return True
 
-    def next_duty(self) -> Duty | None:
+    def next_assignment(self) -> Assignment | None:
         """What is owed now; None when every arm is out of proposals and nothing that runs can change that."""
         while True:
-            study = self._seat.study()
-            duty = choose(study, agent_id=self.agent_id, arms=self.proposing.arms(), device_mib=self._device_mib)
-            if duty is not None or not study.open_trials():
+            study = self._session.study()
+            assignment = choose(study, agent_id=self.agent_id, arms=self.proposing.arms(), device_mib=self._device_mib)
+            if assignment is not None or not study.open_trials():
                 break
-            self._seat.clock.sleep(OPEN_TRIALS_PAUSE_S)
-        if isinstance(duty, Propose) and duty.diagnosis is not None:
-            self._write_diagnosis(duty.diagnosis)
-        return duty
+            self._session.clock.sleep(OPEN_TRIALS_PAUSE_S)
+        if isinstance(assignment, Propose) and assignment.diagnosis is not None:
+            self._write_diagnosis(assignment.diagnosis)
+        return assignment
 
     def claim_baseline(self) -> Trial:
-        return self._seat.claim(lambda state: baseline_claim(state, self.settings, self.agent_id, self._base_source))
+        return self._session.claim(lambda state: baseline_claim(state, self.settings, self.agent_id, self._base_source))
 
     def claim_replicate(self, program: str) -> Trial:
-        return self._seat.claim(lambda state: replicate_claim(state, self.settings, self.agent_id, program))
+        return self._session.claim(lambda state: replicate_claim(state, self.settings, self.agent_id, program))
 
-    def claim_proposal(self, duty: Propose) -> Trial | None:
+    def claim_proposal(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
-        return self.proposing.claim(duty)
+        return self.proposing.claim(assignment)
 
     def prepare_next(self) -> None:
         """Let a model think about the next proposal while the trial that was just claimed trains."""
@@ -125,7 +125,7 @@ class Desk:
             description=text[:MAX_DESCRIPTION],
             detail=text,
         )
-        self._seat.brain.transact(lambda state: [note] if diagnosis_due(state.studies[note.study_id]) else [])
+        self._session.brain.transact(lambda state: [note] if diagnosis_due(state.studies[note.study_id]) else [])
 
     def _commit(self, trial: Trial) -> str:
         commit = self._known_commit(trial)
@@ -135,7 +135,7 @@ class Desk:
 
     def _known_commit(self, trial: Trial) -> str | None:
         """The commit of a trial's program; None if it was claimed and its author died before the commit."""
-        study = self._seat.study()
+        study = self._session.study()
         if study.program_of(trial.trial_id) is study.baseline:
             return self.settings.base_commit
         return self._repo.refs(study.study_id).get(trial.claim.program)
@@ -153,17 +153,17 @@ class Desk:
 
 
 @contextmanager
-def open_desk(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]) -> Iterator[Desk]:
-    """A desk whose agent nobody else plays. Raises SwarmError when another process still does after a while."""
+def open_worker(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]) -> Iterator[Worker]:
+    """A worker whose agent nobody else plays. Raises SwarmError when another process still does after a while."""
     lock = FileLock(settings.layout.study(settings.study_id) / f"{agent_id}.lock", fallback_to_soft=False)
     try:
         lock.acquire(timeout=AGENT_LOCK_TIMEOUT_S)
     except Timeout:
         raise SwarmError(f"{agent_id} is played by another process already; stop it first") from None
-    desk = Desk(settings, agent_id, SystemClock(), secrets)
+    worker = Worker(settings, agent_id, SystemClock(), secrets)
     try:
-        desk.start()
-        yield desk
-        desk.close()
+        worker.start()
+        yield worker
+        worker.close()
     finally:
         lock.release()

@@ -12,23 +12,23 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from swarm.admission.lease import Lease, child_env
+from swarm.admission.ledger.entries import IncidentEntry
+from swarm.admission.ledger.failpoints import failpoint
+from swarm.admission.ledger.history import append_history, load_history
+from swarm.admission.ledger.identity import identify
+from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
+from swarm.admission.ledger.ledger import Ledger
+from swarm.admission.ledger.observe import Observation, Window, names_of, observe
 from swarm.admission.policy.aftermath import EndedRun
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
 from swarm.admission.policy.events import Finished, Grant, Kill, Tick
 from swarm.admission.policy.explain import why
-from swarm.admission.ledger.failpoints import failpoint
-from swarm.admission.ledger.history import append_history, load_history
-from swarm.admission.ledger.identity import identify
-from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_paper
-from swarm.admission.lease import Lease, child_env
-from swarm.admission.ledger.ledger import Ledger
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold
 from swarm.admission.policy.oom import Observed, classify, deficit_mib
-from swarm.admission.ledger.entries import IncidentPaper
 from swarm.admission.policy.predict import Prediction
 from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
 from swarm.admission.policy.runtime import endangered, is_over
-from swarm.admission.ledger.observe import Survey, Window, names_of, survey
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
 from swarm.errors import NeverFits
@@ -63,62 +63,62 @@ class AdmissionController:
     def request(self, request: Request) -> Ticket:
         """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
         with self._ledger.locked():
-            found = self._survey()
+            found = self._observe()
             intake, prediction = self._predict(request, found)
             sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
-            paper = intake.ticket_paper(request, prediction, sequence, now)
-            if (reason := never_fits(found.state, paper.demand())) is not None:
+            entry = intake.ticket_entry(request, prediction, sequence, now)
+            if (reason := never_fits(found.state, entry.demand())) is not None:
                 raise NeverFits(reason)
-            descriptor = self._ledger.add_ticket(paper)
-        return Ticket(self, request, paper, prediction, descriptor=descriptor, clock=self._clock, poll_s=self._poll_s)
+            descriptor = self._ledger.add_ticket(entry)
+        return Ticket(self, request, entry, prediction, descriptor=descriptor, clock=self._clock, poll_s=self._poll_s)
 
     def predict(self, request: Request) -> Prediction:
         """What `request` would reserve, and from which evidence, without a place in the queue."""
         with self._ledger.locked():
-            return self._predict(request, self._survey())[1]
+            return self._predict(request, self._observe())[1]
 
     def try_grant(self, ticket: Ticket) -> Lease | str:
         """The lease, or why there is none yet."""
         with self._ledger.locked():
             now = self._clock.monotonic()
-            self._ledger.save_ticket(replace(ticket.paper, polled_s=now, bypasses=self._ledger.bypasses(ticket.paper)))
-            found = self._survey()
+            self._ledger.save_ticket(replace(ticket.entry, polled_s=now, bypasses=self._ledger.bypasses(ticket.entry)))
+            found = self._observe()
             _, actions = decide(found.state, Tick(), now)
-            mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.paper.ticket_id)
+            mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.entry.ticket_id)
             grant = next(mine, None)
             if grant is None:
-                return why(found.state, ticket.paper.ticket_id, names_of(found))
+                return why(found.state, ticket.entry.ticket_id, names_of(found))
             return self._take(ticket, grant, found, now)
 
     def withdraw(self, ticket: Ticket) -> None:
         with self._ledger.locked():
-            self._ledger.drop_ticket(ticket.paper, ticket.descriptor)
+            self._ledger.drop_ticket(ticket.entry, ticket.descriptor)
 
     def bind(self, lease: Lease, supervisor_pid: int) -> None:
         process = identify(supervisor_pid)
         with self._ledger.locked():
-            paper = self._ledger.lease(lease.device, lease.lease_id)
-            if paper is not None:
+            entry = self._ledger.lease(lease.device, lease.lease_id)
+            if entry is not None:
                 failpoint("bind.before_record")
                 self._ledger.save_lease(
-                    replace(paper, supervisor_pid=process.pid, supervisor_starttime=process.starttime)
+                    replace(entry, supervisor_pid=process.pid, supervisor_starttime=process.starttime)
                 )
                 failpoint("bind.after_record")
 
     def check(self, lease: Lease, window: Window) -> tuple[Window, Kill | None]:
         with self._ledger.locked():
             now = self._clock.monotonic()
-            found = self._survey({lease.lease_id: window})
+            found = self._observe({lease.lease_id: window})
             device = found.state.devices.get(lease.device)
-            paper = self._ledger.lease(lease.device, lease.lease_id)
+            entry = self._ledger.lease(lease.device, lease.lease_id)
             hold = None if device is None else _hold(device, lease.lease_id)
-            if device is None or hold is None or paper is None:
+            if device is None or hold is None or entry is None:
                 return window, None
             failpoint("heartbeat.before_record")
-            peak = max(paper.peak_mib, hold.measured_mib)
+            peak = max(entry.peak_mib, hold.measured_mib)
             self._ledger.save_lease(
                 replace(
-                    paper,
+                    entry,
                     heartbeat_s=now,
                     measured_mib=hold.measured_mib,
                     fading_mib=hold.fading_mib,
@@ -132,7 +132,7 @@ class AdmissionController:
 
     def cotenants(self, lease: Lease) -> list[Cotenant]:
         with self._ledger.locked():
-            found = self._survey()
+            found = self._observe()
         return [
             Cotenant(p.lease_id, p.agent_id, p.study_id, p.trial_id, p.reservation_mib, p.granted_s)
             for p in found.leases
@@ -166,7 +166,7 @@ class AdmissionController:
             observed=observed,
         )
         with self._ledger.locked():
-            device = self._survey().state.devices[lease.device]
+            device = self._observe().state.devices[lease.device]
             failpoint("release.before_history")
             self._learn(ended, self._seen_on_device(lease))
             failpoint("release.after_history")
@@ -188,33 +188,33 @@ class AdmissionController:
             observed=observed,
         )
         with self._ledger.locked():
-            room_mib = largest_room_mib(self._survey().state)
+            room_mib = largest_room_mib(self._observe().state)
             self._learn(ended)
         return Released(ended.ending, ended.following(self._context_mib, room_mib))
 
-    def _predict(self, request: Request, found: Survey) -> tuple[Intake, Prediction]:
+    def _predict(self, request: Request, found: Observation) -> tuple[Intake, Prediction]:
         room_mib, ram_mib = largest_room_mib(found.state), self._limits.ram_mib
         intake = Intake(self._probe.kind, self._probe.name, self._context_mib, room_mib, ram_mib)
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
-    def _survey(self, windows: Mapping[str, Window] | None = None) -> Survey:
-        return survey(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
+    def _observe(self, windows: Mapping[str, Window] | None = None) -> Observation:
+        return observe(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
 
-    def _take(self, ticket: Ticket, grant: Grant, found: Survey, now: float) -> Lease:
+    def _take(self, ticket: Ticket, grant: Grant, found: Observation, now: float) -> Lease:
         """Lease first, ticket last: a death in between leaves both to the sweep and nothing to anybody else."""
         device = found.state.devices[grant.uuid]
-        paper = lease_paper(ticket.paper, grant, now)
-        descriptor = self._ledger.add_lease(paper)
+        entry = lease_entry(ticket.entry, grant, now)
+        descriptor = self._ledger.add_lease(entry)
         if grant.bypassed is not None:
             self._ledger.count_bypass(grant.bypassed)
         failpoint("grant.after_bypass")
         self._ledger.save_device(replace(device, last_assigned=found.state.grants + 1))
-        self._ledger.drop_ticket(ticket.paper, ticket.descriptor)
+        self._ledger.drop_ticket(ticket.entry, ticket.descriptor)
         failpoint("grant.after_ticket")
         cap = max(1, grant.reservation_mib - self._context_mib)
         fraction = cap / device.total_mib if self._probe.kind == "cuda" else None
         return Lease(
-            lease_id=paper.lease_id,
+            lease_id=entry.lease_id,
             request=ticket.request,
             device=DeviceId(grant.uuid),
             device_name=device.name,
@@ -236,34 +236,34 @@ class AdmissionController:
 
     def _seen_on_device(self, lease: Lease) -> int:
         """The driver's own figure for the job, less its context. For RAM the kernel's figure is the better one."""
-        paper = self._ledger.lease(lease.device, lease.lease_id)
-        if paper is None or self._probe.kind == "cpu":
+        entry = self._ledger.lease(lease.device, lease.lease_id)
+        if entry is None or self._probe.kind == "cpu":
             return 0
-        return max(0, paper.peak_mib - self._context_mib)
+        return max(0, entry.peak_mib - self._context_mib)
 
     def _note_incident(self, device: Device, ended: EndedRun) -> None:
         """Bring the throttles on disk to what the policy says they are after this ending."""
         deficit = 0 if ended.observed is None else deficit_mib(ended.observed.report)
         after = throttled(device, Finished(ended.lease_id, ended.ending, deficit), self._clock.monotonic()).throttles
-        for name, paper in self._ledger.incidents(device.uuid):
-            kept = next((t for t in after if t.at_s == paper.at_s and t.running == paper.running), None)
+        for name, entry in self._ledger.incidents(device.uuid):
+            kept = next((t for t in after if t.at_s == entry.at_s and t.running == entry.running), None)
             if kept is None:
                 self._ledger.drop_incident(device.uuid, name)
             else:
-                self._ledger.save_incident(device.uuid, name, replace(paper, clean=kept.clean))
+                self._ledger.save_incident(device.uuid, name, replace(entry, clean=kept.clean))
         if len(after) > len(device.throttles):
             new = after[-1]
-            incident = IncidentPaper(new.at_s, new.running, new.deficit_mib)
+            incident = IncidentEntry(new.at_s, new.running, new.deficit_mib)
             self._incidents.append(self._ledger.add_incident(device.uuid, ended.lease_id, incident))
         failpoint("release.after_incident")
 
     def _give_back(self, lease: Lease, device: Device) -> None:
-        paper = self._ledger.lease(lease.device, lease.lease_id)
+        entry = self._ledger.lease(lease.device, lease.lease_id)
         hold = _hold(device, lease.lease_id)
         measured = 0 if hold is None else hold.known_mib(self._clock.monotonic())
-        if paper is not None and device.returns_slowly and not device.lost:
+        if entry is not None and device.returns_slowly and not device.lost:
             until = self._clock.monotonic() + DRAIN_LIMIT_S
-            self._ledger.save_lease(replace(paper, measured_mib=measured, draining_until_s=until))
+            self._ledger.save_lease(replace(entry, measured_mib=measured, draining_until_s=until))
         else:
             self._ledger.drop_lease(lease.device, lease.lease_id)
         failpoint("release.after_record")
@@ -275,9 +275,9 @@ class AdmissionController:
 
     def _note_host_pid(self, lease: Lease, host_pid: int) -> None:
         with self._ledger.locked():
-            paper = self._ledger.lease(lease.device, lease.lease_id)
-            if paper is not None:
-                self._ledger.save_lease(replace(paper, host_pid=host_pid))
+            entry = self._ledger.lease(lease.device, lease.lease_id)
+            if entry is not None:
+                self._ledger.save_lease(replace(entry, host_pid=host_pid))
 
 
 def _hold(device: Device, lease_id: str) -> Hold | None:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.admission.policy.explain import waiting
 from swarm.admission.ledger.history import load_history
 from swarm.admission.ledger.ledger import Ledger
+from swarm.admission.ledger.observe import Observation, names_of, observe
+from swarm.admission.policy.explain import waiting
 from swarm.admission.policy.predict import under_prediction_rate
-from swarm.admission.ledger.observe import Survey, names_of, survey
 from swarm.clock import Clock, SystemClock
 from swarm.gpu.host import host_limits
 from swarm.gpu.reading import GpuProbe
@@ -83,7 +83,7 @@ def status(root: Path, probe: GpuProbe, clock: Clock | None = None) -> Admission
     ledger = Ledger(root)
     with ledger.locked():
         now = clock.monotonic()
-        found = survey(ledger, probe, host_limits(), now)
+        found = observe(ledger, probe, host_limits(), now)
         history = load_history(root / "history.jsonl")
     return AdmissionStatus(
         root=root,
@@ -96,7 +96,7 @@ def status(root: Path, probe: GpuProbe, clock: Clock | None = None) -> Admission
     )
 
 
-def _device(found: Survey, index: int, now: float) -> DeviceStatus:
+def _device(found: Observation, index: int, now: float) -> DeviceStatus:
     reading = found.readings[index]
     device = found.state.devices[reading.uuid]
     measured = {hold.lease_id: hold.measured_mib for hold in device.holds}
@@ -115,38 +115,38 @@ def _device(found: Survey, index: int, now: float) -> DeviceStatus:
         fault=reading.fault,
         holders=tuple(
             HolderStatus(
-                lease_id=paper.lease_id,
-                agent_id=paper.agent_id,
-                study_id=paper.study_id,
-                trial_id=paper.trial_id,
-                reservation_mib=paper.reservation_mib,
-                measured_mib=measured.get(paper.lease_id, 0),
-                alone=paper.alone,
-                held_s=now - paper.granted_s,
-                ends_in_s=paper.ends_by_s - now,
-                hung=now - paper.heartbeat_s > HUNG_AFTER_S,
-                draining=paper.draining_until_s is not None,
+                lease_id=entry.lease_id,
+                agent_id=entry.agent_id,
+                study_id=entry.study_id,
+                trial_id=entry.trial_id,
+                reservation_mib=entry.reservation_mib,
+                measured_mib=measured.get(entry.lease_id, 0),
+                alone=entry.alone,
+                held_s=now - entry.granted_s,
+                ends_in_s=entry.ends_by_s - now,
+                hung=now - entry.heartbeat_s > HUNG_AFTER_S,
+                draining=entry.draining_until_s is not None,
             )
-            for paper in found.leases
-            if paper.uuid == device.uuid
+            for entry in found.leases
+            if entry.uuid == device.uuid
         ),
     )
 
 
-def _waiting(found: Survey, now: float) -> tuple[WaiterStatus, ...]:
-    reasons = {entry.ticket_id: entry for entry in waiting(found.state, names_of(found))}
+def _waiting(found: Observation, now: float) -> tuple[WaiterStatus, ...]:
+    reasons = {place.ticket_id: place for place in waiting(found.state, names_of(found))}
     return tuple(
         WaiterStatus(
-            ticket_id=paper.ticket_id,
-            agent_id=paper.agent_id,
-            study_id=paper.study_id,
-            trial_id=paper.trial_id,
-            memory_mib=paper.memory_mib,
-            waited_s=now - paper.submitted_s,
-            bypassed=paper.bypasses,
-            reason="its process is stopped" if entry is None else entry.reason,
-            starts_within_s=None if entry is None or entry.starts_by_s is None else max(0.0, entry.starts_by_s - now),
+            ticket_id=entry.ticket_id,
+            agent_id=entry.agent_id,
+            study_id=entry.study_id,
+            trial_id=entry.trial_id,
+            memory_mib=entry.memory_mib,
+            waited_s=now - entry.submitted_s,
+            bypassed=entry.bypasses,
+            reason="its process is stopped" if place is None else place.reason,
+            starts_within_s=None if place is None or place.starts_by_s is None else max(0.0, place.starts_by_s - now),
         )
-        for paper in found.tickets
-        for entry in (reasons.get(paper.ticket_id),)
+        for entry in found.tickets
+        for place in (reasons.get(entry.ticket_id),)
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarm.admission.lease import Lease
-from swarm.admission.ledger.entries import TicketPaper
+from swarm.admission.ledger.entries import TicketEntry
 from swarm.admission.policy.predict import Prediction
 from swarm.admission.policy.request import AdmissionCancelled, Request
 from swarm.clock import Clock
@@ -21,7 +21,7 @@ class Ticket:
         self,
         controller: "AdmissionController",
         request: Request,
-        paper: TicketPaper,
+        entry: TicketEntry,
         prediction: Prediction,
         *,
         descriptor: int,
@@ -30,7 +30,7 @@ class Ticket:
     ) -> None:
         self.request = request
         self.prediction = prediction
-        self.paper = paper
+        self.entry = entry
         self.descriptor = descriptor
         self.why = "it has not looked yet"
         self._controller = controller
@@ -41,7 +41,7 @@ class Ticket:
     @property
     def memory_mib(self) -> int:
         """The reservation that it waits for."""
-        return self.paper.memory_mib
+        return self.entry.memory_mib
 
     def poll(self) -> Lease | None:
         """One look. None while it has to wait; `why` then says in a sentence for what."""

@@ -20,7 +20,7 @@ def lasting_console(*, stderr: bool = False) -> Iterator[Console]:
     """A console on stdout or stderr; until the end of the block nothing fails and nobody ends when that is gone."""
     previous = signal.signal(signal.SIGHUP, _go_on)
     try:
-        yield Console(file=cast(IO[str], Outlet(sys.stderr if stderr else sys.stdout)))
+        yield Console(file=cast(IO[str], Terminal(sys.stderr if stderr else sys.stdout)))
     finally:
         signal.signal(signal.SIGHUP, previous or signal.SIG_DFL)
 
@@ -29,7 +29,7 @@ def _go_on(_number: int, _frame: FrameType | None) -> None:
     """A handler, because workers and trainings would inherit an ignored signal."""
 
 
-class Outlet:
+class Terminal:
     """A text stream whose writes go nowhere from the first one on that the system refuses."""
 
     def __init__(self, stream: IO[str]) -> None:

@@ -24,7 +24,7 @@ from workers.proposers.cli_agent import AgentSpec, CliAgentProposer, load_agents
 from workers.proposers.cli_agent.output import read_output
 from workers.proposers.cli_agent.workspace import open_workspace
 from workers.proposers.edits import EditFailed
-from workers.proposers.spending import Prices, Purse
+from workers.proposers.spending import Prices, SpendLimit
 
 STANDIN = Path(__file__).parents[1] / "fakes" / "fake_agents" / "agent.py"
 AGENTS = ("codex", "claude", "claude-login", "gemini", "agy", "opencode", "aider", "mini-swe-agent")
@@ -163,7 +163,7 @@ class TestProcess:
 
     def test_it_ends_with_the_worker_that_started_it(self, bench):
         code = textwrap.dedent(f"""
-            import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+            import sys; sys.path[:0] = {[str(Path(__file__).parents[n]) for n in (0, 1)]!r}
             from pathlib import Path
             from test_cli_agent import Bench, briefing
             Path({str(bench.folder / "sub")!r}).mkdir()
@@ -271,10 +271,10 @@ def test_one_that_keeps_failing_is_left_alone(bench):
 
 
 def test_ceilings_hold_before_it_is_started(bench):
-    failed = bench.failure("edit", purse=Purse(max_tokens=1000))
+    failed = bench.failure("edit", spend_limit=SpendLimit(max_tokens=1000))
     assert failed.code == "llm_budget"
     assert not bench.scratch.exists()
-    model = bench.proposer("codex", purse=Purse(max_usd=0.03), prices=Prices(1, 1))
+    model = bench.proposer("codex", spend_limit=SpendLimit(max_usd=0.03), prices=Prices(1, 1))
     assert model.propose(briefing()).usage.usd == pytest.approx(0.024885)
     with pytest.raises(ProposalFailed, match="Raise --max-usd"):
         model.propose(briefing())

@@ -205,9 +205,9 @@ def played(story, trials, arms=ARMS, agents=("worker_1", "worker_2")):
     taken = {role: Counter() for role in ("climber", "jumper")}
     for number in range(trials):
         agent = agents[number % len(agents)]
-        duty = story.next(agent, arms)
-        taken[duty.role][duty.arm] += 1
-        story.discard(agent=agent, arm=duty.arm, family=f"family_{number}")
+        assignment = story.next(agent, arms)
+        taken[assignment.role][assignment.arm] += 1
+        story.discard(agent=agent, arm=assignment.arm, family=f"family_{number}")
     return taken
 
 
@@ -287,12 +287,12 @@ def test_an_arm_that_never_answers_is_asked_for_its_share_and_no_more():
     story = Story()
     asked = Counter()
     for number in range(100):
-        duty = story.next(arms=("llm", *ARMS))
-        asked[duty.arm] += 1
-        if duty.arm == "llm":
+        assignment = story.next(arms=("llm", *ARMS))
+        asked[assignment.arm] += 1
+        if assignment.arm == "llm":
             story.reject("llm")
         else:
-            story.discard(arm=duty.arm, family=f"family_{number}")
+            story.discard(arm=assignment.arm, family=f"family_{number}")
     assert 20 <= asked["llm"] <= 40
 
 
@@ -392,8 +392,8 @@ def test_the_jumper_leaves_the_incumbent_after_ten_proposals_without_a_keep():
     for number in range(RESTART):
         assert not any(story.next(agent).restart for agent in ("worker_1", "worker_2"))
         story.discard(family=f"family_{number}")
-    duties = [story.next(agent) for agent in ("worker_1", "worker_2")]
-    assert {duty.role: duty.restart for duty in duties} == {"climber": False, "jumper": True}
+    assignments = [story.next(agent) for agent in ("worker_1", "worker_2")]
+    assert {assignment.role: assignment.restart for assignment in assignments} == {"climber": False, "jumper": True}
     for arm in ("climb", "tpe", "library", "llm"):
         assert story.next("worker_2", (arm,)).restart
     for arm in ("recombine", "scripted"):

@@ -17,7 +17,7 @@ from swarm.records import ProposalRejected, Usage
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api import OpenAIProposer
-from workers.proposers.spending import Prices, Purse, Spent, price, spent_in, total
+from workers.proposers.spending import Prices, SpendLimit, Spent, price, spent_in, total
 
 GOOD = envelope("CLASSES = 100", "CLASSES = 10")
 
@@ -279,37 +279,40 @@ class TestCeilings:
         return codes, len(server.requests)
 
     def test_tokens_are_counted_before_the_call(self):
-        assert self.run(GOOD, purse=Purse(max_tokens=1000)) == (["llm_budget"], 0)
-        assert self.run(GOOD, times=9, purse=Purse(max_tokens=6000)) == (["llm_budget"] * 7, 2)
+        assert self.run(GOOD, spend_limit=SpendLimit(max_tokens=1000)) == (["llm_budget"], 0)
+        assert self.run(GOOD, times=9, spend_limit=SpendLimit(max_tokens=6000)) == (["llm_budget"] * 7, 2)
 
     def test_a_server_that_counts_nothing_does_not_lift_the_ceiling(self):
-        codes, requests = self.run(completion(GOOD, usage=None), times=30, purse=Purse(max_tokens=9000))
+        codes, requests = self.run(completion(GOOD, usage=None), times=30, spend_limit=SpendLimit(max_tokens=9000))
         assert "llm_budget" in codes and requests < 8
 
     def test_uncounted_calls_of_the_records_count_as_much_as_the_next_one(self):
-        purse = Purse(max_tokens=40_000, recorded=lambda: Spent(uncounted_calls=1))
-        purse.check(tokens=20_000, usd=None)
-        purse.record(Usage())
+        spend_limit = SpendLimit(max_tokens=40_000, recorded=lambda: Spent(uncounted_calls=1))
+        spend_limit.check(tokens=20_000, usd=None)
+        spend_limit.record(Usage())
         with pytest.raises(ProposalFailed, match="about 40000 tokens are spent"):
-            purse.check(tokens=20_000, usd=None)
+            spend_limit.check(tokens=20_000, usd=None)
 
     def test_dollars_are_counted_before_the_call(self):
-        assert self.run(GOOD, purse=Purse(max_usd=0.001), prices=Prices(1, 1)) == (["llm_budget"], 0)
-        codes, requests = self.run(GOOD, times=9, purse=Purse(max_usd=0.01), prices=Prices(1, 1))
+        assert self.run(GOOD, spend_limit=SpendLimit(max_usd=0.001), prices=Prices(1, 1)) == (["llm_budget"], 0)
+        codes, requests = self.run(GOOD, times=9, spend_limit=SpendLimit(max_usd=0.01), prices=Prices(1, 1))
         assert codes and requests == 9 - len(codes) and requests * 0.0012 <= 0.01
 
     def test_an_unknown_price_allows_one_call_to_find_out(self):
-        assert self.run(GOOD, times=3, purse=Purse(max_usd=1)) == (["llm_budget"] * 2, 1)
+        assert self.run(GOOD, times=3, spend_limit=SpendLimit(max_usd=1)) == (["llm_budget"] * 2, 1)
         told = completion(GOOD, usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.3})
-        assert self.run(told, times=6, purse=Purse(max_usd=1)) == (["llm_budget"] * 2, 4)
+        assert self.run(told, times=6, spend_limit=SpendLimit(max_usd=1)) == (["llm_budget"] * 2, 4)
 
     def test_what_the_records_show_counts_and_not_twice(self):
         recorded = [Spent(tokens=5000)]
-        purse = Purse(max_tokens=11_000, recorded=lambda: recorded[0])
-        codes, requests = self.run(GOOD, times=3, purse=purse)
+        spend_limit = SpendLimit(max_tokens=11_000, recorded=lambda: recorded[0])
+        codes, requests = self.run(GOOD, times=3, spend_limit=spend_limit)
         assert (codes, requests) == (["llm_budget"], 2)
         recorded[0] = Spent(tokens=50_000)
-        assert self.run(GOOD, purse=Purse(max_tokens=49_000, recorded=lambda: recorded[0])) == (["llm_budget"], 0)
+        assert self.run(GOOD, spend_limit=SpendLimit(max_tokens=49_000, recorded=lambda: recorded[0])) == (
+            ["llm_budget"],
+            0,
+        )
 
     def test_the_sum_is_restored_from_claims_and_rejections(self):
         fake = FakeStudy()

@@ -60,7 +60,7 @@ def test_unknown_keys_are_removed_by_their_look(text):
 
 
 def test_ordinary_text_stays():
-    text = "a risk-adjusted, desk-bound task; sk-1; half_life; the bearer of news; LR = 1e-3  # search: log(1e-4, 1)"
+    text = "a risk-adjusted, worker-bound task; sk-1; half_life; the bearer of news; LR = 1e-3  # search: log(1e-4, 1)"
     assert Redactor(["x", "", "1e-3"])(text) == text
 
 

@@ -1,4 +1,4 @@
-"""A worker's desk beside a real repository and a real brain: what it prepares, rebases and writes down.
+"""A worker's worker beside a real repository and a real brain: what it prepares, rebases and writes down.
 
 No trial runs here: the records of trials are appended as their runner would.
 """
@@ -30,10 +30,10 @@ from swarm.records import (
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState, Trial
-from workers.worker import Desk
 from workers.dispatch import DIAGNOSIS, Propose
 from workers.dispatch.stall import STALL
 from workers.drafts import Background
+from workers.worker import Worker
 
 RATE = "MAX_LR = 0.05  # search: log(1e-3, 1.0)"
 DECAY = "WEIGHT_DECAY = 1e-4  # search: log(1e-5, 1e-2)"
@@ -64,7 +64,7 @@ class Counting:
 
 
 class Office:
-    """One worker at its desk; `records` of others are written by hand."""
+    """One worker at its worker; `records` of others are written by hand."""
 
     def __init__(self, tiny: TinyStudy, server: FakeLLM, *, trials: int | None = None) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class Office:
                 data="standin", classes=100, device="cpu", device_name="cpu", workers=1, seed=0, noise_replicates=2,
             )
         )  # fmt: skip
-        self.desk = Desk(self.settings, "worker_1", SystemClock(), KEY)
+        self.worker = Worker(self.settings, "worker_1", SystemClock(), KEY)
 
     @property
     def study(self) -> StudyState:
@@ -110,7 +110,7 @@ class Office:
 
     def measure_noise(self) -> None:
         for loss in (2.0, 2.001):
-            self.finish(self.desk.claim_baseline(), loss)
+            self.finish(self.worker.claim_baseline(), loss)
 
     def another_worker_finds(self, old: str, new: str, loss: float = 1.0) -> str:
         """A program of worker_2 that the study builds on from now on."""
@@ -139,7 +139,7 @@ class Office:
 
     @property
     def background(self) -> Background:
-        return self.desk.proposing.background
+        return self.worker.proposing.background
 
 
 @pytest.fixture
@@ -161,11 +161,11 @@ PROPOSE = Propose(arm="llm", role="climber", seed=1)
 
 def test_the_first_proposal_is_made_during_the_last_run_of_the_noise_floor(tiny: TinyStudy) -> None:
     with office(tiny, faster) as at:
-        at.desk.claim_baseline()
-        at.desk.prepare_next()
+        at.worker.claim_baseline()
+        at.worker.prepare_next()
         assert not at.background.busy and at.server.requests == []
-        at.desk.claim_baseline()
-        at.desk.prepare_next()
+        at.worker.claim_baseline()
+        at.worker.prepare_next()
         at.draft()
         assert len(at.server.requests) == 1
 
@@ -174,24 +174,24 @@ def test_a_proposal_is_prepared_during_a_replicate_and_none_for_a_trial_that_wil
     with office(tiny, lighter, trials=5) as at:
         at.measure_noise()
         leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        at.finish(at.desk.claim_replicate(leader), 1.0)
+        at.finish(at.worker.claim_replicate(leader), 1.0)
         assert len(at.study.trials) == 4 and verdict.replicates_owed(at.study)
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         at.draft()
-        at.desk.claim_replicate(leader)
+        at.worker.claim_replicate(leader)
         at.background.take(0)
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         assert not at.background.busy and len(at.server.requests) == 1
 
 
 def test_a_prepared_proposal_follows_the_incumbent_and_keeps_its_receipt(tiny: TinyStudy) -> None:
     with office(tiny, lighter) as at:
         at.measure_noise()
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         draft = at.draft().leftover()
         assert draft is not None and draft.follows == "t0001"
         leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        trial = at.desk.claim_proposal(PROPOSE)
+        trial = at.worker.claim_proposal(PROPOSE)
         assert trial is not None
         claim = trial.claim
         assert (claim.parent, claim.constants_changed) == (leader, {"WEIGHT_DECAY": (1e-4, 1e-3)})
@@ -204,10 +204,10 @@ def test_a_prepared_proposal_follows_the_incumbent_and_keeps_its_receipt(tiny: T
 def test_one_that_conflicts_with_the_new_incumbent_is_recorded_with_its_price(tiny: TinyStudy) -> None:
     with office(tiny, faster) as at:
         at.measure_noise()
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         at.draft()
         leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        assert at.desk.claim_proposal(PROPOSE) is None
+        assert at.worker.claim_proposal(PROPOSE) is None
         (refusal,) = at.study.rejections
         assert (refusal.code, refusal.arm) == ("conflict", "llm")
         assert f"made on t0001, and the incumbent is {leader} now" in refusal.detail
@@ -217,7 +217,7 @@ def test_one_that_conflicts_with_the_new_incumbent_is_recorded_with_its_price(ti
 def test_a_repeat_is_recorded_with_the_trial_that_it_repeats(tiny: TinyStudy) -> None:
     with office(tiny, lighter) as at:
         at.measure_noise()
-        first = at.desk.claim_proposal(PROPOSE)
+        first = at.worker.claim_proposal(PROPOSE)
         assert first is not None
         at.finish(first, 2.5)
         at.background.start(PROPOSE)
@@ -229,11 +229,11 @@ def test_a_repeat_is_recorded_with_the_trial_that_it_repeats(tiny: TinyStudy) ->
 def test_what_a_model_answered_for_nothing_is_recorded_at_the_end(tiny: TinyStudy) -> None:
     with office(tiny, faster) as at:
         at.measure_noise()
-        at.desk.proposing.clear()
+        at.worker.proposing.clear()
         assert at.study.rejections == []
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         at.draft()
-        at.desk.proposing.clear()
+        at.worker.proposing.clear()
         (refusal,) = at.study.rejections
         assert refusal.code == "unused"
         assert refusal.usage is not None and refusal.usage.output_tokens == 200
@@ -248,9 +248,9 @@ def test_what_a_model_answered_before_the_study_ended_is_recorded_once(tiny: Tin
 
     with office(tiny, "no edit at all", late) as at:
         at.measure_noise()
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         wait_until(lambda: len(at.server.requests) == 2)
-        at.desk.proposing.clear()
+        at.worker.proposing.clear()
         (refusal,) = at.study.rejections
         assert (refusal.code, refusal.arm, refusal.proposer) == ("llm_unfinished", "llm", "openai:fake")
         assert re.search(r"the study ended .*; answers: \(1\) [^(]+$", refusal.detail)
@@ -264,9 +264,9 @@ def test_what_a_model_answered_before_the_study_ended_is_recorded_once(tiny: Tin
 def test_nothing_is_recorded_of_a_call_that_was_never_answered(tiny: TinyStudy) -> None:
     with office(tiny, Stall()) as at:
         at.measure_noise()
-        at.desk.prepare_next()
+        at.worker.prepare_next()
         wait_until(lambda: len(at.server.requests) == 1)
-        at.desk.proposing.clear()
+        at.worker.proposing.clear()
         assert at.study.rejections == []
 
 
@@ -281,7 +281,7 @@ def test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedd
     with office(tiny, "no edit at all") as at:
         at.measure_noise()
         for _ in range(6):
-            trial = at.desk.claim_proposal(PROPOSE)
+            trial = at.worker.claim_proposal(PROPOSE)
             assert trial is not None
             at.finish(trial, 2.5)
         arms = [trial.claim.arm for trial in at.study.trials.values() if trial.claim.arm != "baseline"]
@@ -292,11 +292,11 @@ def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
     with office(tiny, Counting()) as at:
         at.measure_noise()
         for number in range(STALL):
-            trial = at.desk.claim_proposal(PROPOSE)
+            trial = at.worker.claim_proposal(PROPOSE)
             assert trial is not None, number
             at.finish(trial, 2.5)
         for _ in range(2):
-            assert isinstance(at.desk.next_duty(), Propose)
+            assert isinstance(at.worker.next_assignment(), Propose)
         (note,) = at.study.notes
         assert (note.topic, note.agent_id) == (DIAGNOSIS, "worker_1")
         assert note.detail.startswith("5 proposals finished without a confirmed keep.")

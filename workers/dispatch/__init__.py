@@ -4,14 +4,14 @@
 a file or a clock, and no state is kept: a worker that is replaced goes on where the other stopped.
 """
 
+from workers.dispatch.assignments import Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.choose import choose, next_proposal, proposals_are_near
-from workers.dispatch.assignments import BaselineReplicate, Duty, Propose, Replicate, Role
 from workers.dispatch.stall import DIAGNOSIS, diagnosis_due
 
 __all__ = [
     "DIAGNOSIS",
+    "Assignment",
     "BaselineReplicate",
-    "Duty",
     "Propose",
     "Replicate",
     "Role",

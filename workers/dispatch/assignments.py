@@ -31,4 +31,4 @@ class Propose:
     restart: bool = False
 
 
-Duty: TypeAlias = BaselineReplicate | Replicate | Propose
+Assignment: TypeAlias = BaselineReplicate | Replicate | Propose

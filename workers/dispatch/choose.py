@@ -1,4 +1,4 @@
-"""The order of duties: the noise floor, replicates that are owed, then a proposal by one of the arms.
+"""The order of assignments: the noise floor, replicates that are owed, then a proposal by one of the arms.
 
 An arm is chosen, in this order:
 
@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from swarm import verdict
 from swarm.records import Decision
 from swarm.study.state import Program, StudyState
-from workers.dispatch.assignments import BaselineReplicate, Duty, Propose, Replicate, Role
+from workers.dispatch.assignments import Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due
@@ -41,11 +41,11 @@ def choose(
     arms: Sequence[str],
     device_mib: int | None = None,
     replicates_owed: Callable[[StudyState], Sequence[str]] = verdict.replicates_owed,
-) -> Duty | None:
-    """The next duty of a free worker; None when nothing is owed and it has no arm to propose with.
+) -> Assignment | None:
+    """The next assignment of a free worker; None when nothing is owed and it has no arm to propose with.
 
     `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
-    state may get the same duty: the claim settles who runs it.
+    state may get the same assignment: the claim settles who runs it.
     """
     if _unclaimed_baselines(study) > 0:
         return BaselineReplicate()

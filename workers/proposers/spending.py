@@ -64,7 +64,7 @@ def spent_in(study: StudyState, prefix: str = "") -> Spent:
     return spent
 
 
-class Purse:
+class SpendLimit:
     """Asked before each call; told after it.
 
     `recorded` gives what the brain shows for the whole study, other workers included. Calls of this process that are

@@ -1,4 +1,4 @@
-"""The JSON beside each lock, for people, the sweep and the policy. The lock is the truth; these are its papers."""
+"""The JSON beside each lock, for people, the sweep and the policy. The lock is the truth; these are its entries."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from swarm.admission.policy.model import Demand, Drain, Hold, Throttle
 
 
 @dataclass(frozen=True, slots=True)
-class TicketPaper:
+class TicketEntry:
     """A waiting request. Its sequence number is its place in the queue."""
 
     ticket_id: str
@@ -50,7 +50,7 @@ class TicketPaper:
 
 
 @dataclass(frozen=True, slots=True)
-class LeasePaper:
+class LeaseEntry:
     """A reservation, or, with `draining_until_s` set, memory that has not yet come back from a job that is gone."""
 
     lease_id: str
@@ -114,7 +114,7 @@ class LeasePaper:
 
 
 @dataclass(frozen=True, slots=True)
-class DevicePaper:
+class DeviceEntry:
     """What the readings of all processes have shown of one device."""
 
     foreign_seen: tuple[tuple[float, int], ...] = ()
@@ -124,7 +124,7 @@ class DevicePaper:
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentPaper:
+class IncidentEntry:
     """An out-of-memory of the device. It lives as long as the process that saw it, so a restart begins unthrottled."""
 
     at_s: float
@@ -136,25 +136,25 @@ class IncidentPaper:
         return Throttle(self.at_s, self.running, self.deficit_mib, self.clean)
 
 
-Paper = TypeVar("Paper", TicketPaper, LeasePaper, DevicePaper, IncidentPaper)
+Entry = TypeVar("Entry", TicketEntry, LeaseEntry, DeviceEntry, IncidentEntry)
 
 
-def write_paper(path: Path, paper: TicketPaper | LeasePaper | DevicePaper | IncidentPaper) -> None:
-    """Replace the file at once. Not synced: after a power loss the boot id differs, and every paper is void."""
+def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | IncidentEntry) -> None:
+    """Replace the file at once. Not synced: after a power loss the boot id differs, and every entry is void."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(paper)) + "\n", encoding="utf-8")
-    failpoint("paper.drafted")
+    draft.write_text(json.dumps(asdict(entry)) + "\n", encoding="utf-8")
+    failpoint("entry.drafted")
     draft.replace(path)
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Remove what a process left that died while it wrote a paper. Call it under the lock that all writers hold."""
+    """Remove what a process left that died while it wrote an entry. Call it under the lock that all writers hold."""
     for draft in folder.glob(".*"):
         draft.unlink(missing_ok=True)
 
 
-def read_paper(path: Path, kind: type[Paper]) -> Paper | None:
-    """None when the file is missing or is not what it should be; a damaged paper counts as none."""
+def read_entry(path: Path, kind: type[Entry]) -> Entry | None:
+    """None when the file is missing or is not what it should be; a damaged entry counts as none."""
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -163,7 +163,7 @@ def read_paper(path: Path, kind: type[Paper]) -> Paper | None:
         return None
     known = {field.name for field in fields(kind)}
     try:
-        paper = kind(**{key: value for key, value in loaded.items() if key in known})
+        entry = kind(**{key: value for key, value in loaded.items() if key in known})
     except TypeError:
         return None
-    return paper
+    return entry

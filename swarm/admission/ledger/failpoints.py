@@ -10,7 +10,7 @@ import os
 import signal
 
 REGISTERED = (
-    "paper.drafted",
+    "entry.drafted",
     "ticket.before_lock",
     "ticket.after_lock",
     "ticket.after_record",

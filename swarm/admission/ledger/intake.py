@@ -1,14 +1,14 @@
-"""From a worker's request to the papers of its ticket and of its lease."""
+"""From a worker's request to the entries of its ticket and of its lease."""
 
 import os
 import uuid as uuids
 from dataclasses import dataclass
 
+from swarm.admission.ledger.entries import LeaseEntry, TicketEntry
+from swarm.admission.ledger.identity import boot_id, identify
 from swarm.admission.policy.core import lone_room_mib
 from swarm.admission.policy.events import Grant
-from swarm.admission.ledger.identity import boot_id, identify
 from swarm.admission.policy.model import AdmissionState
-from swarm.admission.ledger.entries import LeasePaper, TicketPaper
 from swarm.admission.policy.predict import History, PeakQuery, Prediction, predict
 from swarm.admission.policy.request import Request
 from swarm.errors import UsageError
@@ -47,12 +47,12 @@ class Intake:
         )
         return predict(query, history, usable_mib=self.room_mib, device=self.device_name)
 
-    def ticket_paper(self, request: Request, prediction: Prediction, sequence: int, now: float) -> TicketPaper:
+    def ticket_entry(self, request: Request, prediction: Prediction, sequence: int, now: float) -> TicketEntry:
         memory, alone = prediction.peak_mib + self.context_mib, False
         if prediction.source != "given":
             memory, alone = prediction.demand(self.context_mib, self.room_mib)
         me = identify(os.getpid())
-        return TicketPaper(
+        return TicketEntry(
             ticket_id=uuids.uuid4().hex[:12],
             sequence=sequence,
             agent_id=request.agent_id,
@@ -73,8 +73,8 @@ class Intake:
         )
 
 
-def lease_paper(ticket: TicketPaper, grant: Grant, now: float) -> LeasePaper:
-    return LeasePaper(
+def lease_entry(ticket: TicketEntry, grant: Grant, now: float) -> LeaseEntry:
+    return LeaseEntry(
         lease_id=ticket.ticket_id,
         uuid=grant.uuid,
         agent_id=ticket.agent_id,

@@ -7,7 +7,7 @@
     <root>/<device uuid>/leases/<id>.json a reservation, beside its `.lock`
     <root>/<device uuid>/incidents/       out-of-memory events of the device
 
-A paper whose `.lock` nobody holds belongs to the dead and is swept by whoever looks next. The root must be on a local
+An entry whose `.lock` nobody holds belongs to the dead and is swept by whoever looks next. The root must be on a local
 file system; `flock` is tried out before the first use.
 """
 
@@ -20,19 +20,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from swarm.admission.ledger.entries import (
+    DeviceEntry,
+    IncidentEntry,
+    LeaseEntry,
+    TicketEntry,
+    read_entry,
+    sweep_drafts,
+    write_entry,
+)
 from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.ledger.identity import boot_id
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Demand, Device
-from swarm.admission.ledger.entries import (
-    DevicePaper,
-    IncidentPaper,
-    LeasePaper,
-    TicketPaper,
-    read_paper,
-    sweep_drafts,
-    write_paper,
-)
 from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
 
@@ -49,7 +49,7 @@ class Books:
     """One device's part of the ledger after a sweep."""
 
     device: Device
-    leases: tuple[LeasePaper, ...]
+    leases: tuple[LeaseEntry, ...]
 
 
 class Ledger:
@@ -90,13 +90,13 @@ class Ledger:
 
     # Tickets
 
-    def add_ticket(self, paper: TicketPaper) -> int:
+    def add_ticket(self, entry: TicketEntry) -> int:
         """The descriptor whose lock keeps the place in the queue."""
         failpoint("ticket.before_lock")
-        descriptor = open_locked(self._ticket_path(paper).with_suffix(".lock"))
+        descriptor = open_locked(self._ticket_path(entry).with_suffix(".lock"))
         try:
             failpoint("ticket.after_lock")
-            write_paper(self._ticket_path(paper), paper)
+            write_entry(self._ticket_path(entry), entry)
             failpoint("ticket.after_record")
         except OSError:
             os.close(descriptor)
@@ -106,104 +106,104 @@ class Ledger:
     def next_sequence(self) -> int:
         return max((int(path.name.partition("-")[0]) for path in self._tickets.glob("*.lock")), default=0) + 1
 
-    def tickets(self) -> list[TicketPaper]:
+    def tickets(self) -> list[TicketEntry]:
         """The living tickets in order; those of the dead are removed on the way."""
         found = []
         sweep_drafts(self._tickets)
         for lock in sorted(self._tickets.glob("*.lock")):
-            paper = read_paper(lock.with_suffix(".json"), TicketPaper)
+            entry = read_entry(lock.with_suffix(".json"), TicketEntry)
             if not is_held(lock):
                 lock.with_suffix(".json").unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-            elif paper is not None:
-                found.append(paper)
+            elif entry is not None:
+                found.append(entry)
         return found
 
     def waiting(self, now: float) -> tuple[Demand, ...]:
         """The queue as the policy sees it. A process that has been stopped keeps its place but holds nobody up."""
-        return tuple(paper.demand() for paper in self.tickets() if now - paper.polled_s <= ASLEEP_AFTER_S)
+        return tuple(entry.demand() for entry in self.tickets() if now - entry.polled_s <= ASLEEP_AFTER_S)
 
-    def save_ticket(self, paper: TicketPaper) -> None:
-        write_paper(self._ticket_path(paper), paper)
+    def save_ticket(self, entry: TicketEntry) -> None:
+        write_entry(self._ticket_path(entry), entry)
 
-    def bypasses(self, paper: TicketPaper) -> int:
+    def bypasses(self, entry: TicketEntry) -> int:
         """How often others have passed it; they count it in its file."""
-        stored = read_paper(self._ticket_path(paper), TicketPaper)
-        return paper.bypasses if stored is None else stored.bypasses
+        stored = read_entry(self._ticket_path(entry), TicketEntry)
+        return entry.bypasses if stored is None else stored.bypasses
 
     def count_bypass(self, ticket_id: str) -> None:
         for path in self._tickets.glob(f"*-{ticket_id}.json"):
-            if (paper := read_paper(path, TicketPaper)) is not None:
-                write_paper(path, replace(paper, bypasses=paper.bypasses + 1))
+            if (entry := read_entry(path, TicketEntry)) is not None:
+                write_entry(path, replace(entry, bypasses=entry.bypasses + 1))
 
-    def drop_ticket(self, paper: TicketPaper, descriptor: int) -> None:
-        self._ticket_path(paper).unlink(missing_ok=True)
-        self._ticket_path(paper).with_suffix(".lock").unlink(missing_ok=True)
+    def drop_ticket(self, entry: TicketEntry, descriptor: int) -> None:
+        self._ticket_path(entry).unlink(missing_ok=True)
+        self._ticket_path(entry).with_suffix(".lock").unlink(missing_ok=True)
         os.close(descriptor)
 
     # Leases
 
-    def add_lease(self, paper: LeasePaper) -> int:
+    def add_lease(self, entry: LeaseEntry) -> int:
         """The descriptor whose lock is the lease."""
-        folder = self._folder(paper.uuid, "leases")
+        folder = self._folder(entry.uuid, "leases")
         failpoint("grant.before_lock")
-        descriptor = open_locked(folder / f"{paper.lease_id}.lock")
+        descriptor = open_locked(folder / f"{entry.lease_id}.lock")
         try:
             failpoint("grant.after_lock")
-            write_paper(folder / f"{paper.lease_id}.json", paper)
+            write_entry(folder / f"{entry.lease_id}.json", entry)
             failpoint("grant.after_record")
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
 
-    def lease(self, uuid: str, lease_id: str) -> LeasePaper | None:
-        return read_paper(self.root / uuid / "leases" / f"{lease_id}.json", LeasePaper)
+    def lease(self, uuid: str, lease_id: str) -> LeaseEntry | None:
+        return read_entry(self.root / uuid / "leases" / f"{lease_id}.json", LeaseEntry)
 
-    def save_lease(self, paper: LeasePaper) -> None:
-        write_paper(self._folder(paper.uuid, "leases") / f"{paper.lease_id}.json", paper)
+    def save_lease(self, entry: LeaseEntry) -> None:
+        write_entry(self._folder(entry.uuid, "leases") / f"{entry.lease_id}.json", entry)
 
     def drop_lease(self, uuid: str, lease_id: str) -> None:
         folder = self._folder(uuid, "leases")
         (folder / f"{lease_id}.json").unlink(missing_ok=True)
         (folder / f"{lease_id}.lock").unlink(missing_ok=True)
 
-    def forget_drain(self, paper: LeasePaper) -> None:
+    def forget_drain(self, entry: LeaseEntry) -> None:
         """Its memory is back. A lease that is just being released keeps its files until its lock is gone."""
-        if not is_held(self.root / paper.uuid / "leases" / f"{paper.lease_id}.lock"):
-            self.drop_lease(paper.uuid, paper.lease_id)
+        if not is_held(self.root / entry.uuid / "leases" / f"{entry.lease_id}.lock"):
+            self.drop_lease(entry.uuid, entry.lease_id)
 
-    def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeasePaper, ...]:
+    def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeaseEntry, ...]:
         """Everything booked on a device. Leases of the dead are reclaimed first: removed, or left draining."""
         folder = self._folder(uuid, "leases")
         for written in (folder, folder.parent, self._folder(uuid, "incidents")):
             sweep_drafts(written)
         kept = []
         for lock in sorted(folder.glob("*.lock")):
-            paper = read_paper(lock.with_suffix(".json"), LeasePaper)
+            entry = read_entry(lock.with_suffix(".json"), LeaseEntry)
             if is_held(lock):
-                if paper is not None:
-                    _end_orphans(lock, paper, now)
-                    kept.append(paper)
+                if entry is not None:
+                    _end_orphans(lock, entry, now)
+                    kept.append(entry)
                 continue
-            paper = _after_death(paper, now, returns_slowly=returns_slowly)
+            entry = _after_death(entry, now, returns_slowly=returns_slowly)
             failpoint("reclaim.before_record")
-            if paper is None:
+            if entry is None:
                 self.drop_lease(uuid, lock.stem)
             else:
-                self.save_lease(paper)
-                kept.append(paper)
+                self.save_lease(entry)
+                kept.append(entry)
             failpoint("reclaim.after_record")
-        return tuple(sorted(kept, key=lambda paper: (paper.granted_s, paper.lease_id)))
+        return tuple(sorted(kept, key=lambda entry: (entry.granted_s, entry.lease_id)))
 
     # Devices
 
     def books(self, reading: DeviceReading, now: float, *, returns_slowly: bool) -> Books:
         """The device as the policy sees it, before this reading's memory figures are taken in."""
         leases = self.leases(reading.uuid, now, returns_slowly=returns_slowly)
-        stored = read_paper(self.root / reading.uuid / "device.json", DevicePaper)
+        stored = read_entry(self.root / reading.uuid / "device.json", DeviceEntry)
         if stored is None or stored.boot != boot_id():
-            stored = DevicePaper(boot=boot_id())
+            stored = DeviceEntry(boot=boot_id())
         device = Device(
             uuid=reading.uuid,
             name=reading.name,
@@ -212,9 +212,9 @@ class Ledger:
             free_mib=reading.free_mib,
             lost=reading.lost,
             returns_slowly=returns_slowly,
-            holds=tuple(paper.hold() for paper in leases if paper.draining_until_s is None),
-            drains=tuple(paper.drain() for paper in leases if paper.draining_until_s is not None),
-            throttles=tuple(paper.throttle() for _, paper in self.incidents(reading.uuid)),
+            holds=tuple(entry.hold() for entry in leases if entry.draining_until_s is None),
+            drains=tuple(entry.drain() for entry in leases if entry.draining_until_s is not None),
+            throttles=tuple(entry.throttle() for _, entry in self.incidents(reading.uuid)),
             foreign_seen=tuple((float(at), int(mib)) for at, mib in stored.foreign_seen),
             foreign_floor_mib=stored.foreign_floor_mib,
             last_assigned=stored.last_assigned,
@@ -223,31 +223,31 @@ class Ledger:
 
     def save_device(self, device: Device) -> None:
         failpoint("device.before_record")
-        paper = DevicePaper(device.foreign_seen, device.foreign_floor_mib, device.last_assigned, boot_id())
-        write_paper(self._folder(device.uuid, "leases").parent / "device.json", paper)
+        entry = DeviceEntry(device.foreign_seen, device.foreign_floor_mib, device.last_assigned, boot_id())
+        write_entry(self._folder(device.uuid, "leases").parent / "device.json", entry)
         failpoint("device.after_record")
 
     # Incidents
 
-    def add_incident(self, uuid: str, name: str, paper: IncidentPaper) -> int:
+    def add_incident(self, uuid: str, name: str, entry: IncidentEntry) -> int:
         """The descriptor that keeps the incident in force; it goes with this process."""
         folder = self._folder(uuid, "incidents")
         descriptor = open_locked(folder / f"{name}.lock")
-        write_paper(folder / f"{name}.json", paper)
+        write_entry(folder / f"{name}.json", entry)
         return descriptor
 
-    def incidents(self, uuid: str) -> list[tuple[str, IncidentPaper]]:
+    def incidents(self, uuid: str) -> list[tuple[str, IncidentEntry]]:
         found = []
         for lock in sorted(self._folder(uuid, "incidents").glob("*.lock")):
-            paper = read_paper(lock.with_suffix(".json"), IncidentPaper)
-            if paper is None or not is_held(lock):
+            entry = read_entry(lock.with_suffix(".json"), IncidentEntry)
+            if entry is None or not is_held(lock):
                 self.drop_incident(uuid, lock.stem)
             else:
-                found.append((lock.stem, paper))
+                found.append((lock.stem, entry))
         return found
 
-    def save_incident(self, uuid: str, name: str, paper: IncidentPaper) -> None:
-        write_paper(self._folder(uuid, "incidents") / f"{name}.json", paper)
+    def save_incident(self, uuid: str, name: str, entry: IncidentEntry) -> None:
+        write_entry(self._folder(uuid, "incidents") / f"{name}.json", entry)
 
     def drop_incident(self, uuid: str, name: str) -> None:
         for suffix in (".json", ".lock"):
@@ -257,8 +257,8 @@ class Ledger:
     def _tickets(self) -> Path:
         return self.root / "tickets"
 
-    def _ticket_path(self, paper: TicketPaper) -> Path:
-        return self._tickets / f"{paper.sequence:012d}-{paper.ticket_id}.json"
+    def _ticket_path(self, entry: TicketEntry) -> Path:
+        return self._tickets / f"{entry.sequence:012d}-{entry.ticket_id}.json"
 
     def _folder(self, uuid: str, part: str) -> Path:
         folder = self.root / uuid / part
@@ -266,27 +266,27 @@ class Ledger:
         return folder
 
 
-def _after_death(paper: LeasePaper | None, now: float, *, returns_slowly: bool) -> LeasePaper | None:
+def _after_death(entry: LeaseEntry | None, now: float, *, returns_slowly: bool) -> LeaseEntry | None:
     """What is left of a lease that nobody holds any more."""
-    if paper is None or not paper.of_this_boot:
+    if entry is None or not entry.of_this_boot:
         return None
-    if paper.draining_until_s is not None:
-        return paper if now < paper.draining_until_s else None
-    supervisor = paper.supervisor
+    if entry.draining_until_s is not None:
+        return entry if now < entry.draining_until_s else None
+    supervisor = entry.supervisor
     if supervisor is not None and supervisor.alive:
-        return paper  # it lost its descriptor, not its life
-    return replace(paper, draining_until_s=now + DRAIN_LIMIT_S) if returns_slowly else None
+        return entry  # it lost its descriptor, not its life
+    return replace(entry, draining_until_s=now + DRAIN_LIMIT_S) if returns_slowly else None
 
 
-def _end_orphans(lock: Path, paper: LeasePaper, now: float) -> None:
+def _end_orphans(lock: Path, entry: LeaseEntry, now: float) -> None:
     """Kill what still holds a lease whose supervisor is dead, or whose holder died before it named a supervisor.
 
     The latter only after the deadline: the supervisor may be alive and an orchestrator may be about to adopt it.
     """
-    if paper.holder.alive:
+    if entry.holder.alive:
         return
-    supervisor = paper.supervisor
-    if supervisor.alive if supervisor is not None else now <= paper.ends_by_s:
+    supervisor = entry.supervisor
+    if supervisor.alive if supervisor is not None else now <= entry.ends_by_s:
         return
     for pid in holders(lock):
         try:

@@ -1,14 +1,14 @@
-"""From the ledger's papers and a fresh reading to the state on which the policy decides."""
+"""From the ledger's entries and a fresh reading to the state on which the policy decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from swarm.admission.policy.core import refreshed
-from swarm.admission.policy.events import Sampled
+from swarm.admission.ledger.entries import LeaseEntry, TicketEntry
 from swarm.admission.ledger.identity import descendants
 from swarm.admission.ledger.ledger import Ledger
+from swarm.admission.policy.core import refreshed
+from swarm.admission.policy.events import Sampled
 from swarm.admission.policy.model import AdmissionState, Host, opening
-from swarm.admission.ledger.entries import LeasePaper, TicketPaper
 from swarm.gpu.host import HostLimits
 from swarm.gpu.reading import Attribution, DeviceReading, GpuProbe
 
@@ -16,21 +16,21 @@ Window = tuple[tuple[float, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Observation:
     state: AdmissionState
-    leases: tuple[LeasePaper, ...]
+    leases: tuple[LeaseEntry, ...]
     readings: tuple[DeviceReading, ...]
-    tickets: tuple[TicketPaper, ...]
+    tickets: tuple[TicketEntry, ...]
 
 
-def survey(
+def observe(
     ledger: Ledger,
     probe: GpuProbe,
     limits: HostLimits,
     now: float,
     *,
     windows: Mapping[str, Window] | None = None,
-) -> Survey:
+) -> Observation:
     """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile.
 
     `windows`: samples of over-use that the caller has kept of its own leases.
@@ -38,29 +38,29 @@ def survey(
     slow = probe.kind == "cuda"
     readings = probe.read()
     books = [ledger.books(reading, now, returns_slowly=slow) for reading in readings]
-    papers = tuple(paper for book in books for paper in book.leases)
-    trees = descendants({p.supervisor_pid: p.lease_id for p in papers if p.supervisor_pid is not None})
+    entries = tuple(entry for book in books for entry in book.leases)
+    trees = descendants({p.supervisor_pid: p.lease_id for p in entries if p.supervisor_pid is not None})
     devices = []
     for reading, book in zip(readings, books, strict=True):
         holds = tuple(replace(hold, over=(windows or {}).get(hold.lease_id, ())) for hold in book.device.holds)
         device = refreshed(replace(book.device, holds=holds), _sampled(reading, book.leases, trees), now)
         ledger.save_device(device)
-        for paper in book.leases:
-            if paper.draining_until_s is not None and all(d.lease_id != paper.lease_id for d in device.drains):
-                ledger.forget_drain(paper)
+        for entry in book.leases:
+            if entry.draining_until_s is not None and all(d.lease_id != entry.lease_id for d in device.drains):
+                ledger.forget_drain(entry)
         devices.append(device)
     host = Host(limits.cpu_slots, limits.ram_mib, limits.shm_mib)
     tickets = tuple(ledger.tickets())
-    return Survey(opening(tuple(devices), host, ledger.waiting(now)), papers, readings, tickets)
+    return Observation(opening(tuple(devices), host, ledger.waiting(now)), entries, readings, tickets)
 
 
-def names_of(found: Survey) -> dict[str, str]:
+def names_of(found: Observation) -> dict[str, str]:
     """What people call the holders and the waiting: their trials."""
-    names = {paper.lease_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.leases}
-    return names | {paper.ticket_id: f"trial {paper.trial_id} of {paper.agent_id}" for paper in found.tickets}
+    names = {entry.lease_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in found.leases}
+    return names | {entry.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in found.tickets}
 
 
-def _sampled(reading: DeviceReading, leases: tuple[LeasePaper, ...], trees: Mapping[int, str]) -> Sampled:
+def _sampled(reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]) -> Sampled:
     attribution, measured = attribute(reading, leases, trees)
     return Sampled(
         uuid=reading.uuid,
@@ -74,7 +74,7 @@ def _sampled(reading: DeviceReading, leases: tuple[LeasePaper, ...], trees: Mapp
 
 
 def attribute(
-    reading: DeviceReading, leases: tuple[LeasePaper, ...], trees: Mapping[int, str]
+    reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]
 ) -> tuple[Attribution, Mapping[str, int]]:
     """Memory by lease. In a container it works for leases whose host pid the launch gate has found, if all have one."""
     if reading.attribution is Attribution.UNAVAILABLE:

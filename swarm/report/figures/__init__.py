@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from plotly import graph_objects as go
 
+from swarm.report.figures.constants import constants
 from swarm.report.figures.curves import curves
 from swarm.report.figures.history import history
-from swarm.report.figures.constants import knobs
 from swarm.report.figures.lineage import lineage
 from swarm.report.figures.pareto import pareto
 from swarm.report.figures.timeline import timeline
@@ -22,7 +22,7 @@ FIGURES: Mapping[str, Callable[[StudyState | None], go.Figure]] = {
     "timeline": timeline,
     "curves": curves,
     "pareto": pareto,
-    "knobs": knobs,
+    "constants": constants,
 }
 
-__all__ = ["FIGURES", "curves", "history", "knobs", "lineage", "pareto", "timeline"]
+__all__ = ["FIGURES", "constants", "curves", "history", "lineage", "pareto", "timeline"]

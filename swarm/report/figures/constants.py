@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
+from swarm.records import Scalar
 from swarm.report.figures.lineage import ancestors
 from swarm.report.figures.style import OUTCOMES, describe_program, empty_figure, finish_figure, focus, mean_loss
-from swarm.records import Scalar
-from swarm.study.state import Program, StudyState
 from swarm.report.summary import standing
+from swarm.study.state import Program, StudyState
 
 TITLE = "Loss along each constant"
-MOST_KNOBS = 9
+MOST_CONSTANTS = 9
 COLUMNS = 3
 LOG_FROM_RATIO = 10
 
 
-def knobs(study: StudyState | None) -> go.Figure:
+def constants(study: StudyState | None) -> go.Figure:
     """A panel a constant, those with the most distinct values first. Every program is in every panel, with the value
     that it inherited, so a panel mixes the effect of its constant with all others': a map and not a proof."""
     if study is None:
@@ -63,7 +63,7 @@ def _names(study: StudyState, programs: list[Program]) -> list[str]:
     changed = {name for program in programs for name in program.first.claim.constants_changed}
     tried = {name: {value_of(study, program, name) for program in programs} - {None} for name in changed}
     several = sorted((name for name in tried if len(tried[name]) > 1), key=lambda name: (-len(tried[name]), name))
-    return several[:MOST_KNOBS]
+    return several[:MOST_CONSTANTS]
 
 
 def _add_panel(

@@ -18,7 +18,7 @@ from swarm.admission import (
     Request,
     Retry,
 )
-from swarm.admission.ledger.entries import LeasePaper, read_paper
+from swarm.admission.ledger.entries import LeaseEntry, read_entry
 from swarm.errors import AdmissionTimeout, NeverFits
 from swarm.gpu import Attribution, DeviceReading, HostLimits, ProcessUse
 from swarm.gpu.reading import DeviceKind
@@ -263,9 +263,9 @@ def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, cloc
         both = (stranger, ProcessUse(2918402, 5_000))
         probe.readings = (replace(CARD, free_mib=18_100, attribution=Attribution.UNMATCHED, processes=both),)
     assert lease.poll() is None
-    paper = read_paper(tmp_path / "GPU-a" / "leases" / f"{lease.lease_id}.json", LeasePaper)
-    assert paper is not None
-    assert (paper.host_pid, paper.measured_mib) == (2918402, 5_000)
+    entry = read_entry(tmp_path / "GPU-a" / "leases" / f"{lease.lease_id}.json", LeaseEntry)
+    assert entry is not None
+    assert (entry.host_pid, entry.measured_mib) == (2918402, 5_000)
 
 
 def test_a_launch_that_never_shows_up_lets_the_next_one_in(tmp_path: Path, clock: FakeClock) -> None:

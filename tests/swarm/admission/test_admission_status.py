@@ -1,4 +1,4 @@
-"""What `swarm gpu status` is told, and what the sweep makes of fabricated papers."""
+"""What `swarm gpu status` is told, and what the sweep makes of fabricated entries."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import pytest
 from fakes.fake_clock import FakeClock
 
 from swarm.admission import AdmissionController, Observed, Request, status
+from swarm.admission.ledger.entries import LeaseEntry
 from swarm.admission.ledger.identity import boot_id, identify
-from swarm.admission.ledger.entries import LeasePaper
 from swarm.errors import AdmissionError
 from swarm.gpu import Attribution, DeviceReading, HostLimits
 from swarm.gpu.reading import DeviceKind
@@ -58,9 +58,9 @@ def test_status_publishes_how_often_predictions_were_too_small(tmp_path: Path) -
     assert (found.observed_runs, found.under_prediction_rate) == (2, 0.5)
 
 
-def lease_paper(**changes: object) -> LeasePaper:
+def lease_entry(**changes: object) -> LeaseEntry:
     me = identify(os.getpid())
-    paper = LeasePaper(
+    entry = LeaseEntry(
         lease_id="old",
         uuid="CPU-0",
         agent_id="worker_9",
@@ -79,7 +79,7 @@ def lease_paper(**changes: object) -> LeasePaper:
         starttime=me.starttime,
         boot=boot_id(),
     )
-    return replace(paper, **changes)
+    return replace(entry, **changes)
 
 
 ME = identify(os.getpid())
@@ -94,17 +94,17 @@ ME = identify(os.getpid())
         ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime, "boot": "another"}, True),
     ],
 )
-def test_papers_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
+def test_entries_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
     mine = controller(tmp_path, FakeClock())
     mine.request(ask("t0", 100)).wait().release()
     folder = tmp_path / "CPU-0" / "leases"
-    (folder / "old.json").write_text(json.dumps(asdict(lease_paper(**changes))))
+    (folder / "old.json").write_text(json.dumps(asdict(lease_entry(**changes))))
     (folder / "old.lock").touch()
     assert (mine.request(ask("t1", 10_000)).poll() is not None) == stale
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"lease_id": 1}', "\x00"])
-def test_a_damaged_paper_is_no_paper(tmp_path: Path, text: str) -> None:
+def test_a_damaged_entry_is_no_entry(tmp_path: Path, text: str) -> None:
     mine = controller(tmp_path, FakeClock())
     mine.request(ask("t0", 100)).wait().release()
     folder = tmp_path / "CPU-0" / "leases"

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 from fakes.fake_study import FakeStudy, demo_study
 
-from swarm.report.figures import FIGURES, history, knobs, lineage, timeline
+from swarm.report.figures import FIGURES, constants, history, lineage, timeline
 from swarm.report.figures.constants import value_of
 from swarm.report.figures.pareto import front
 from swarm.report.figures.style import OUTCOMES
@@ -164,7 +164,7 @@ def test_nothing_on_the_front_is_beaten() -> None:
         assert any(cost <= point[0] and loss <= point[1] for cost, loss in edge)
 
 
-def knob_study() -> StudyState:
+def constants_study() -> StudyState:
     fake = FakeStudy()
     fake.measure_noise()
     first = fake.try_change(loss=2.1, parent="t0001", constants={"LR": (0.01, 0.1)})
@@ -174,13 +174,13 @@ def knob_study() -> StudyState:
 
 
 def test_a_program_inherits_the_constants_of_its_parents() -> None:
-    study = knob_study()
+    study = constants_study()
     values = [[value_of(study, program, name) for name in ("LR", "ACT")] for program in study.programs.values()]
     assert values == [[0.01, "relu"], [0.1, "relu"], [0.1, "silu"], [0.3, "silu"]]
 
 
-def test_knobs_choose_the_axis_by_the_values() -> None:
-    figure = knobs(knob_study())
+def test_constants_choose_the_axis_by_the_values() -> None:
+    figure = constants(constants_study())
     titles = [annotation.text for annotation in figure.layout.annotations]
     axes = [figure.layout.xaxis.type, figure.layout.xaxis2.type, figure.layout.xaxis3.type]
     assert dict(zip(titles, axes, strict=True)) == {"LR": "log", "ACT": "category", "BIAS": "category"}

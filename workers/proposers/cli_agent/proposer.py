@@ -27,7 +27,7 @@ from workers.proposers.cli_agent.process import GRACE_S, Ran, run_agent
 from workers.proposers.cli_agent.workspace import Workspace, make_home, open_workspace
 from workers.proposers.edits import EditFailed
 from workers.proposers.reply import Draft, checked, parse_header, to_proposal
-from workers.proposers.spending import Prices, Purse, price
+from workers.proposers.spending import Prices, SpendLimit, price
 from workers.proposers.transcript import Transcripts
 from workers.redact import MIN_SECRET, Redactor
 from workers.render import DEFAULT_MAX_TOKENS, TOO_LONG_REST_S, Prompt, PromptTooLong, clean, render
@@ -60,7 +60,7 @@ class CliAgentProposer:
         deadline_s: float = 300.0,
         grace_s: float = GRACE_S,
         prices: Prices | None = None,
-        purse: Purse | None = None,
+        spend_limit: SpendLimit | None = None,
         breaker: Breaker | None = None,
         transcripts: Path | None = None,
         max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
@@ -74,7 +74,7 @@ class CliAgentProposer:
         self._deadline_s = deadline_s
         self._grace_s = grace_s
         self._prices = prices
-        self._purse = purse or Purse()
+        self._spend_limit = spend_limit or SpendLimit()
         self._breaker = breaker or Breaker(self._clock)
         self._redact = Redactor(_secrets(spec, variables))
         self._transcripts = Transcripts(transcripts, self._redact)
@@ -94,7 +94,7 @@ class CliAgentProposer:
         own_agents: Path | None = None,
         clock: Clock | None = None,
         prices: Prices | None = None,
-        purse: Purse | None = None,
+        spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
     ) -> "CliAgentProposer":
         """`name` is AGENT or AGENT:MODEL; `secrets` come from `take_secrets`. Raises UsageError for an unknown one."""
@@ -110,7 +110,7 @@ class CliAgentProposer:
             model=model or None,
             clock=clock,
             prices=prices,
-            purse=purse,
+            spend_limit=spend_limit,
             transcripts=transcripts,
         )
 
@@ -147,7 +147,7 @@ class CliAgentProposer:
             raise ProposalFailed(*self._wrong_for_good, cooldown_s=float("inf"))
         if (remaining_s := self._breaker.remaining_s) > 0:
             raise ProposalFailed("llm_failed", f"{self._agent} keeps failing and is left alone", cooldown_s=remaining_s)
-        self._purse.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
+        self._spend_limit.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
 
     def _render(self, briefing: Briefing) -> Prompt:
         try:
@@ -182,7 +182,7 @@ class CliAgentProposer:
             usd=usd,
             seconds=round(ran.report.seconds, 3),
         )
-        self._purse.record(usage)
+        self._spend_limit.record(usage)
         self._last_usd = usd if usd is not None else self._last_usd
         return usage
 

@@ -11,7 +11,7 @@ from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api.completion import Completion, Counts
 from workers.proposers.openai_api.server import CallFailed, Message, Server
-from workers.proposers.spending import Prices, Purse, price
+from workers.proposers.spending import Prices, SpendLimit, price
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
 from workers.render import Prompt, clean, estimate_tokens
@@ -51,7 +51,7 @@ class Caller:
     clock: Clock
     redact: Redactor
     transcripts: Transcripts
-    purse: Purse
+    spend_limit: SpendLimit
     breaker: Breaker
     prices: Prices | None
     call_timeout_s: float
@@ -87,7 +87,7 @@ class Caller:
             raise ProposalFailed("llm_failed", f"{self._where} took too long for one proposal")
         asked = sum(estimate_tokens(message["content"]) for message in messages)
         answered = self.server.max_output_tokens or EXPECTED_OUTPUT_TOKENS
-        self.purse.check(tokens=asked + answered, usd=self._price(asked, answered))
+        self.spend_limit.check(tokens=asked + answered, usd=self._price(asked, answered))
 
     def _call(self, turn: Turn, messages: Sequence[Message], schema: Schema | None) -> Completion:
         started = self.clock.monotonic()
@@ -114,7 +114,7 @@ class Caller:
             seconds=round(self.clock.monotonic() - started, 3),
         )
         turn.usages.append(usage)
-        self.purse.record(usage)
+        self.spend_limit.record(usage)
         return usage
 
     def _write(self, messages: Sequence[Message], usage: Usage | None, outcome: Mapping[str, object]) -> None:

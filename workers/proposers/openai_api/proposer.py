@@ -28,7 +28,7 @@ from workers.proposers.openai_api.mode import Mode, ModeOf
 from workers.proposers.openai_api.schema import SCHEMA
 from workers.proposers.openai_api.server import Message, Server
 from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
-from workers.proposers.spending import Prices, Purse, total
+from workers.proposers.spending import Prices, SpendLimit, total
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
 from workers.render import (
@@ -66,7 +66,7 @@ class OpenAIProposer:
         deadline_s: float = 240.0,
         call_timeout_s: float = 120.0,
         prices: Prices | None = None,
-        purse: Purse | None = None,
+        spend_limit: SpendLimit | None = None,
         breaker: Breaker | None = None,
         transcripts: Path | None = None,
         without_schema: Path | None = None,
@@ -87,7 +87,7 @@ class OpenAIProposer:
             clock=self._clock,
             redact=self._redact,
             transcripts=Transcripts(transcripts, self._redact),
-            purse=purse or Purse(),
+            spend_limit=spend_limit or SpendLimit(),
             breaker=breaker or Breaker(self._clock),
             prices=prices,
             call_timeout_s=call_timeout_s,
@@ -103,7 +103,7 @@ class OpenAIProposer:
         base_url: str | None = None,
         clock: Clock | None = None,
         prices: Prices | None = None,
-        purse: Purse | None = None,
+        spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
         without_schema: Path | None = None,
     ) -> "OpenAIProposer":
@@ -126,7 +126,7 @@ class OpenAIProposer:
             clock=clock,
             mode="schema" if mode == "schema" else "envelope",
             prices=prices,
-            purse=purse,
+            spend_limit=spend_limit,
             transcripts=transcripts,
             without_schema=without_schema,
             max_prompt_tokens=_tokens(environ, "SWARM_LLM_MAX_PROMPT") or DEFAULT_MAX_TOKENS,
