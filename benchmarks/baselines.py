@@ -23,12 +23,13 @@ from typing import Literal
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from swarm.gpu import detect_probe
-from swarm.harness.archive import DATA_VARIABLE
-from swarm.harness.config import Budget
-from swarm.harness.data import prepare
 from swarm.harness.layout import CLASSES, Layout
-from swarm.harness.run import ROOT, Plan, run_trial
+from swarm.harness.prepare import prepare
+from swarm.harness.run import Plan, run_trial
 from swarm.target.file import load_target
+from swarm.trial.config import WorkBudget
+from swarm.trial.contract import DATA_VARIABLE, code_root
+from swarm.trial.folder import TrialFolder
 
 BAD_START = "efficientnet_seed"
 
@@ -50,7 +51,7 @@ class Row:
     """One target, a run a seed."""
 
     target: str
-    budget: Budget
+    budget: WorkBudget
     runs: tuple[Run, ...]
 
     @property
@@ -98,23 +99,25 @@ def main() -> int:
     return 0
 
 
-def budget_of(target: str, profile: Literal["cpu", "gpu"], seconds: float | None) -> Budget:
+def budget_of(target: str, profile: Literal["cpu", "gpu"], seconds: float | None) -> WorkBudget:
     """The profile's own, or as many solo seconds."""
     if seconds is not None:
-        return Budget("solo_seconds", seconds)
-    profiles = load_target(target, ROOT).profiles
+        return WorkBudget("solo_seconds", seconds)
+    profiles = load_target(target, code_root()).profiles
     chosen = profiles.gpu if profile == "gpu" else profiles.cpu
-    return Budget(chosen.budget_kind, chosen.budget)
+    return WorkBudget(chosen.budget_kind, chosen.budget)
 
 
-def measure(target: str, profile: Literal["cpu", "gpu"], budget: Budget, seeds: Sequence[int], layout: Layout) -> Row:
+def measure(
+    target: str, profile: Literal["cpu", "gpu"], budget: WorkBudget, seeds: Sequence[int], layout: Layout
+) -> Row:
     """Trains and scores each seed, one after the other, all phases as processes. Raises HarnessError."""
     runs = []
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="baselines-") as name:
             folder = Path(name)
-            score = run_trial(Plan(ROOT / "models" / target, profile, seed, budget), layout, folder)
-            facts = json.loads((folder / "train_out" / "train.json").read_text())
+            score = run_trial(Plan(code_root() / "models" / target, profile, seed, budget), layout, folder)
+            facts = json.loads(TrialFolder(folder).train_report.read_text())
         runs.append(
             Run(
                 loss=score["validation_loss"],

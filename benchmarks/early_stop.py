@@ -25,7 +25,6 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,14 +32,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from overhead import ROOT, TARGET, make_repository, make_settings
+from trials import order_of, outcome_of
 
 from swarm import verdict
-from swarm.admission import AdmissionController, Request
+from swarm.admission import AdmissionController
 from swarm.clock import SystemClock
-from swarm.execution import LocalExecutor, TrialOrder, harness_root
-from swarm.execution.outcome import Outcome
+from swarm.execution.executor import Outcome
+from swarm.execution.local import LocalExecutor
 from swarm.gpu import detect_probe
-from swarm.harness.data import prepare
+from swarm.harness.prepare import prepare
 from swarm.program import constants
 from swarm.program.families import family_of
 from swarm.records import (
@@ -59,7 +59,9 @@ from swarm.records import (
 from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
 from swarm.target.file import load_target
-from swarm.trial.heartbeat import read_progress
+from swarm.trial.contract import TRIAL_PHASES, code_root
+from swarm.trial.folder import read_json
+from swarm.trial.heartbeat import read_beat
 from swarm.verdict.early_stop import HOPELESS, RUNGS, false_prune_rate, look
 from workers.proposers.spaces import at, differences, searched, values_of
 
@@ -229,9 +231,7 @@ def train_all(owed: Sequence[tuple[str, Proposed]], source: str, budget_s: float
     """One after the other through the executor, forked from a warm process."""
     with tempfile.TemporaryDirectory(prefix="early-stop-") as name:
         folder = Path(name)
-        zygote = Zygote.start(
-            "swarm.harness.preload", folder / "zygote.sock", pythonpath=(str(harness_root().parent.parent),)
-        )
+        zygote = Zygote.start("swarm.harness.preload", folder / "zygote.sock", pythonpath=(str(code_root()),))
         try:
             trainings = Trainings(folder, zygote, budget_s)
             for number, (key, trial) in enumerate(owed, start=1):
@@ -248,24 +248,28 @@ class Trainings:
         budget = Budget(kind="solo_seconds", amount=budget_s, walltime_limit_s=max(LEAST_WALL_S, 20 * budget_s))
         self._settings = make_settings(self._repo).model_copy(update={"budget": budget, "memory_mib": MEMORY_MIB})
         self._admission = AdmissionController(folder / "ledger", detect_probe("cpu"), SystemClock())
-        self._executor = LocalExecutor(self._settings, self._repo, zygote=zygote.socket_path, sleep=time.sleep)
+        self._executor = LocalExecutor(
+            self._settings.layout.trials(self._settings.study_id),
+            self._settings.data_dir,
+            self._admission,
+            SystemClock(),
+            zygote=zygote.socket_path,
+        )
 
     def run(self, trial_id: str, program: str, trial: Proposed) -> Recording:
         study = self._settings.study_id
         commit = self._repo.commit_change(
             self._repo.head(), {f"{TARGET}/train.py": program}, trial_id, f"refs/swarm/{study}/{trial_id}"
         )
-        limit_s = self._settings.budget.walltime_limit_s
-        request = Request("worker_1", trial_id, study, walltime_limit_s=limit_s, memory_mib=MEMORY_MIB)
-        lease = self._admission.request(request).wait(cancelled=lambda: False)
-        order = TrialOrder(trial_id, commit, trial.seed, RUNGS)
-        outcome = self._executor.run(order, lease, on_start=lease.bind, poll=lambda: None)
-        lease.release()
-        beat = read_progress(self._settings.layout.trial(study, trial_id))
-        return recording_of(trial, outcome, progress=beat.progress if beat is not None else 0.0)
+        outcome = outcome_of(self._executor, order_of(self._settings, self._repo, trial_id, commit, trial.seed, RUNGS))
+        folder = self._settings.layout.trial(study, trial_id)
+        beat, told = read_beat(folder.heartbeat), read_json(folder.train_report) or {}
+        return recording_of(trial, outcome, beat.progress if beat is not None else 0.0, told.get("wall_seconds"))
 
 
-def recording_of(trial: Proposed, outcome: Outcome, progress: float) -> Recording:
+def recording_of(trial: Proposed, outcome: Outcome, progress: float, train_s: object) -> Recording:
+    used = outcome.resources
+    assert used is not None and used.wall_s is not None, outcome.detail
     return Recording(
         changes=trial.changes,
         seed=trial.seed,
@@ -273,9 +277,9 @@ def recording_of(trial: Proposed, outcome: Outcome, progress: float) -> Recordin
         reason=outcome.reason.value if outcome.reason is not None else None,
         rungs=outcome.rungs,
         used=1.0 if outcome.score is not None else progress,
-        wall_s=round(outcome.wall_s, 3),
-        train_s=outcome.train.wall_seconds or 0.0,
-        after_s=round(sum(phase.seconds for phase in outcome.result.phases if phase.name != "train"), 3),
+        wall_s=used.wall_s,
+        train_s=train_s if isinstance(train_s, float) else 0.0,
+        after_s=round(sum(used.overhead_s.get(phase, 0.0) for phase in TRIAL_PHASES[1:]), 3),
     )
 
 

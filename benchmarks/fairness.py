@@ -36,17 +36,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from swarm.harness import config as configuration
-from swarm.harness.config import Budget, BudgetKind, TrialConfig
-from swarm.harness.data import prepare
 from swarm.harness.errors import ContractBroken
-from swarm.harness.heartbeat import Beat
-from swarm.harness.heartbeat import read as read_heartbeat
 from swarm.harness.layout import Layout
-from swarm.harness.run import PHASES, ROOT, Plan, lay_out, run_phase
+from swarm.harness.prepare import prepare
+from swarm.harness.run import Plan, lay_out, run_phase
+from swarm.trial.config import BudgetKind, TrialConfig, WorkBudget
+from swarm.trial.contract import CONFIG_VARIABLE, TRIAL_PHASES, Phase, code_root
+from swarm.trial.heartbeat import Beat, read_beat
 from swarm.verdict import noise_floor
 
-TARGET = ROOT / "models" / "resnext"
+TARGET = code_root() / "models" / "resnext"
 KINDS: tuple[BudgetKind, ...] = ("solo_seconds", "seconds")
 NEIGHBOUR_SEED = 1000
 NEIGHBOUR_S = 7200.0
@@ -121,7 +120,7 @@ def measure(folder: Path, layout: Layout, pairs: int, seeds: int, budget_s: floa
             for kind in KINDS:
                 places = {}
                 for place in ("alone", "beside") if seed % 2 else ("beside", "alone"):
-                    plan = Plan(TARGET, seed=seed, budget=Budget(kind, budget_s))
+                    plan = Plan(TARGET, seed=seed, budget=WorkBudget(kind, budget_s))
                     config = lay_out(plan, layout, folder / f"{kind}-{seed}-{place}")
                     places[place] = train(config, busy if place == "beside" else None, scored=seed <= seeds)
                 found[kind].append(Pair(**places))
@@ -136,7 +135,7 @@ class Neighbour:
 
     @property
     def steps(self) -> int:
-        beat = read_heartbeat(self._heartbeat)
+        beat = read_beat(self._heartbeat)
         return beat.step if beat is not None else 0
 
     def go_on(self) -> None:
@@ -151,7 +150,7 @@ class Neighbour:
     def _beat_at(self, step: int) -> Beat:
         """The first beat seen at or after `step`."""
         deadline = time.monotonic() + NEIGHBOUR_START_S
-        while (beat := read_heartbeat(self._heartbeat)) is None or beat.step < step:
+        while (beat := read_beat(self._heartbeat)) is None or beat.step < step:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no step {step} in {NEIGHBOUR_START_S:g} s (exit code {self._process.poll()})")
             time.sleep(POLL_S)
@@ -173,29 +172,27 @@ class Neighbour:
 @contextmanager
 def neighbour(folder: Path, layout: Layout, kind: BudgetKind = "seconds") -> Iterator[Neighbour]:
     """Started, past its start-up, and stopped. It ends with the block."""
-    config = lay_out(Plan(TARGET, seed=NEIGHBOUR_SEED, budget=Budget(kind, NEIGHBOUR_S)), layout, folder)
+    config = lay_out(Plan(TARGET, seed=NEIGHBOUR_SEED, budget=WorkBudget(kind, NEIGHBOUR_S)), layout, folder)
     environment = {
         **os.environ,
-        configuration.TRIAL_VARIABLE: str(folder / "harness.json"),
-        "PYTHONPATH": str(ROOT),
+        CONFIG_VARIABLE: str(config.folder.config),
+        "PYTHONPATH": str(code_root()),
         "OMP_NUM_THREADS": str(config.threads),
     }
-    with (folder / "logs" / "train.log").open("wb") as log:
+    with config.folder.log(Phase.TRAIN).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "swarm.harness.train_phase"],
-            cwd=folder / "program",
+            [sys.executable, "-P", "-m", Phase.TRAIN.module],
+            cwd=config.folder.program,
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    found = Neighbour(process, config.train_out / "heartbeat")
+    found = Neighbour(process, config.folder.heartbeat)
     try:
         deadline = time.monotonic() + NEIGHBOUR_START_S
         while found.steps == 0:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"the neighbour did not start:\n{(folder / 'logs' / 'train.log').read_text()[-2000:]}"
-                )
+                raise RuntimeError(f"the neighbour did not start:\n{config.folder.log_text(Phase.TRAIN)[-2000:]}")
             time.sleep(0.1)
         process.send_signal(signal.SIGSTOP)
         yield found
@@ -209,21 +206,21 @@ def train(config: TrialConfig, busy: Neighbour | None, *, scored: bool) -> Run:
 
     A budget that is spent before the first step, as wall-clock seconds can be beside a neighbour, is a run of no steps.
     """
-    for phase in PHASES if scored else PHASES[:1]:
+    for phase in TRIAL_PHASES if scored else TRIAL_PHASES[:1]:
         with busy.busy() if busy is not None and phase == "train" else nullcontext():
             code = run_phase(config, phase)
         if phase == "train" and busy is not None and code == ContractBroken.exit_code and no_step(config):
             return Run(0, 0.0)
         if code != 0:
-            log = (config.folder / "logs" / f"{phase}.log").read_text()
+            log = config.folder.log_text(phase)
             raise RuntimeError(f"{phase} exited with {code}:\n{log[-2000:]}")
-    facts = json.loads((config.train_out / "train.json").read_text())
-    score = json.loads((config.private / "score.json").read_text()) if scored else {}
+    facts = json.loads(config.folder.train_report.read_text())
+    score = json.loads(config.folder.score.read_text()) if scored else {}
     return Run(facts["steps"], facts["wall_seconds"], score.get("validation_loss"))
 
 
 def no_step(config: TrialConfig) -> bool:
-    beat = read_heartbeat(config.train_out / "heartbeat")
+    beat = read_beat(config.folder.heartbeat)
     return beat is not None and beat.step == 0
 
 
@@ -303,14 +300,14 @@ def clock_cost_s(folder: Path, layout: Layout) -> float:
     import torch
 
     from swarm.harness.budget import meter_for
-    from swarm.harness.data import TrainSet
-    from swarm.harness.heartbeat import Heartbeat
+    from swarm.harness.layout import TrainSet
     from swarm.harness.loop import Batches, BudgetClock
     from swarm.harness.program import load_program
+    from swarm.trial.heartbeat import Heartbeat
 
     torch.set_num_threads(1)
-    config = lay_out(Plan(TARGET, budget=Budget("solo_seconds", NEIGHBOUR_S)), layout, folder)
-    program = load_program(config.program)
+    config = lay_out(Plan(TARGET, budget=WorkBudget("solo_seconds", NEIGHBOUR_S)), layout, folder)
+    program = load_program(config.program_file)
     model = program.build_model()
     state = (model, program.build_optimizer(model))
     train_set = TrainSet(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64), 100)
@@ -318,7 +315,7 @@ def clock_cost_s(folder: Path, layout: Layout) -> float:
 
     def metered() -> None:
         meter = meter_for(config.budget, None, cpu=True)
-        clock = BudgetClock(config.budget, meter, Heartbeat(config.train_out / "heartbeat"), NoRungs(), 1)
+        clock = BudgetClock(config.budget, meter, Heartbeat(config.folder.heartbeat), NoRungs(), 1)
         for _ in clock.batches(train_set, 1, state=state):
             program.learning_rate(clock.progress)
             clock.report(loss)

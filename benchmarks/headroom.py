@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from swarm.harness.data import prepare
 from swarm.harness.layout import Layout
+from swarm.harness.prepare import prepare
 from swarm.harness.run import ROOT, Plan, run_trial
 
 Constants = Mapping[str, str]

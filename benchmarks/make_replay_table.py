@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from swarm.harness.data import TrainSet
+    from swarm.harness.layout import TrainSet
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE / "data" / "replay_program.py"
@@ -114,7 +114,7 @@ def rows() -> list[dict]:
 
 def refuse_other_data(table: Sequence[Mapping]) -> None:
     """Rows of two versions of the stand-in do not compare."""
-    from swarm.harness.data import prepare
+    from swarm.harness.prepare import prepare
 
     version = prepare("standin").version
     others = {row["data"] for row in table} - {version}
@@ -162,8 +162,8 @@ def measure_costs() -> dict[str, float]:
 
 def run(job: Job) -> dict[str, object]:
     """One training with its score on the 5,000 validation images."""
-    from swarm.harness.data import prepare
     from swarm.harness.loop import forward
+    from swarm.harness.prepare import prepare
     from swarm.harness.scoring import score
 
     began = time.process_time()
@@ -191,10 +191,10 @@ def train(
 
     from swarm.harness.augment import crop, flip
     from swarm.harness.budget import SampleMeter
-    from swarm.harness.config import Budget
     from swarm.harness.errors import Diverged
     from swarm.harness.loop import BudgetClock
     from swarm.harness.warmup import seed_everything
+    from swarm.trial.config import WorkBudget
 
     torch.set_num_threads(1)
     program, training = load_program(), training_set()
@@ -204,7 +204,7 @@ def train(
     optimiser = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=program.MOMENTUM, weight_decay=program.WEIGHT_DECAY, nesterov=True
     )
-    clock = BudgetClock(Budget("samples", images), SampleMeter(), None, NoRungs(), seed)
+    clock = BudgetClock(WorkBudget("samples", images), SampleMeter(), None, NoRungs(), seed)
 
     def augmented(batch: "Tensor") -> "Tensor":
         return crop(flip(batch), 4) if constants["SHIFT_CROP"] else flip(batch)
@@ -244,8 +244,8 @@ def load_program():
 def training_set() -> "TrainSet":
     import torch
 
-    from swarm.harness.data import TrainSet, prepare
-    from swarm.harness.layout import CLASSES
+    from swarm.harness.layout import CLASSES, TrainSet
+    from swarm.harness.prepare import prepare
 
     layout = prepare("standin").layout
     images = torch.from_numpy(layout.read(layout.images("train")))
@@ -256,7 +256,7 @@ def training_set() -> "TrainSet":
 def validation():
     import torch
 
-    from swarm.harness.data import prepare
+    from swarm.harness.prepare import prepare
 
     layout = prepare("standin").layout
     return torch.from_numpy(layout.read(layout.images("val"))), layout.read(layout.labels("val"))

@@ -24,17 +24,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from swarm.admission import AdmissionController, Request
+from trials import order_of, outcome_of
+
+from swarm.admission import AdmissionController
 from swarm.clock import SystemClock
-from swarm.execution import LocalExecutor, TrialOrder, harness_root, harness_sha256
+from swarm.execution.local import LocalExecutor
 from swarm.gpu import detect_probe
-from swarm.harness.data import prepare
+from swarm.harness.prepare import prepare
 from swarm.program import constants
 from swarm.records import Budget
 from swarm.repo import Repo
 from swarm.study.settings import RunSettings
 from swarm.supervisor import Zygote
 from swarm.target.file import load_target
+from swarm.trial.contract import CONFIG_VARIABLE, code_root, harness_sha256
 
 Items = dict[str, float]
 
@@ -54,12 +57,12 @@ assert train_phase.run() == 0
 trained = time.monotonic()
 import sys
 trial, model = config.load(), sys.modules["program"].build_model()
-model.load_state_dict(torch.load(trial.train_out / "weights.pt", weights_only=True))
+model.load_state_dict(torch.load(trial.folder.weights, weights_only=True))
 layout = Layout(trial.data_dir)
 logits = forward(model, torch.from_numpy(layout.read(layout.images("val"))), 500)
 labels = torch.from_numpy(layout.read(layout.labels("val")).astype("int64"))
 print("val_loss:", float(torch.nn.functional.cross_entropy(logits, labels)))
-(trial.folder / "evaluation_s").write_text(str(time.monotonic() - trained))
+(trial.root / "evaluation_s").write_text(str(time.monotonic() - trained))
 """
 
 
@@ -87,7 +90,7 @@ class Bench:
         self._settings = make_settings(self._repo)
         self._admission = AdmissionController(folder / "ledger", detect_probe("cpu"), SystemClock())
         self._trials = 0
-        path = (str(harness_root().parent.parent),)
+        path = (str(code_root()),)
         self._zygote = Zygote.start("swarm.harness.preload", folder / "zygote.sock", pythonpath=path)
 
     def close(self) -> None:
@@ -102,40 +105,41 @@ class Bench:
     def plain(self) -> Items:
         """The training of the last trial once more, as a process of nobody's."""
         folder = self._settings.layout.trial(STUDY, f"t{self._trials:04}")
-        for name in ("train_out", "program"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (folder / name).mkdir()
-        self._repo.export(self._repo.head(), TARGET, folder / "program")
+        shutil.rmtree(folder.train_out, ignore_errors=True)
+        folder.make()
+        for name, content in self._repo.files(self._repo.head(), TARGET).items():
+            (folder.program / name).write_bytes(content)
         environment = {
             **os.environ,
-            "SWARM_TRIAL": str(folder / "harness.json"),
+            CONFIG_VARIABLE: str(folder.config),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": str(self._settings.threads),
         }
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", PLAIN], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL
+            [sys.executable, "-c", PLAIN], env=environment, cwd=folder.root, check=True, stdout=subprocess.DEVNULL
         )
         wall_s = time.perf_counter() - began
-        told = json.loads((folder / "train_out" / "train.json").read_text())
-        items: Items = {**told["overhead_s"], "predict": float((folder / "evaluation_s").read_text())}
+        told = json.loads(folder.train_report.read_text())
+        items: Items = {**told["overhead_s"], "predict": float((folder.root / "evaluation_s").read_text())}
         total_s = wall_s - told["wall_seconds"]
         return {**items, "teardown": total_s - sum(items.values()), "total": total_s}
 
     def _trial(self, socket: Path | None) -> Items:
         self._trials += 1
-        order = TrialOrder(f"t{self._trials:04}", self._repo.head(), seed=1)
-        executor = LocalExecutor(self._settings, self._repo, zygote=socket, sleep=time.sleep)
-        request = Request("worker_1", order.trial_id, STUDY, walltime_limit_s=120, memory_mib=1200)
-        lease = self._admission.request(request).wait(cancelled=lambda: False)
+        settings = self._settings
+        trials, trial_id = settings.layout.trials(STUDY), f"t{self._trials:04}"
+        executor = LocalExecutor(trials, settings.data_dir, self._admission, SystemClock(), zygote=socket)
+        order = order_of(settings, self._repo, trial_id, self._repo.head())
         began = time.perf_counter()
-        outcome = executor.run(order, lease, on_start=lease.bind, poll=lambda: None)
+        outcome = outcome_of(executor, order)
         wall_s = time.perf_counter() - began
-        lease.release()
-        if outcome.score is None or outcome.train.wall_seconds is None:
+        used = outcome.resources
+        if outcome.score is None or used is None or used.wall_s is None:
             raise SystemExit(f"the trial failed: {outcome.detail}")
-        launch_s = wall_s - outcome.wall_s
-        return {**outcome.overhead_s, "launch": launch_s, "total": wall_s - outcome.train.wall_seconds}
+        told = json.loads(settings.layout.trial(STUDY, trial_id).train_report.read_text())
+        wall_s -= used.probe_s or 0.0
+        return {**used.overhead_s, "launch": wall_s - used.wall_s, "total": wall_s - told["wall_seconds"]}
 
 
 def make_repository(root: Path) -> Repo:

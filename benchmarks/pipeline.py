@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from swarm.harness import augment
-from swarm.harness.data import TrainSet
+from swarm.harness.layout import TrainSet
 from swarm.harness.loop import Batches
 
 IMAGES, BATCH, PAD, ROUNDS = 10_240, 512, 4, 5

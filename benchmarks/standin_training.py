@@ -31,14 +31,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from swarm.harness import config as configuration
 from swarm.harness import train_phase
-from swarm.harness.config import Budget, TrialConfig
-from swarm.harness.data import prepare
 from swarm.harness.errors import Diverged
 from swarm.harness.loop import forward
+from swarm.harness.prepare import prepare
 from swarm.harness.program import load_program
 from swarm.harness.scoring import score
+from swarm.trial.config import TrialConfig, WorkBudget
+from swarm.trial.folder import TrialFolder
 
 S_PER_MFLOP = 30e-6  # of one image's forward pass; the step's other passes are in it
 S_PER_KILO_ELEMENT = 1.6e-6  # of the modules' outputs for one image
@@ -136,19 +136,19 @@ def _child(training: Callable[[Path], Training], folder: Path) -> int:
 def train(source: str, seed: int, budget_s: float, half: Half, folder: Path) -> Training:
     """One training and its score in this process, which can have no other."""
     torch.set_num_threads(1)
-    program = folder / "program" / "train.py"
-    for name in ("program", "train_out"):
-        (folder / name).mkdir()
+    place = TrialFolder(folder)
+    place.make()
+    program = place.program / "train.py"
     program.write_text(source)
     module = load_program(program)
     images = images_for(module, budget_s)
     if images < LEAST_STEPS * module.BATCH_SIZE:
         return Training(None, "timeout", images)
     config = _config(folder, seed, images)
-    (folder / "harness.json").write_text(configuration.to_json(config))
+    place.config.write_text(config.to_json())
     with (folder / "log").open("w") as log:
         os.dup2(log.fileno(), 1)
-        code = train_phase.run(folder / "harness.json")
+        code = train_phase.run(place.config)
     if code != 0:
         return Training(None, "diverged" if code == Diverged.exit_code else "crashed", images)
     loss = _validation_loss(config, half)
@@ -186,13 +186,8 @@ def _config(folder: Path, seed: int, images: int) -> TrialConfig:
         device="cpu",
         threads=1,
         data_dir=prepare("standin").layout.root,
-        folder=folder,
-        budget=Budget("samples", images),
-        split="val",
-        memory_fraction=None,
-        memory_cap_mib=None,
-        rungs=(),
-        gate=None,
+        root=folder,
+        budget=WorkBudget("samples", images),
         editable="train.py",
     )
 
@@ -200,7 +195,7 @@ def _config(folder: Path, seed: int, images: int) -> TrialConfig:
 def _validation_loss(config: TrialConfig, half: Half) -> float:
     """Of what was handed in, as the program builds it."""
     model = sys.modules["program"].build_model()
-    model.load_state_dict(torch.load(config.train_out / "weights.pt", weights_only=True))
+    model.load_state_dict(torch.load(config.folder.weights, weights_only=True))
     layout, chosen = prepare("standin").layout, slice(half == "final", None, 2)
     images = torch.from_numpy(layout.read(layout.images("val"))[chosen])
     labels = layout.read(layout.labels("val"))[chosen]

@@ -13,7 +13,7 @@ from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError, TrialError
-from swarm.execution import LocalExecutor
+from swarm.execution.local import LocalExecutor
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
 from swarm.orchestrator.orchestrator import zygote_socket
@@ -51,8 +51,14 @@ class Worker:
             settings,
             agent_id,
             session.brain,
-            AdmissionController(default_root(), probe, clock),
-            LocalExecutor(settings, self._repo, zygote=zygote, sleep=clock.sleep),
+            lambda commit: self._repo.files(commit, settings.target_folder),
+            LocalExecutor(
+                settings.layout.trials(settings.study_id),
+                settings.data_dir,
+                AdmissionController(default_root(), probe, clock),
+                clock,
+                zygote=zygote,
+            ),
             Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,
         )

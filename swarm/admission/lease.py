@@ -1,5 +1,6 @@
 """A granted reservation: the lock, the cap and the child's environment."""
 
+import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -67,6 +68,10 @@ class Lease:
     def cotenants(self) -> list[Cotenant]:
         """Who else holds a lease on the device at this moment."""
         return self._controller.cotenants(self)
+
+    def leave_to_trial(self) -> None:
+        """Let go of our own hold on the lock: the lease then ends with the trial's processes. Nothing is released."""
+        os.close(self.lock_fd)
 
     def release(self, observed: Observed | None = None) -> Released:
         """Give the reservation back and learn from it. A second call answers as the first and changes nothing.

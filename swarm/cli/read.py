@@ -15,7 +15,7 @@ from swarm.repo import Repo
 from swarm.report.summary import summarize
 from swarm.study.settings import Layout, brain_path
 from swarm.study.state import StudyState, Trial
-from swarm.trial.heartbeat import log_tail
+from swarm.trial.contract import TRIAL_PHASES
 
 
 def open_brain(given: Path | None) -> Brain:
@@ -86,8 +86,8 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
             if value not in ("", [], {}):
                 print(f"  {key}: {json.dumps(value)}")
     folder = Layout(root=_root_of(brain)).trial(study.study_id, trial.trial_id)
-    for phase in ("train", "stage", "predict", "score"):
-        if tail := log_tail(folder, phase, lines=40, limit=4000):
+    for phase in TRIAL_PHASES:
+        if tail := folder.log_tail(phase, lines=40, limit=4000):
             print(f"--- {phase} ---\n{tail}")
 
 

@@ -13,7 +13,7 @@ from swarm.records import TrialState
 from swarm.report.summary import ProgramRow, StudySummary
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
-from swarm.trial.heartbeat import read_progress
+from swarm.trial.heartbeat import read_beat
 
 COLOURS = {
     "kept": "bold green",
@@ -103,7 +103,7 @@ def running_view(study: StudyState, trial: Trial | None, layout: Layout) -> Runn
     """Progress of a worker's trial as its heartbeat tells it."""
     if trial is None or trial.finished is not None:
         return RunningView()
-    progress = read_progress(layout.trial(study.study_id, trial.trial_id))
+    progress = read_beat(layout.trial(study.study_id, trial.trial_id).heartbeat)
     if progress is None:
         return RunningView(what=trial.claim.description)
     bar = ProgressBar(total=1.0, completed=min(1.0, progress.progress), width=20)

@@ -1,49 +1,42 @@
 """Scores a running trial at its rungs: the logits lie with the candidate, the labels with a trusted process."""
 
-import json
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
-from swarm.execution.harness import harness_root
+from swarm.trial.contract import CONFIG_VARIABLE, Phase, code_root
+from swarm.trial.folder import TrialFolder, read_json
 
 SCORE_LIMIT_S = 30.0
-_RUNG_FILE = re.compile(r"rung_(\d+)\.npy")
 
 
-def score_new_rungs(folder: Path, seen: set[int]) -> list[tuple[float, float]]:
+def score_new_rungs(folder: TrialFolder, seen: set[int]) -> list[tuple[float, float]]:
     """(progress, loss) of rungs that a training has reached since the last call; `seen` remembers them.
 
     A rung that cannot be scored (the candidate wrote rubbish, the scorer took too long) is passed over: the trial goes
     on, and its final score is what counts.
     """
     found: list[tuple[float, float]] = []
-    for path in sorted((folder / "train_out").glob("rung_*.npy")):
-        match = _RUNG_FILE.fullmatch(path.name)
-        if match is None or int(match[1]) in seen:
-            continue
-        percent = int(match[1])
-        seen.add(percent)
-        if (loss := _score(folder, percent)) is not None:
-            found.append((percent / 100, loss))
+    for percent in folder.rungs_reached():
+        if percent not in seen:
+            seen.add(percent)
+            if (loss := _score(folder, percent)) is not None:
+                found.append((percent / 100, loss))
     return found
 
 
-def _score(folder: Path, percent: int) -> float | None:
-    command = [sys.executable, "-P", "-m", "swarm.harness.score_phase", "--rung", str(percent)]
-    root = str(harness_root().parent.parent)
+def _score(folder: TrialFolder, percent: int) -> float | None:
+    command = [sys.executable, "-P", "-m", Phase.SCORE.module, "--rung", str(percent)]
     environment = {
         "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": root,
-        "SWARM_TRIAL": str(folder / "harness.json"),
+        "PYTHONPATH": str(code_root()),
+        CONFIG_VARIABLE: str(folder.config),
         "OMP_NUM_THREADS": "1",
     }
     try:
         subprocess.run(
             command,
-            cwd=root,
+            cwd=code_root(),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -51,7 +44,7 @@ def _score(folder: Path, percent: int) -> float | None:
             timeout=SCORE_LIMIT_S,
             check=True,
         )
-        loss = json.loads((folder / "private" / f"rung_{percent}.json").read_bytes()).get("loss")
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError):
         return None
+    loss = (read_json(folder.rung_score(percent)) or {}).get("loss")
     return float(loss) if isinstance(loss, int | float) else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from swarm.gate.names import Names, imported_modules
 
 HARNESS = "swarm.harness"
-HARNESS_NAMES = frozenset({"augment", "clock", "data", "device", "fingerprint", "finish"})
+HARNESS_NAMES = frozenset({"augment", "clock", "data", "device", "finish"})
 
 _ALLOWED_MODULES = frozenset(
     {

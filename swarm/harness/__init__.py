@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from torch import device as _Device
 
     from swarm.harness import augment, data
-    from swarm.harness.fingerprint import fingerprint
     from swarm.harness.handin import finish
     from swarm.harness.loop import BudgetClock
 
     clock: BudgetClock
     device: _Device
 
-__all__ = ["augment", "clock", "data", "device", "fingerprint", "finish"]
+__all__ = ["augment", "clock", "data", "device", "finish"]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,8 +35,4 @@ def __getattr__(name: str) -> Any:
         from swarm.harness.handin import finish
 
         return finish
-    if name == "fingerprint":
-        from swarm.harness.fingerprint import fingerprint
-
-        return fingerprint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import CLASSES, IMAGE_SHAPE, LabelledImages
+from swarm.trial.contract import DATA_VARIABLE
 
 NAME = "cifar-100-python.tar.gz"
 MIRRORS = (
@@ -34,7 +35,6 @@ SHA256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # the one that torchvision pins, as a second witness
 FOLDER_MD5 = {"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
 
-DATA_VARIABLE = "SWARM_DATA"
 ACCEPT_VARIABLE = "SWARM_DATA_ACCEPT"
 
 ATTEMPTS_PER_MIRROR = 3

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from swarm.harness.config import Budget
 from swarm.harness.solo import Device, Gate, SoloMeter
+from swarm.trial.config import WorkBudget
 
 FREE_SETUP_S = 60.0
 FREE_SETUP_SHARE = 0.25
@@ -127,7 +127,7 @@ class TimeMeter:
         return {}
 
 
-def meter_for(budget: Budget, shared: tuple[Device, Gate] | None, *, cpu: bool) -> Meter:
+def meter_for(budget: WorkBudget, shared: tuple[Device, Gate] | None, *, cpu: bool) -> Meter:
     """The meter of a training. `shared` is the GPU and its gate where other trials may run beside this one.
 
     `solo_seconds` is CPU time on a CPU, priced steps on a shared GPU, and wall time on a GPU that is ours alone.

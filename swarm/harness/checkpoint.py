@@ -3,11 +3,13 @@
 import pickle
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from swarm.harness.errors import InvalidOutput
+from swarm.trial.folder import Unreadable, open_plain
 
 LARGEST_CHECKPOINT = 1 << 30
 LARGEST_PICKLE = 16 << 20
@@ -15,9 +17,12 @@ LARGEST_PICKLE = 16 << 20
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Loads `path` into `model`, strictly. Raises InvalidOutput for anything but a plain set of its tensors."""
-    _check_container(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_plain(path, LARGEST_CHECKPOINT) as file:
+            _check_container(path.name, file)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Unreadable as error:
+        raise InvalidOutput(str(error)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidOutput(f"{path.name} holds more or less than tensors: {_first_line(error)}") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
@@ -28,23 +33,20 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise InvalidOutput(f"{path.name} does not fit build_model(): {error}") from error
 
 
-def _check_container(path: Path) -> None:
-    """A plain, uncompressed zip of bounded size: what torch.save writes, and nothing that unfolds into more."""
-    if path.is_symlink() or not path.is_file():
-        raise InvalidOutput(f"{path.name} is missing or not a plain file")
-    if (size := path.stat().st_size) > LARGEST_CHECKPOINT:
-        raise InvalidOutput(f"{path.name} has {size} bytes, limit {LARGEST_CHECKPOINT}")
+def _check_container(name: str, file: BinaryIO) -> None:
+    """An uncompressed zip of bounded size: what torch.save writes, and nothing that unfolds into more."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise InvalidOutput(f"{path.name} is not a checkpoint of torch.save: {error}") from error
+        raise InvalidOutput(f"{name} is not a checkpoint of torch.save: {error}") from error
+    file.seek(0)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise InvalidOutput(f"{path.name} is compressed, which torch.save never does")
+        raise InvalidOutput(f"{name} is compressed, which torch.save never does")
     if sum(entry.file_size for entry in entries) > LARGEST_CHECKPOINT:
-        raise InvalidOutput(f"{path.name} unfolds into more than {LARGEST_CHECKPOINT} bytes")
+        raise InvalidOutput(f"{name} unfolds into more than {LARGEST_CHECKPOINT} bytes")
     if any(entry.filename.endswith(".pkl") and entry.file_size > LARGEST_PICKLE for entry in entries):
-        raise InvalidOutput(f"{path.name} has a pickle above {LARGEST_PICKLE} bytes")
+        raise InvalidOutput(f"{name} has a pickle above {LARGEST_PICKLE} bytes")
 
 
 def _first_line(error: Exception) -> str:

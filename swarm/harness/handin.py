@@ -3,17 +3,16 @@
 import json
 import resource
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from swarm.harness import session as sessions
-from swarm.harness.config import TrialConfig
 from swarm.harness.errors import ContractBroken
 from swarm.harness.session import Session
+from swarm.trial.config import TrialConfig
+from swarm.trial.folder import write_whole
 
-WEIGHTS = "weights.pt"
 _WRAPPERS = ("_orig_mod.", "module.")
 _MIB = 1 << 20
 
@@ -30,12 +29,12 @@ def finish(model: nn.Module) -> None:
     if session.clock.step == 0:
         raise ContractBroken("finish(model) was called before any training step")
     session.before_hand_in(model)
-    out = session.config.train_out
-    draft = out / f"{WEIGHTS}.tmp"
+    folder = session.config.folder
+    draft = folder.weights.with_suffix(".tmp")
     torch.save(plain_state(model), draft)
-    draft.replace(out / WEIGHTS)
+    draft.replace(folder.weights)
     facts = _facts(session, model)
-    _write_json(out / "train.json", facts)
+    write_whole(folder.train_report, json.dumps(facts) + "\n")
     _print_log(session, facts)
     session.finished = True
 
@@ -144,9 +143,3 @@ def _print_log(session: Session, facts: dict[str, object]) -> None:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _write_json(path: Path, facts: dict[str, object]) -> None:
-    draft = path.with_suffix(".json.tmp")
-    draft.write_text(json.dumps(facts) + "\n")
-    draft.replace(path)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from swarm.harness.errors import DataMissing
+from swarm.trial.contract import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
-CACHE_VARIABLE = "SWARM_CACHE"
 IMAGE_SHAPE = (3, 32, 32)
 CLASSES = 100
 TRAIN_ROWS, RUNG_ROWS, VAL_ROWS, TEST_ROWS = 44_000, 1_000, 5_000, 10_000
@@ -34,6 +35,18 @@ class LabelledImages:
 
     images: "NDArray[np.uint8]"
     labels: "NDArray[np.uint8]"
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """The labelled training images, on the trial's device: uint8 [n, 3, 32, 32] and int64 [n]."""
+
+    images: "Tensor"
+    labels: "Tensor"
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,10 @@ class Layout:
         import numpy as np
 
         try:
-            return np.load(path, mmap_mode="c", allow_pickle=False)
+            array: NDArray[np.uint8] = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataMissing(f"{path}: {error}. Make it with `python -m swarm.harness.data prepare`.") from error
+            raise DataMissing(f"{path}: {error}. Make it with `python -m swarm.harness.prepare`.") from error
+        return array
 
     def version(self) -> str | None:
         """The version that the prepared data states, None if there is none or it cannot be read."""

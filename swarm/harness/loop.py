@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from swarm.harness.augment import normalise
 from swarm.harness.budget import Meter
-from swarm.harness.config import Budget
-from swarm.harness.data import TrainSet
 from swarm.harness.errors import ContractBroken, Diverged
-from swarm.harness.heartbeat import Heartbeat
+from swarm.harness.layout import TrainSet
 from swarm.harness.warmup import Stateful, warm_up
+from swarm.trial.config import WorkBudget
+from swarm.trial.heartbeat import Heartbeat
 
 CURVE_POINTS = 50
 DIVERGED_AFTER_STEPS = 20
@@ -48,7 +48,7 @@ class BudgetClock:
     own_seed    whether the program was seen to have seeded torch's generator itself
     """
 
-    def __init__(self, budget: Budget, meter: Meter, heartbeat: Heartbeat | None, rungs: Rungs, seed: int) -> None:
+    def __init__(self, budget: WorkBudget, meter: Meter, heartbeat: Heartbeat | None, rungs: Rungs, seed: int) -> None:
         self.step = self.epoch = self.samples = 0
         self.indices = torch.empty(0, dtype=torch.int64)
         self.curve: list[tuple[float, float]] = []

@@ -15,12 +15,12 @@ from torch import nn
 
 from swarm.harness import config as configuration
 from swarm.harness.checkpoint import load_weights
-from swarm.harness.config import TrialConfig
 from swarm.harness.errors import ContractBroken, DataMissing, InvalidOutput
-from swarm.harness.handin import WEIGHTS, memory_facts
+from swarm.harness.handin import memory_facts
 from swarm.harness.loop import forward
 from swarm.harness.program import entry, exit_code_of, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
+from swarm.trial.config import TrialConfig
 
 BATCH = 500
 
@@ -32,23 +32,23 @@ def run(path: Path | None = None) -> int:
 
 def _predict(config: TrialConfig) -> None:
     try:
-        images = np.load(config.predict_in / "images.npy", allow_pickle=False)
+        images = np.load(config.folder.images, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataMissing(f"{config.predict_in}/images.npy: {error}. The stage phase writes it.") from error
+        raise DataMissing(f"{config.folder.images}: {error}. The stage phase writes it.") from error
     session = open_session(config, training=False)
     began = time.monotonic()
-    model = entry(load_program(config.program), "build_model")()
+    model = entry(load_program(config.program_file), "build_model")()
     if not isinstance(model, nn.Module):
         raise ContractBroken(f"build_model() returned {type(model).__name__}, not a torch.nn.Module")
-    load_weights(model, config.train_out / WEIGHTS)
-    model = model.to(session.device, memory_format=torch.channels_last)
+    load_weights(model, config.folder.weights)
+    model = model.to(session.device).to(memory_format=torch.channels_last)
     passes = _FirstLayerCalls(model)
     loaded = time.monotonic()
     logits = forward(model, torch.from_numpy(images).to(session.device), BATCH, session.park())
     if logits.ndim != 2 or len(logits) != len(images):
         raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")
-    config.predict_out.mkdir(exist_ok=True)
-    np.save(config.predict_out / "logits.npy", logits.numpy())
+    config.folder.predict_out.mkdir(exist_ok=True)
+    np.save(config.folder.logits, logits.numpy())
     facts = {
         "rows": len(logits),
         "seconds": round(time.monotonic() - loaded, 3),
@@ -57,7 +57,7 @@ def _predict(config: TrialConfig) -> None:
         "total_seconds": round(seconds_since_process_start(), 3),
         **memory_facts(session.device, config),
     }
-    (config.predict_out / "predict.json").write_text(json.dumps(facts) + "\n")
+    (config.folder.predict_report).write_text(json.dumps(facts) + "\n")
 
 
 class _FirstLayerCalls:

@@ -19,13 +19,13 @@ from torch import nn
 
 from swarm.harness import config as configuration
 from swarm.harness.budget import Meter, SampleMeter
-from swarm.harness.config import Budget, TrialConfig
 from swarm.harness.layout import Layout
 from swarm.harness.loop import forward
 from swarm.harness.predict_phase import BATCH
 from swarm.harness.program import exit_code_of
 from swarm.harness.session import Session
 from swarm.harness.train_phase import train
+from swarm.trial.config import TrialConfig, WorkBudget
 
 STEPS = 3
 _ROWS_AT_ONCE = 4096
@@ -67,7 +67,7 @@ def run(path: Path | None = None) -> int:
 
 
 def _shortened(config: TrialConfig) -> TrialConfig:
-    return replace(config, budget=Budget("samples", STEPS), rungs=())
+    return replace(config, budget=WorkBudget("samples", STEPS), rungs=())
 
 
 def _touch(layout: Layout) -> None:

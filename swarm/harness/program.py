@@ -7,8 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from swarm.harness.errors import ContractBroken, HarnessError
-
-CRASHED = 1
+from swarm.trial.contract import ExitCode
 
 
 def load_program(path: Path) -> ModuleType:
@@ -48,5 +47,5 @@ def exit_code_of(phase: Callable[[], None]) -> int:
         return error.exit_code
     except Exception:  # noqa: BLE001
         traceback.print_exc()
-        return CRASHED
-    return 0
+        return ExitCode.CRASHED
+    return ExitCode.OK

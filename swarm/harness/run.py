@@ -20,14 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from swarm.harness import config as configuration
-from swarm.harness.config import Budget, BudgetKind, Split, TrialConfig
-from swarm.harness.data import prepare
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import Layout
-
-PHASES = ("train", "stage", "predict", "score")
-ROOT = Path(__file__).parents[2]
+from swarm.harness.prepare import prepare
+from swarm.trial.config import BudgetKind, Split, TrialConfig, WorkBudget
+from swarm.trial.contract import CONFIG_VARIABLE, TRIAL_PHASES, Phase, code_root
+from swarm.trial.folder import TrialFolder
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Plan:
     target: Path
     profile: Literal["cpu", "gpu"] = "cpu"
     seed: int = 1
-    budget: Budget | None = None
+    budget: WorkBudget | None = None
     constants: Mapping[str, str] | None = None
     split: Split = "val"
     rungs: tuple[float, ...] = ()
@@ -46,12 +44,12 @@ class Plan:
 def run_trial(plan: Plan, layout: Layout, folder: Path) -> dict[str, float]:
     """Runs all phases in `folder`; returns the score. Raises HarnessError with the end of the log of what failed."""
     config = lay_out(plan, layout, folder)
-    for phase in PHASES:
+    for phase in TRIAL_PHASES:
         code = run_phase(config, phase)
         if code != 0:
-            log = (folder / "logs" / f"{phase}.log").read_text()
+            log = config.folder.log_text(phase)
             raise HarnessError(f"{phase} of {plan.target.name} exited with {code}:\n{log[-2000:]}")
-    score: dict[str, float] = json.loads((config.private / "score.json").read_text())
+    score: dict[str, float] = json.loads((config.folder.score).read_text())
     return score
 
 
@@ -66,36 +64,32 @@ def lay_out(plan: Plan, layout: Layout, folder: Path) -> TrialConfig:
         device="cuda" if plan.profile == "gpu" else "cpu",
         threads=profile["threads"],
         data_dir=layout.root,
-        folder=folder,
-        budget=plan.budget or Budget(profile["budget_kind"], profile["budget"]),
-        split=plan.split,
-        memory_fraction=None,
-        memory_cap_mib=None,
-        rungs=plan.rungs,
-        gate=None,
+        root=folder,
+        budget=plan.budget or WorkBudget(profile["budget_kind"], profile["budget"]),
         editable=editable,
+        split=plan.split,
+        rungs=plan.rungs,
     )
-    for name in ("program", "scratch", "train_out", "predict_in", "predict_out", "private", "logs"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    config.folder.make()
     wanted = {**profile.get("constants", {}), **(plan.constants or {})}
-    config.program.write_text(with_constants((plan.target / editable).read_text(), wanted))
-    (folder / "harness.json").write_text(configuration.to_json(config))
+    config.program_file.write_text(with_constants((plan.target / editable).read_text(), wanted))
+    config.folder.config.write_text(config.to_json())
     return config
 
 
-def run_phase(config: TrialConfig, phase: str) -> int:
+def run_phase(config: TrialConfig, phase: Phase) -> int:
     """One phase as a process, its output in logs/<phase>.log; returns its exit code."""
-    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(code_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
-        configuration.TRIAL_VARIABLE: str(config.folder / "harness.json"),
+        CONFIG_VARIABLE: str(config.folder.config),
         "PYTHONPATH": os.pathsep.join(path),
         "OMP_NUM_THREADS": str(config.threads),
     }
-    command = [sys.executable, "-P", "-m", f"swarm.harness.{phase}_phase"]
-    with (config.folder / "logs" / f"{phase}.log").open("wb") as log:
+    command = [sys.executable, "-P", "-m", phase.module]
+    with (config.folder.log(phase)).open("wb") as log:
         return subprocess.run(
-            command, cwd=config.folder / "program", env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
+            command, cwd=config.folder.program, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
         ).returncode
 
 
@@ -126,14 +120,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         target=options.target,
         profile=options.profile,
         seed=options.seed,
-        budget=None if options.budget is None else Budget(options.budget_kind, options.budget),
+        budget=None if options.budget is None else WorkBudget(options.budget_kind, options.budget),
         constants=dict(pair.split("=", 1) for pair in options.constants),
         split=options.split,
     )
     folder = Path(tempfile.mkdtemp(prefix="swarm-by-hand-"))
     try:
         score = run_trial(plan, prepare(options.dataset).layout, folder)
-        log = (folder / "logs" / "train.log").read_text()
+        log = TrialFolder(folder).log_text(Phase.TRAIN)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,8 +6,6 @@ SWARM_TRIAL=T/harness.json python -m swarm.harness.score_phase --rung 25  privat
 
 import io
 import json
-import os
-import stat
 import sys
 from pathlib import Path
 
@@ -15,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm.harness import config as configuration
-from swarm.harness.config import TrialConfig
 from swarm.harness.errors import DataMissing, InvalidOutput
-from swarm.harness.fingerprint import fingerprint
 from swarm.harness.layout import CLASSES, Layout
 from swarm.harness.program import exit_code_of
 from swarm.harness.scoring import score
+from swarm.trial.config import TrialConfig
+from swarm.trial.contract import harness_sha256
+from swarm.trial.folder import Unreadable, read_plain, write_whole
 
 _HEADER_BYTES = 4096
 _DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
@@ -38,16 +37,16 @@ def score_trial(config: TrialConfig) -> None:
     layout = Layout(config.data_dir)
     labels = layout.read(layout.labels(config.split))
     order = _order(config, len(labels))
-    config.private.mkdir(mode=0o700, exist_ok=True)
+    config.folder.private.mkdir(mode=0o700, exist_ok=True)
     try:
-        shown = read_logits(config.predict_out / "logits.npy", len(labels))
+        shown = read_logits(config.folder.logits, len(labels))
     except InvalidOutput as error:
-        _write_json(config.private / "score.json", {"error": str(error), "harness_sha256": fingerprint()})
+        write_whole(config.folder.score, json.dumps({"error": str(error), "harness_sha256": harness_sha256()}))
         raise
     logits = np.empty_like(shown)
     logits[order] = shown
     result = score(logits, labels)
-    np.save(config.private / "losses.npy", result.losses.clip(max=6e4).astype(np.float16))
+    np.save(config.folder.losses, result.losses.clip(max=6e4).astype(np.float16))
     facts = {
         "validation_loss": round(result.validation_loss, 6),
         "top1": round(result.top1, 6),
@@ -55,11 +54,11 @@ def score_trial(config: TrialConfig) -> None:
         "calibrated_loss": round(result.calibrated_loss, 6),
         "rows": len(labels),
         "classes": CLASSES,
-        "harness_sha256": fingerprint(),
+        "harness_sha256": harness_sha256(),
     }
-    _write_json(config.private / "score.json", facts)
+    write_whole(config.folder.score, json.dumps(facts))
     for fraction in config.rungs:
-        if (config.train_out / f"rung_{round(100 * fraction)}.npy").exists():
+        if (config.folder.rung_logits(round(100 * fraction))).exists():
             score_rung(config, round(100 * fraction))
 
 
@@ -67,15 +66,15 @@ def score_rung(config: TrialConfig, percent: int) -> None:
     """Writes private/rung_<percent>.json from what the training left at that rung. Raises InvalidOutput."""
     layout = Layout(config.data_dir)
     labels = layout.read(layout.labels("rung"))
-    config.private.mkdir(mode=0o700, exist_ok=True)
-    target = config.private / f"rung_{percent}.json"
+    config.folder.private.mkdir(mode=0o700, exist_ok=True)
+    target = config.folder.rung_score(percent)
     try:
-        result = score(read_logits(config.train_out / f"rung_{percent}.npy", len(labels)), labels)
+        result = score(read_logits(config.folder.rung_logits(percent), len(labels)), labels)
     except InvalidOutput as error:
-        _write_json(target, {"progress": percent / 100, "error": str(error)})
+        write_whole(target, json.dumps({"progress": percent / 100, "error": str(error)}))
         return
     facts = {"progress": percent / 100, "loss": round(result.validation_loss, 6), "top1": round(result.top1, 6)}
-    _write_json(target, {**facts, "rows": len(labels)})
+    write_whole(target, json.dumps({**facts, "rows": len(labels)}))
 
 
 def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
@@ -83,9 +82,11 @@ def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
 
     Raises InvalidOutput naming the first thing that is wrong. Never unpickles, follows no link, opens no pipe.
     """
-    content = _read_bounded(path, _HEADER_BYTES + rows * CLASSES * 4)
     try:
+        content = read_plain(path, _HEADER_BYTES + rows * CLASSES * 4)
         logits = np.load(io.BytesIO(content), allow_pickle=False)
+    except Unreadable as error:
+        raise InvalidOutput(str(error)) from error
     except (ValueError, EOFError, OSError, MemoryError, SyntaxError) as error:
         raise InvalidOutput(f"{path.name} is not a plain array: {error}") from error
     if not isinstance(logits, np.ndarray) or logits.dtype not in _DTYPES:
@@ -98,35 +99,14 @@ def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
     return logits.astype(np.float64)
 
 
-def _read_bounded(path: Path, limit: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise InvalidOutput(f"{path.name} cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise InvalidOutput(f"{path.name} is not a plain file")
-        if facts.st_size > limit:
-            raise InvalidOutput(f"{path.name} has {facts.st_size} bytes, limit {limit}")
-        return file.read(limit + 1)
-
-
 def _order(config: TrialConfig, rows: int) -> NDArray[np.int64]:
     try:
-        order = np.load(config.private / "order.npy", allow_pickle=False)
+        order: NDArray[np.int64] = np.load(config.folder.image_order, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataMissing(f"{config.private}/order.npy: {error}. The stage phase writes it.") from error
+        raise DataMissing(f"{config.folder.image_order}: {error}. The stage phase writes it.") from error
     if sorted(order.tolist()) != list(range(rows)):
-        raise DataMissing(f"{config.private}/order.npy is not an order of {rows} rows: stage the trial again")
+        raise DataMissing(f"{config.folder.image_order} is not an order of {rows} rows: stage the trial again")
     return order
-
-
-def _write_json(path: Path, facts: dict[str, object]) -> None:
-    """At once, and whole: the process that scores a rung may still write it when the one that scores the end does."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(facts) + "\n")
-    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def cross_entropy(logits: Floats, labels: Labels) -> Floats:
     """Per-example cross-entropy in nats: log of the sum of exponentials minus the logit of the label."""
     largest = logits.max(axis=1, keepdims=True)
     total = np.log(np.exp(logits - largest).sum(axis=1)) + largest[:, 0]
-    return total - logits[np.arange(len(labels)), labels]
+    losses: Floats = total - logits[np.arange(len(labels)), labels]
+    return losses
 
 
 def top_k(logits: Floats, labels: Labels, k: int) -> float:

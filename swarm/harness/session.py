@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from swarm.harness import config as configuration
 from swarm.harness import cpu
 from swarm.harness.budget import Meter, SampleMeter, meter_for
-from swarm.harness.config import TrialConfig
-from swarm.harness.data import TrainSet
 from swarm.harness.errors import HarnessError
 from swarm.harness.gate import FileGate
-from swarm.harness.heartbeat import Heartbeat
-from swarm.harness.layout import CLASSES, Layout
+from swarm.harness.layout import CLASSES, Layout, TrainSet
 from swarm.harness.loop import BudgetClock
 from swarm.harness.warmup import seed_everything
+from swarm.trial.config import TrialConfig
+from swarm.trial.contract import CONFIG_VARIABLE
+from swarm.trial.heartbeat import Heartbeat
 
 
 class Session:
@@ -34,7 +34,7 @@ class Session:
         torch.set_num_threads(config.threads)
         self.device = _device(config)
         seed_everything(config.seed)
-        heartbeat = Heartbeat(config.train_out / "heartbeat") if training else None
+        heartbeat = Heartbeat(config.folder.heartbeat) if training else None
         meter = self.meter() if training else SampleMeter()
         self.clock = BudgetClock(config.budget, meter, heartbeat, _RungFiles(self), config.seed)
 
@@ -81,7 +81,7 @@ def current() -> Session:
 
 def current_if_any() -> Session | None:
     """As `current`, None in a process that is no trial's: a tool that only imports a program."""
-    return current() if _current or os.environ.get(configuration.TRIAL_VARIABLE) else None
+    return current() if _current or os.environ.get(CONFIG_VARIABLE) else None
 
 
 class _NoClock:
@@ -109,7 +109,7 @@ def seconds_since_process_start() -> float:
 
 
 class _RungFiles:
-    """Rung images of the data cache, logits into `train_out/rung_<percent>.npy`."""
+    """Rung images of the data cache, logits into the folder of the trial."""
 
     def __init__(self, session: Session) -> None:
         self.fractions: Sequence[float] = session.config.rungs
@@ -120,7 +120,7 @@ class _RungFiles:
         return torch.from_numpy(layout.read(layout.images("rung"))).to(self._session.device)
 
     def path(self, fraction: float) -> Path:
-        return self._session.config.train_out / f"rung_{round(100 * fraction)}.npy"
+        return self._session.config.folder.rung_logits(round(100 * fraction))
 
 
 def _device(config: TrialConfig) -> torch.device:

@@ -15,6 +15,7 @@ It is NOT a benchmark of anything: numbers on it compare only with numbers on it
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -42,6 +43,7 @@ WRONG_LABEL_PERCENT = 8
 _FIELD = SIDE + 2 * (SHIFT + VIEW_SHIFT)  # a field is larger than an image by every shift
 _BANK = 512  # deviations and backgrounds are windows into this many fields
 _CHUNK = 500
+_Scalar = TypeVar("_Scalar", np.int64, np.bool_)
 _PARTS: tuple[Part, ...] = ("train", "rung", "val", "test")
 
 
@@ -96,7 +98,7 @@ class _Painter:
         gain = draw.integers(*GAIN_SIXTEENTHS, objects)
         deviation = draw.integers(0, _BANK, objects), *draw.integers(0, _FIELD - SIDE + 1, (2, objects))
 
-        def per_view(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        def per_view(values: NDArray[_Scalar]) -> NDArray[_Scalar]:
             return np.repeat(values, views)
 
         rows = objects * views
@@ -137,7 +139,8 @@ def _windows(
 ) -> NDArray[np.int16]:
     """The 32x32 windows of `fields[which]` at (top, left): int16 [n, 3, 32, 32], a copy."""
     views = sliding_window_view(fields, (SIDE, SIDE), axis=(2, 3))
-    return views[which, :, top, left]
+    found: NDArray[np.int16] = views[which, :, top, left]
+    return found
 
 
 def _smooth_fields(draw: _Draws, count: int, cell: int) -> NDArray[np.int16]:
@@ -161,7 +164,8 @@ def _scaled(fields: NDArray[np.int16], amplitude: int) -> NDArray[np.int16]:
 def _noise_bank(draw: _Draws) -> NDArray[np.int16]:
     """About 200,000 values, roughly normal (the sum of four uniform ones), in +-2 NOISE_AMPLITUDE."""
     total = draw.integers(-127, 128, (4, 1 << 18)).sum(axis=0)
-    return (total * NOISE_AMPLITUDE // 254).astype(np.int16)
+    bank: NDArray[np.int16] = (total * NOISE_AMPLITUDE // 254).astype(np.int16)
+    return bank
 
 
 def _mislabel(labels: NDArray[np.uint8], draw: _Draws) -> NDArray[np.uint8]:

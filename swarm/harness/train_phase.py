@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from swarm.harness import config as configuration
-from swarm.harness.config import TrialConfig
 from swarm.harness.errors import ContractBroken, OutOfMemory
 from swarm.harness.program import entry, exit_code_of, load_program
 from swarm.harness.session import Session, open_session
+from swarm.trial.config import TrialConfig
 
 _MIB = 1 << 20
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": _MIB, "GiB": 1 << 30}
@@ -30,7 +30,7 @@ def train(config: TrialConfig, kind: type[Session] = Session) -> None:
     """Runs the program's `main()` in this process. Raises a HarnessError, or whatever the program raises."""
     try:
         session = open_session(config, kind=kind)
-        program = load_program(config.program)
+        program = load_program(config.program_file)
         entry(program, "build_model")
         entry(program, "main")()
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -53,7 +53,7 @@ def _out_of_memory(config: TrialConfig, message: str) -> OutOfMemory:
         facts["allowed"] = int((config.memory_fraction or 1.0) * total)
     elif config.memory_cap_mib is not None:
         facts["allowed"] = config.memory_cap_mib * _MIB
-    (config.train_out / "oom.json").write_text(json.dumps(facts) + "\n")
+    (config.folder.oom_report).write_text(json.dumps(facts) + "\n")
     return OutOfMemory(f"{message.splitlines()[0] if message else 'out of memory'} (allowed: {facts['allowed']} bytes)")
 
 

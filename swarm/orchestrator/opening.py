@@ -20,15 +20,16 @@ from swarm import gate
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
-from swarm.execution import harness_root, harness_sha256
 from swarm.gpu import detect_probe
 from swarm.program import constants
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
 from swarm.study.options import DataChoice, DeviceChoice, UpOptions, check_options
-from swarm.study.settings import Device, GpuMode, Layout, ProposerSettings, RunSettings, brain_path
+from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, brain_path
 from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
+from swarm.trial.config import Device
+from swarm.trial.contract import code_root, harness_sha256
 from swarm.version import VERSION
 
 NOISE_REPLICATES = 5
@@ -36,7 +37,7 @@ PROGRAM_FILE = "program.md"
 
 
 class DataReport(BaseModel):
-    """What `python -m swarm.harness.data prepare --json` prints last."""
+    """What `python -m swarm.harness.prepare --json` prints last."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -171,10 +172,8 @@ def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None])
     """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
     if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):
         choice = "standin"
-    command = [sys.executable, "-P", "-m", "swarm.harness.data", "prepare", "--dataset", choice, "--json"]
-    process = subprocess.Popen(
-        command, cwd=harness_root().parent.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-P", "-m", "swarm.harness.prepare", "--dataset", choice, "--json"]
+    process = subprocess.Popen(command, cwd=code_root(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     last = ""
     for line in process.stdout:

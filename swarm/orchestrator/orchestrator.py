@@ -24,11 +24,11 @@ from filelock import FileLock, Timeout
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
-from swarm.execution import harness_root
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import Control, Layout, RunSettings, read_control, write_control
 from swarm.supervisor import Zygote
+from swarm.trial.contract import code_root
 
 RESTARTS_ALLOWED = 5
 RESTART_WINDOW_S = 600.0
@@ -108,7 +108,7 @@ class Orchestrator:
 
     def _warm_up(self) -> None:
         """Without a zygote each process of a trial starts an interpreter of its own: slower, with the same results."""
-        path = (str(harness_root().parent.parent),)
+        path = (str(code_root()),)
         try:
             self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout), pythonpath=path)
         except TrialError as error:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from swarm.errors import GitTimeout, NotARepository, RepoError
 from swarm.repo.git import Git, GitFailed, check_version, trusted_by_user
 from swarm.repo.merging import merge_text
-from swarm.repo.trees import Entry, list_tree, matches, read_blobs, write_files
+from swarm.repo.trees import Entry, list_tree, matches, read_blobs, read_files
 from swarm.repo.worktrees import Worktrees, is_stale, remove_tree
 from swarm.study.settings import Layout
 
@@ -110,16 +110,13 @@ class Repo:
             return existing
         return commit
 
-    def export(self, commit: str, prefix: str, dest: Path) -> None:
-        """Writes the files below `prefix` as plain files into the empty folder `dest`, without any `.git`.
+    def files(self, commit: str, prefix: str) -> dict[str, bytes]:
+        """The files below `prefix`, by their paths relative to it, as a trial gets them.
 
         The bytes are those of the commit: no filter, no line-end conversion. Submodules are left out. Raises RepoError
         if the commit has nothing there, or a symbolic link, which could lead out of the folder.
         """
-        entries = self._below(commit, prefix)
-        if dest.exists() and any(dest.iterdir()):
-            raise RepoError(f"{dest} is not empty: an export needs a folder of its own")
-        write_files(self.git, entries, prefix, dest)
+        return read_files(self.git, self._below(commit, prefix), prefix)
 
     def add_worktree(self, agent_id: str, commit: str, prefix: str) -> Path:
         """A detached worktree at `.swarm/worktrees/<agent_id>` that holds only the files below `prefix`.

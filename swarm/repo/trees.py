@@ -51,25 +51,30 @@ def read_blobs(git: Git, entries: Sequence[Entry]) -> list[bytes]:
     return contents
 
 
-def write_files(git: Git, entries: Sequence[Entry], prefix: str, dest: Path) -> None:
-    """Writes the entries below `dest`, relative to `prefix`. Submodules are left out.
+def read_files(git: Git, entries: Sequence[Entry], prefix: str) -> dict[str, bytes]:
+    """Contents by path relative to `prefix`. Submodules are left out.
 
-    Raises RepoError for a symbolic link, which could lead out of the folder, and for a path that would.
+    Raises RepoError for a symbolic link, which could lead out of a folder, and for a path that would.
     """
     files = [entry for entry in entries if entry.mode != _SUBMODULE]
-    relative = {entry: PurePosixPath(entry.path).relative_to(prefix) for entry in files}
-    for entry, path in relative.items():
+    paths = [PurePosixPath(entry.path).relative_to(prefix) for entry in files]
+    for entry, path in zip(files, paths, strict=True):
         if entry.mode == _SYMLINK:
             raise RepoError(
                 f"{entry.path} is a symbolic link: a trial's folder holds plain files, so commit its content"
             )
         if not path.parts or any(part in ("..", ".git") for part in path.parts):
             raise RepoError(f"{entry.path!r} cannot be written into a folder of its own")
-    for entry, content in zip(files, read_blobs(git, files), strict=True):
-        file = dest / relative[entry]
+    return dict(zip(map(str, paths), read_blobs(git, files), strict=True))
+
+
+def write_files(git: Git, entries: Sequence[Entry], dest: Path) -> None:
+    """Writes the entries below the empty folder `dest`, as `read_files` gets them."""
+    modes = {entry.path: 0o755 if entry.mode == _EXECUTABLE else 0o644 for entry in entries}
+    for path, content in read_files(git, entries, "").items():
+        file = dest / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        mode = 0o755 if entry.mode == _EXECUTABLE else 0o644
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes[path]), "wb") as stream:
             stream.write(content)
 
 

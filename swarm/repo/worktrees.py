@@ -80,7 +80,7 @@ class Worktrees:
         outside = [name for name in git.fields("ls-files", "-z", env=env) if name not in inside]
         names = os.fsencode("".join(f"{name}\0" for name in outside))
         git("update-index", "--skip-worktree", "-z", "--stdin", stdin=names, env=env)
-        write_files(self.git, entries, "", path)
+        write_files(self.git, entries, path)
 
     def _path(self, agent_id: str) -> Path:
         if not _AGENT_ID.fullmatch(agent_id):

@@ -11,10 +11,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from swarm.records import Budget, Scalar
+from swarm.trial.config import Device
+from swarm.trial.folder import TrialFolder
 
 Sandbox = Literal["auto", "strict", "none"]
 Memory = Literal["shared", "own", "off", "shuffled"]
-Device = Literal["cpu", "cuda"]
 GpuMode = Literal["shared", "exclusive"]
 
 BRAIN_FILE = "swarm_brain.jsonl"
@@ -51,8 +52,11 @@ class Layout(BaseModel):
     def worker_log(self, study_id: str, agent_id: str) -> Path:
         return self.study(study_id) / f"{agent_id}.log"
 
-    def trial(self, study_id: str, trial_id: str) -> Path:
-        return self.runtime / "trials" / study_id / trial_id
+    def trials(self, study_id: str) -> Path:
+        return self.runtime / "trials" / study_id
+
+    def trial(self, study_id: str, trial_id: str) -> TrialFolder:
+        return TrialFolder(self.trials(study_id) / trial_id)
 
     def worktree(self, agent_id: str) -> Path:
         return self.runtime / "worktrees" / agent_id

@@ -6,11 +6,10 @@ Standard library only: nothing heavy is imported into the process that supervise
 """
 
 from swarm.supervisor.launch import Running, attach, kill_leftovers, launch
-from swarm.supervisor.spec import SETUP_FAILED, Ending, PhaseResult, PhaseSpec, TrialResult, TrialSpec
+from swarm.supervisor.spec import Ending, PhaseResult, PhaseSpec, TrialResult, TrialSpec
 from swarm.supervisor.zygote import Zygote
 
 __all__ = [
-    "SETUP_FAILED",
     "Ending",
     "PhaseResult",
     "PhaseSpec",

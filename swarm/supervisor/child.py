@@ -19,9 +19,10 @@ from swarm import sandbox
 from swarm.errors import SwarmError
 from swarm.sandbox.policy import SandboxReport, candidate_policy
 from swarm.supervisor import proc
-from swarm.supervisor.spec import SETUP_FAILED, PhaseSpec, TrialSpec
+from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.supervisor.start import Ready
 from swarm.supervisor.tree import now
+from swarm.trial.contract import ExitCode
 
 _FILE_SIZE_LIMIT = 4 * 1024**3
 _EXTRA_PROCESSES = 1024
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int) -> NoReturn:
-    """Ends the process: with the phase's own exit code, or SETUP_FAILED before its first instruction."""
+    """Ends the process: with the phase's own exit code, or ExitCode.SETUP_FAILED before its first instruction."""
     try:
         os.set_inheritable(report_fd, False)
         _limit(spec)
@@ -47,7 +48,7 @@ def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int) -> NoReturn:
         os.close(report_fd)
     except (OSError, ImportError, ValueError, SwarmError) as error:
         os.write(2, f"the phase {phase.name} could not be set up: {error}\n".encode())
-        os._exit(SETUP_FAILED)
+        os._exit(ExitCode.SETUP_FAILED)
     _run_module(phase.module)
 
 
@@ -94,8 +95,7 @@ def _import_parents(spec: TrialSpec, phase: PhaseSpec) -> None:
 def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec) -> SandboxReport:
     if phase.trusted:
         return SandboxReport(level="none", detail="a trusted phase")
-    harness = os.environ["SWARM_TRIAL"]
-    policy = candidate_policy((*phase.read, harness), phase.write, gpu=phase.gpu)
+    policy = candidate_policy((*phase.read, str(spec.trial_folder.config)), phase.write, gpu=phase.gpu)
     return sandbox.apply(policy, spec.sandbox)
 
 

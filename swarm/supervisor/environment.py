@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import swarm
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
-
-MARKER = "SWARM_TRIAL_DIR"
-"""Holds the trial's folder in every process of a trial: how its left-overs are found."""
+from swarm.trial.contract import CONFIG_VARIABLE, FOLDER_VARIABLE, code_root
+from swarm.trial.folder import TrialFolder
 
 _ALLOWED = frozenset({"PATH", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
 _ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "PYTORCH_", "OMP_", "MKL_")
@@ -33,43 +31,42 @@ def allowed(parent: Mapping[str, str]) -> dict[str, str]:
 
 
 def supervisor_environment(parent: Mapping[str, str], folder: str, pythonpath: tuple[str, ...]) -> dict[str, str]:
-    return {**allowed(parent), "PYTHONPATH": import_path(parent, pythonpath), MARKER: folder}
+    return {**allowed(parent), "PYTHONPATH": import_path(parent, pythonpath), FOLDER_VARIABLE: folder}
 
 
 def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, str]) -> dict[str, str]:
     """HOME and TMPDIR of a trusted phase are T/private, where no candidate can have planted anything."""
-    folder = Path(spec.folder)
-    home = str(folder / ("private" if phase.trusted else "scratch"))
+    folder = spec.trial_folder
+    home = str(folder.private if phase.trusted else folder.scratch)
     short = short_name(folder)
-    temporary = str(short) if not phase.trusted and _leads_to(short, folder / "scratch") else home
+    temporary = str(short) if not phase.trusted and _leads_to(short, folder.scratch) else home
     return {
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
-        "SWARM_TRIAL": str(folder / "harness.json"),
+        CONFIG_VARIABLE: str(folder.config),
         **spec.env,
         "HOME": home,
         "TMPDIR": temporary,
         "PYTHONPATH": import_path(parent, spec.pythonpath),
-        MARKER: spec.folder,
+        FOLDER_VARIABLE: spec.folder,
     }
 
 
-def short_name(folder: Path) -> Path:
+def short_name(folder: TrialFolder) -> Path:
     """Where a short symbolic link to T/scratch may lie while the trial runs.
 
     A Unix socket's path holds at most 107 bytes, and the workers of a torch DataLoader, which put theirs into TMPDIR,
     hang instead of failing when theirs is longer.
     """
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(folder.root)).hexdigest()[:12]
     return Path("/tmp") / f"swarm-{os.getuid()}-{digest}"
 
 
-def link_short_name(folder: Path) -> None:
+def link_short_name(folder: TrialFolder) -> None:
     """Makes the link if T/scratch is long enough to need one; its absence costs nothing but DataLoader workers."""
-    scratch = folder / "scratch"
-    if len(os.fsencode(scratch)) > _LONGEST_TMPDIR:
+    if len(os.fsencode(folder.scratch)) > _LONGEST_TMPDIR:
         with suppress(OSError):
-            short_name(folder).symlink_to(scratch)
+            short_name(folder).symlink_to(folder.scratch)
 
 
 def _leads_to(link: Path, target: Path) -> bool:
@@ -80,7 +77,7 @@ def _leads_to(link: Path, target: Path) -> bool:
         return False
 
 
-def unlink_short_name(folder: Path) -> None:
+def unlink_short_name(folder: TrialFolder) -> None:
     with suppress(OSError):
         short_name(folder).unlink()
 
@@ -88,6 +85,5 @@ def unlink_short_name(folder: Path) -> None:
 def import_path(parent: Mapping[str, str], pythonpath: tuple[str, ...]) -> str:
     """PYTHONPATH: the trial's own entries, this package's parent folder, then what the parent had. No empty entry,
     which would mean the working folder."""
-    ours = str(Path(swarm.__file__).resolve().parent.parent)
-    entries = [*pythonpath, ours, *parent.get("PYTHONPATH", "").split(os.pathsep)]
+    entries = [*pythonpath, str(code_root()), *parent.get("PYTHONPATH", "").split(os.pathsep)]
     return os.pathsep.join(dict.fromkeys(entry for entry in entries if entry))

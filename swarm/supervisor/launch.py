@@ -14,11 +14,13 @@ from swarm import sandbox
 from swarm.errors import TrialError, TrialLost
 from swarm.sandbox.ladder import require
 from swarm.supervisor import proc
-from swarm.supervisor.environment import INTERPRETER_FLAGS, MARKER, supervisor_environment, unlink_short_name
-from swarm.supervisor.run import IDENTITY, RESULT, SESSIONS, STOP_REASON, Identity, write_atomically
+from swarm.supervisor.environment import INTERPRETER_FLAGS, supervisor_environment, unlink_short_name
+from swarm.supervisor.run import Identity
 from swarm.supervisor.spec import TrialResult, TrialSpec
 from swarm.supervisor.tree import now
 from swarm.supervisor.zygote import ask
+from swarm.trial.contract import FOLDER_VARIABLE
+from swarm.trial.folder import TrialFolder, write_whole
 
 _START_LIMIT_S = 30.0
 _KILL_LIMIT_S = 30.0
@@ -56,7 +58,7 @@ class Running:
         """Asks the supervisor to kill its tree and to record the ending "stopped". Returns at once; then `poll`."""
         if self.identity is None or not self._is_alive():
             return
-        write_atomically(self.folder / STOP_REASON, reason)
+        write_whole(TrialFolder(self.folder).stop_reason, reason, durable=True)
         with suppress(ProcessLookupError):
             os.kill(self.identity.pid, signal.SIGTERM)
 
@@ -74,17 +76,18 @@ def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None)
     same results. Raises TrialError, and SandboxError when `strict` cannot be had on this machine.
     """
     folder = Path(spec.folder)
+    files = spec.trial_folder
     if not folder.is_absolute() or not folder.is_dir():
         raise TrialError(f"the trial folder {folder} must be an existing folder, given by its absolute path.")
-    if (folder / IDENTITY).exists():
+    if files.supervisor.exists():
         raise TrialError(f"a trial was started in {folder} before; a repetition needs a folder of its own.")
     if spec.sandbox == "strict":
         require(sandbox.probe())
-    write_atomically(folder / "spec.json", spec.to_json())
-    (folder / "logs").mkdir(mode=0o700, exist_ok=True)
-    if socket is not None and ask(socket, folder / "spec.json", lease_fd):
+    write_whole(files.spec, spec.to_json(), durable=True)
+    files.logs.mkdir(mode=0o700, exist_ok=True)
+    if socket is not None and ask(socket, files.spec, lease_fd):
         return _wait_for_identity(folder, None)
-    return _wait_for_identity(folder, _spawn(spec, folder, lease_fd))
+    return _wait_for_identity(folder, _spawn(spec, lease_fd))
 
 
 def attach(folder: Path) -> Running | None:
@@ -92,7 +95,7 @@ def attach(folder: Path) -> Running | None:
     identity = _read_identity(folder)
     if identity is not None and _lives(identity):
         return Running(folder, identity)
-    return Running(folder, None) if (folder / RESULT).exists() else None
+    return Running(folder, None) if TrialFolder(folder).result.exists() else None
 
 
 def kill_leftovers(folder: Path) -> list[int]:
@@ -117,14 +120,14 @@ def kill_leftovers(folder: Path) -> list[int]:
             pids = [process.pid for process in found]
             raise TrialError(f"processes {pids} of {folder.name} did not die within {_KILL_LIMIT_S:.0f} s of SIGKILL.")
         time.sleep(0.01)
-    unlink_short_name(folder)
+    unlink_short_name(TrialFolder(folder))
     return sorted(killed)
 
 
-def _spawn(spec: TrialSpec, folder: Path, lease_fd: int | None) -> int:
+def _spawn(spec: TrialSpec, lease_fd: int | None) -> int:
     """The supervisor as a fresh interpreter in its own session. Safe in a process with threads."""
-    command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor", str(folder / "spec.json")]
-    log = str(folder / "logs" / "supervisor.log")
+    command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor", str(spec.trial_folder.spec)]
+    log = str(spec.trial_folder.supervisor_log)
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -133,7 +136,7 @@ def _spawn(spec: TrialSpec, folder: Path, lease_fd: int | None) -> int:
     if lease_fd is not None:
         actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))  # onto itself: inherited from here on
         command += ["--lease-fd", str(lease_fd)]
-    environment = supervisor_environment(os.environ, str(folder), spec.pythonpath)
+    environment = supervisor_environment(os.environ, spec.folder, spec.pythonpath)
     return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
 
 
@@ -161,7 +164,7 @@ def _lives(identity: Identity) -> bool:
 
 def _read_identity(folder: Path) -> Identity | None:
     try:
-        values: Mapping[str, object] = json.loads((folder / IDENTITY).read_text())
+        values: Mapping[str, object] = json.loads(TrialFolder(folder).supervisor.read_text())
         return Identity(**values)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError):
         return None
@@ -169,17 +172,14 @@ def _read_identity(folder: Path) -> Identity | None:
 
 def _read_result(folder: Path) -> TrialResult | None:
     try:
-        return TrialResult.from_json((folder / RESULT).read_text())
+        return TrialResult.from_json(TrialFolder(folder).result.read_text())
     except FileNotFoundError:
         return None
 
 
 def _last_words(folder: Path) -> str:
-    try:
-        lines = (folder / "logs" / "supervisor.log").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return f"It said: {lines[-1][:300]}" if lines else ""
+    line = TrialFolder(folder).log_tail("supervisor", lines=1, limit=300)
+    return f"It said: {line}" if line else ""
 
 
 def _processes_of(folder: Path) -> Iterator[proc.Process]:
@@ -187,7 +187,7 @@ def _processes_of(folder: Path) -> Iterator[proc.Process]:
     identity, sessions = _read_identity(folder), _read_sessions(folder)
     for process in proc.every():
         if process.pid != os.getpid() and (
-            proc.environ(process.pid).get(MARKER.encode()) == marker
+            proc.environ(process.pid).get(FOLDER_VARIABLE.encode()) == marker
             or (process.session in sessions and identity is not None and _was_started_during(process, identity))
             or any(Path(path).is_relative_to(folder) for path in proc.written_paths(process.pid))
         ):
@@ -196,7 +196,7 @@ def _processes_of(folder: Path) -> Iterator[proc.Process]:
 
 def _read_sessions(folder: Path) -> set[int]:
     try:
-        return {int(line) for line in (folder / SESSIONS).read_text().split()}
+        return {int(line) for line in TrialFolder(folder).sessions.read_text().split()}
     except (OSError, ValueError):
         return set()
 

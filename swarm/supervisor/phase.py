@@ -4,7 +4,6 @@ A phase is over when its first process has ended or a limit is reached. Either w
 """
 
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +12,11 @@ from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import oom
 from swarm.supervisor.locks import LockWatch
 from swarm.supervisor.logfile import CappedLog
-from swarm.supervisor.spec import SETUP_FAILED, Ending, PhaseResult, PhaseSpec, TrialSpec
+from swarm.supervisor.spec import Ending, PhaseResult, PhaseSpec, TrialSpec
 from swarm.supervisor.start import Ready, RunPhase, start_phase
 from swarm.supervisor.tree import Tree, now
+from swarm.trial.contract import ExitCode
+from swarm.trial.heartbeat import read_beat
 
 Cut = Literal["walltime", "cpu_limit", "stalled", "stopped"]
 
@@ -39,7 +40,7 @@ def run_phase(
     spec: TrialSpec, phase: PhaseSpec, *, trial_start: float, lease_fd: int | None, in_fork: RunPhase | None
 ) -> PhaseOutcome:
     """Runs it to its end. Times are on the clock of `tree.now`."""
-    log = CappedLog(Path(spec.folder) / "logs" / f"{phase.name}.log", spec.log_limit_bytes)
+    log = CappedLog(spec.trial_folder.log(phase.name), spec.log_limit_bytes)
     kills_before = oom.count_kills()
     began = now()
     started = start_phase(spec, phase, log, lease_fd, in_fork)
@@ -83,7 +84,7 @@ class _Watch:
         self._tree = tree
         self._log = log
         self._deadline = began + phase.walltime_limit_s
-        self._beats = _Heartbeat(Path(spec.folder) / "train_out" / "heartbeat", began)
+        self._beats = _Heartbeat(spec.trial_folder.heartbeat, began)
         self._next_cpu_check = began
         self.gate = LockWatch(phase.gate, began)
 
@@ -122,27 +123,13 @@ class _Heartbeat:
         self._moved_at = began
 
     def pause_s(self, moment: float) -> float:
-        """Seconds since the first field last changed; before the first beat a third of the time since the start."""
-        beat = self._read()
-        if beat is not None and beat != self._last:
-            self._last = beat
+        """Seconds since the beat last moved on; before the first beat a third of the time since the start."""
+        beat = read_beat(self._path)
+        if beat is not None and beat.at_s != self._last:
+            self._last = beat.at_s
             self._moved_at = moment
         pause = moment - self._moved_at
         return pause if self._last is not None else pause / _STALL_FACTOR_BEFORE_FIRST_BEAT
-
-    def _read(self) -> float | None:
-        try:
-            # Not blocking and not following: a named pipe or a link in this place must not stop the supervisor.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            first = os.read(descriptor, 8)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        return float(struct.unpack("<d", first)[0]) if len(first) == 8 else None
 
 
 def _read_report(descriptor: int) -> Ready | None:
@@ -166,7 +153,7 @@ def _describe(
         if killed_for_memory:
             return "host_oom", f"killed by the kernel for memory at {tree.peak_rss_mib:.0f} MiB of RAM"
         return "signal", f"killed by signal {-code}. {log.last_line()}".strip()
-    if ready is None and code == SETUP_FAILED:
+    if ready is None and code == ExitCode.SETUP_FAILED:
         return "exit", f"set-up failed: {log.last_line()}"
     if code == 0:
         return "ok", ""

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,8 @@ from swarm.supervisor.phase import PhaseOutcome, run_phase
 from swarm.supervisor.spec import PhaseResult, TrialResult, TrialSpec
 from swarm.supervisor.start import RunPhase, close_all_but
 from swarm.supervisor.tree import block_signals, now
+from swarm.trial.folder import TrialFolder, write_whole
 
-RESULT = "result.json"
-IDENTITY = "supervisor.json"
-SESSIONS = "sessions"
-"""Session numbers of the supervisor and of each phase, one a line."""
-STOP_REASON = "stop_reason"
 _LEVELS = ("none", "seccomp", "landlock", "landlock+seccomp")
 
 
@@ -47,15 +41,13 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
     `lease_fd` is closed after the last phase that holds it. When this returns or raises, no descendant of this process
     is alive.
     """
-    folder = Path(spec.folder)
+    folder = spec.trial_folder
     _prepare(folder, lease_fd)
     started_at, start = time.time(), now()
     _announce(spec, folder, start)
     outcomes = _run_phases(spec, start, lease_fd, in_fork)
     unlink_short_name(folder)
-    if not spec.keep_program:
-        remove_tree(folder / "program")
-        remove_tree(folder / "scratch")
+    folder.drop_working_files()
     phases = tuple(outcome.result for outcome in outcomes)
     result = TrialResult(
         trial_id=spec.trial_id,
@@ -65,30 +57,29 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
         ended_at=time.time(),
         stopped_reason=_stopped_reason(folder, phases),
     )
-    write_atomically(folder / RESULT, result.to_json())
+    write_whole(folder.result, result.to_json(), durable=True)
     return result
 
 
-def _prepare(folder: Path, lease_fd: int | None) -> None:
+def _prepare(folder: TrialFolder, lease_fd: int | None) -> None:
     close_all_but({lease_fd} if lease_fd is not None else set())
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_DUMPABLE, 0)  # its memory and descriptors are closed to its own user, candidates included
     block_signals()
     if lease_fd is not None:
         os.set_inheritable(lease_fd, False)
-    for name in ("program", "scratch", "private", "logs", "train_out", "predict_in", "predict_out"):
-        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    folder.make()
     link_short_name(folder)
-    os.chdir(folder)
+    os.chdir(folder.root)
 
 
-def _announce(spec: TrialSpec, folder: Path, start: float) -> None:
+def _announce(spec: TrialSpec, folder: TrialFolder, start: float) -> None:
     own = proc.read(os.getpid())
     assert own is not None, "a process sees itself in /proc"
     longest = sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
     identity = Identity(own.pid, own.starttime, proc.boot_id(), start + longest)
-    (folder / SESSIONS).write_text(f"{own.session}\n")
-    _claim(folder / IDENTITY, identity.to_json())
+    folder.sessions.write_text(f"{own.session}\n")
+    _claim(folder.supervisor, identity.to_json())
 
 
 def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None) -> list[PhaseOutcome]:
@@ -115,24 +106,13 @@ def _weakest(spec: TrialSpec, outcomes: list[PhaseOutcome]) -> SandboxReport:
     return min(reports, key=lambda report: _LEVELS.index(report.level))
 
 
-def _stopped_reason(folder: Path, phases: tuple[PhaseResult, ...]) -> str | None:
+def _stopped_reason(folder: TrialFolder, phases: tuple[PhaseResult, ...]) -> str | None:
     if not phases or phases[-1].ending != "stopped":
         return None
     try:
-        return (folder / STOP_REASON).read_text()
+        return folder.stop_reason.read_text()
     except OSError:
         return "SIGTERM"
-
-
-def remove_tree(folder: Path) -> None:
-    """Deletes a folder that a candidate filled: too deep for recursion, or without permissions, as may be."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except (OSError, RecursionError):
-        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-            subprocess.run([*command, "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
 
 
 def _claim(path: Path, text: str) -> None:
@@ -145,18 +125,3 @@ def _claim(path: Path, text: str) -> None:
         raise TrialError(f"{path} exists: this trial has been started before. Give it a new folder.") from error
     finally:
         temporary.unlink()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The file is there whole or not at all, also after a crash of the machine."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

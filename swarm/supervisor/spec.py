@@ -6,15 +6,14 @@ Standard library only, because the supervising process imports this.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from swarm.errors import TrialError
 from swarm.sandbox.policy import Mode, SandboxReport
+from swarm.trial.folder import TrialFolder
 
 Ending = Literal["ok", "exit", "signal", "walltime", "cpu_limit", "stalled", "stopped", "host_oom"]
-
-SETUP_FAILED = 15
-"""Exit code of a phase whose limits or sandbox could not be applied: a failed set-up, not a failed trial."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,14 @@ class TrialSpec:
     sandbox: Mode = "auto"
     memory_limit_mib: int | None = None
     log_limit_bytes: int = 4 * 1024 * 1024
-    keep_program: bool = False
     pythonpath: tuple[str, ...] = ()
     term_grace_s: float = 5.0
 
     _nested: ClassVar[dict[str, type]] = {"phases": PhaseSpec}
+
+    @property
+    def trial_folder(self) -> TrialFolder:
+        return TrialFolder(Path(self.folder))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)

@@ -13,8 +13,9 @@ from typing import NoReturn, Protocol
 from swarm.sandbox.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor.environment import INTERPRETER_FLAGS, phase_environment
-from swarm.supervisor.spec import SETUP_FAILED, PhaseSpec, TrialSpec
+from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.supervisor.tree import WAKE_SIGNALS
+from swarm.trial.contract import ExitCode
 
 RunPhase = Callable[[TrialSpec, PhaseSpec, int], NoReturn]
 """Applies limits and sandbox, reports on the descriptor, runs the phase module (`swarm.supervisor.child.run_phase`)."""
@@ -61,7 +62,7 @@ def start_phase(
     if pid == 0:
         _become_phase(spec, phase, output.fileno(), lease_fd, writing, supervisor, run_phase)
     os.close(writing)
-    with (Path(spec.folder) / "sessions").open("a") as sessions:  # the child opens a session with its own number
+    with spec.trial_folder.sessions.open("a") as sessions:  # the child opens a session with its own number
         sessions.write(f"{pid}\n")
     return Started(pid, reading)
 
@@ -84,7 +85,7 @@ def _become_phase(
         for descriptor in kept:
             os.set_inheritable(descriptor, True)
         os.umask(0o077)
-        os.chdir(Path(spec.folder) / ("private" if phase.trusted else "program"))
+        os.chdir(spec.trial_folder.private if phase.trusted else spec.trial_folder.program)
         environment = phase_environment(spec, phase, os.environ)
         if run_phase is None:
             _exec_child(spec, phase, report_fd, environment)
@@ -94,7 +95,7 @@ def _become_phase(
     except OSError as error:
         os.write(2, f"the phase {phase.name} could not be set up: {error}\n".encode())
     finally:
-        os._exit(SETUP_FAILED)
+        os._exit(ExitCode.SETUP_FAILED)
 
 
 def _leave_supervisor(supervisor: int) -> None:
@@ -102,7 +103,7 @@ def _leave_supervisor(supervisor: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(PR_SET_DUMPABLE, 1)  # the supervisor is not; its phases are, or they could not read their own /proc/self
     if os.getppid() != supervisor:  # it died before PDEATHSIG was set
-        os._exit(SETUP_FAILED)
+        os._exit(ExitCode.SETUP_FAILED)
     for number in WAKE_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -125,6 +126,6 @@ def close_all_but(kept: set[int]) -> None:
 
 
 def _exec_child(spec: TrialSpec, phase: PhaseSpec, report_fd: int, environment: dict[str, str]) -> NoReturn:
-    arguments = [str(Path(spec.folder) / "spec.json"), phase.name, str(report_fd)]
+    arguments = [str(spec.trial_folder.spec), phase.name, str(report_fd)]
     command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor.child", *arguments]
     os.execve(sys.executable, command, environment)

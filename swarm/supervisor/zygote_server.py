@@ -151,7 +151,7 @@ def _become_supervisor(spec: TrialSpec, lease_fd: int | None) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        log = os.open(Path(spec.folder) / "logs" / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(spec.trial_folder.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
         supervise(spec, lease_fd, in_fork=child.run_phase)

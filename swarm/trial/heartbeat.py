@@ -1,37 +1,43 @@
-"""What a trial's folder shows while it runs: its heartbeat and its output."""
+"""Forty bytes that say how a training is doing: rewritten in place at each step, read by whoever watches."""
 
+import math
+import os
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_HEARTBEAT = struct.Struct("<dQddd")  # monotonic s, step, progress, loss, budget used: swarm.harness.heartbeat
+from swarm.trial.folder import Unreadable, read_plain
+
+_FORMAT = struct.Struct("<dQddd")
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One reading of a running trial's heartbeat."""
+class Beat:
+    """`at_s` is CLOCK_MONOTONIC; `progress` in [0, 1]; `used` in the budget's unit. The candidate could write it."""
 
+    at_s: float
     step: int
     progress: float
     loss: float
-    budget_used: float
+    used: float
 
 
-def read_progress(folder: Path) -> Progress | None:
-    """The last heartbeat of a running training, or None before its first step."""
+class Heartbeat:
+    """Writes a Beat to `path` with one `pwrite`, about a microsecond."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.beat(0, 0.0, math.nan, 0.0)
+
+    def beat(self, step: int, progress: float, loss: float, used: float) -> None:
+        os.pwrite(self._descriptor, _FORMAT.pack(time.monotonic(), step, progress, loss, used), 0)
+
+
+def read_beat(path: Path) -> Beat | None:
+    """The last beat; None before the first one, and for anything else that lies there."""
     try:
-        raw = (folder / "train_out" / "heartbeat").read_bytes()
-        _, step, progress, loss, used = _HEARTBEAT.unpack(raw[: _HEARTBEAT.size])
-    except (OSError, struct.error):
+        return Beat(*_FORMAT.unpack(read_plain(path, _FORMAT.size)))
+    except (Unreadable, struct.error):
         return None
-    return Progress(step, progress, loss, used)
-
-
-def log_tail(folder: Path, phase: str, lines: int = 6, limit: int = 800) -> str:
-    """The end of a phase's output, as one short text for a person or a record."""
-    try:
-        raw = (folder / "logs" / f"{phase}.log").read_bytes()[-8192:]
-    except OSError:
-        return ""
-    text = raw.decode("utf-8", "replace").strip().splitlines()[-lines:]
-    return "\n".join(text)[-limit:]

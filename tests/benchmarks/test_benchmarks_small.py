@@ -19,8 +19,8 @@ import small_model
 from early_stop import NOISE_REPLICATES, Ending, Recording, proposed, replay
 from fairness import Pair, Run, Table, shift_in_sigma
 
-from swarm.harness.config import Budget
 from swarm.program.constants import parse
+from swarm.trial.config import WorkBudget
 from swarm.verdict.early_stop import is_audited
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -144,7 +144,7 @@ def test_recorded_trainings_are_read_back_and_not_done_again(tmp_path: Path) -> 
 
 def test_the_baselines_table_names_its_place_and_what_it_is_measured_against() -> None:
     runs = tuple(baselines.Run(loss, 0.3, 0.03, 500, 1600.0, "2.9") for loss in (3.0, 3.2))
-    row = baselines.Row("resnext", Budget("solo_seconds", 20), runs)
+    row = baselines.Row("resnext", WorkBudget("solo_seconds", 20), runs)
     place = baselines.Place("a CPU", "2.9", "standin")
     table = baselines.as_markdown([row], place)
     assert table.startswith(

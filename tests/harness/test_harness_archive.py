@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from swarm.harness import archive, data
+from swarm.harness import archive, prepare
 from swarm.harness.archive import DataError, Unreachable
 from swarm.harness.layout import Layout
 
@@ -173,7 +173,7 @@ def test_cache_is_made_once_by_two_processes_and_labels_stay_apart(
 ) -> None:
     environment = {**os.environ, archive.DATA_VARIABLE: str(small_archive), archive.ACCEPT_VARIABLE: sha256}
     environment["SWARM_CACHE"] = str(tmp_path)
-    command = [sys.executable, "-m", "swarm.harness.data", "prepare", "--dataset", "cifar100", "--json"]
+    command = [sys.executable, "-m", "swarm.harness.prepare", "--dataset", "cifar100", "--json"]
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
@@ -195,7 +195,7 @@ def test_refused_data_is_one_line_on_stderr(small_archive: Path, tmp_path: Path)
     environment = {**os.environ, archive.DATA_VARIABLE: str(small_archive), "SWARM_CACHE": str(tmp_path)}
     environment.pop(archive.ACCEPT_VARIABLE, None)
     ended = subprocess.run(
-        [sys.executable, "-m", "swarm.harness.data", "prepare"],
+        [sys.executable, "-m", "swarm.harness.prepare"],
         env=environment,
         capture_output=True,
         text=True,
@@ -214,6 +214,6 @@ def test_interrupted_build_is_not_mistaken_for_a_cache(
     remains = tmp_path / "data" / f"cifar100-{sha256[:8]}.building" / "train"
     remains.mkdir(parents=True)
     (remains / "meta.json").write_text("{}")
-    prepared = data.prepare("cifar100", tmp_path)
+    prepared = prepare.prepare("cifar100", tmp_path)
     assert prepared.layout.version() == prepared.version
     assert not remains.parent.exists()

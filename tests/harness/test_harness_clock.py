@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swarm.harness import augment, heartbeat
+from swarm.harness import augment
 from swarm.harness.budget import Meter, SampleMeter, TimeMeter, free_setup_s
-from swarm.harness.config import Budget
-from swarm.harness.data import TrainSet
 from swarm.harness.errors import ContractBroken, Diverged
-from swarm.harness.heartbeat import Heartbeat
+from swarm.harness.layout import TrainSet
 from swarm.harness.loop import BudgetClock
 from swarm.harness.warmup import WARM_UP_STEPS, seed_everything
+from swarm.trial.config import WorkBudget
+from swarm.trial.heartbeat import Heartbeat, read_beat
 
 ROWS = 100
 
@@ -55,13 +55,13 @@ def train() -> TrainSet:
     return TrainSet(images, torch.arange(ROWS) % 10, classes=10)
 
 
-def make(tmp_path: Path, budget: Budget, meter: Meter, rungs: Sequence[float] = ()) -> BudgetClock:
+def make(tmp_path: Path, budget: WorkBudget, meter: Meter, rungs: Sequence[float] = ()) -> BudgetClock:
     seed_everything(1)
     return BudgetClock(budget, meter, Heartbeat(tmp_path / "heartbeat"), RungFolder(tmp_path, rungs), seed=1)
 
 
 def test_samples_budget_ends_with_the_batch_that_reaches_it(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 250), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 250), SampleMeter())
     progress = [clock.progress for _ in clock.batches(train, 30)]
     assert progress == pytest.approx([30 * step / 250 for step in range(9)])
     assert (clock.progress, clock.step, clock.samples, clock.epoch) == (1.0, 9, 270, 2)
@@ -69,7 +69,7 @@ def test_samples_budget_ends_with_the_batch_that_reaches_it(tmp_path: Path, trai
 
 def test_time_budget_charges_what_its_clock_says(tmp_path: Path, train: TrainSet) -> None:
     time = SteppedTime()
-    clock = make(tmp_path, Budget("seconds", 10), TimeMeter(time, 10))
+    clock = make(tmp_path, WorkBudget("seconds", 10), TimeMeter(time, 10))
     seen = []
     for _ in clock.batches(train, 10):
         seen.append(clock.progress)
@@ -91,7 +91,7 @@ def test_setup_is_free_up_to_its_limit_and_charged_above() -> None:
 
 def trained(tmp_path: Path, train: TrainSet, *, warm: bool) -> tuple[int, dict[str, Tensor]]:
     """Steps that the loop body saw, and the weights after 100 images."""
-    clock = make(tmp_path, Budget("samples", 100), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 100), SampleMeter())
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     seed_everything(1)
@@ -113,7 +113,7 @@ def test_warm_up_leaves_no_trace(tmp_path: Path, train: TrainSet) -> None:
 
 def test_an_augmentation_sees_the_rows_of_its_own_batch(tmp_path: Path, train: TrainSet) -> None:
     """In the warm-up too: `alternating_flip` needs them."""
-    clock = make(tmp_path, Budget("samples", 60), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 60), SampleMeter())
     calls = 0
 
     def augmentation(images: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Signatures(SampleMeter):
 def test_a_signature_is_the_shape_of_the_batch_and_what_trains(tmp_path: Path, train: TrainSet) -> None:
     """A new shape is known from its second step on: loading it is part of the first."""
     meter = Signatures()
-    clock = make(tmp_path, Budget("samples", 80), meter)
+    clock = make(tmp_path, WorkBudget("samples", 80), meter)
     model = nn.Linear(1, 1)
 
     def small_at_first(images: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ def test_a_signature_is_the_shape_of_the_batch_and_what_trains(tmp_path: Path, t
 
 @pytest.mark.parametrize(("when", "seen"), [("before", True), ("during", True), ("never", False)])
 def test_a_program_that_seeds_torch_itself_is_seen(tmp_path: Path, train: TrainSet, when: str, seen: bool) -> None:
-    clock = make(tmp_path, Budget("samples", 40), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 40), SampleMeter())
     torch.Generator().manual_seed(7)  # a generator of its own is its own affair
     if when == "before":
         torch.manual_seed(7)
@@ -167,7 +167,7 @@ def test_a_program_that_seeds_torch_itself_is_seen(tmp_path: Path, train: TrainS
 
 
 def test_batches_are_whole_shuffled_epochs(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 2 * ROWS), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 2 * ROWS), SampleMeter())
     rows = [(clock.epoch, clock.indices.tolist()) for _ in clock.batches(train, 25)]
     epochs = [[row for epoch, indices in rows if epoch == number for row in indices] for number in (0, 1)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(ROWS))
@@ -175,7 +175,7 @@ def test_batches_are_whole_shuffled_epochs(tmp_path: Path, train: TrainSet) -> N
 
 
 def test_images_are_normalised_and_belong_to_their_labels(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 50), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 50), SampleMeter())
     for images, labels in clock.batches(train, 50):
         assert images.shape == (50, 3, 32, 32)
         assert images.is_contiguous(memory_format=torch.channels_last)
@@ -197,7 +197,7 @@ class SlowAndRandom(nn.Module):
 
 def test_rungs_write_logits_once_without_touching_the_training(tmp_path: Path, train: TrainSet) -> None:
     time = SteppedTime()
-    clock = make(tmp_path, Budget("seconds", 8), TimeMeter(time, 8), rungs=(0.5, 0.25))
+    clock = make(tmp_path, WorkBudget("seconds", 8), TimeMeter(time, 8), rungs=(0.5, 0.25))
     model = SlowAndRandom(time)
     present, draws = [], []
     for _ in clock.batches(train, 10, state=(model,)):
@@ -228,17 +228,17 @@ def test_a_slow_rung_is_charged_above_what_is_free_and_the_clock_goes_on() -> No
 
 
 def test_heartbeat_tells_step_progress_and_loss(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 40), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 40), SampleMeter())
     assert (tmp_path / "heartbeat").stat().st_size == 40
     for _ in clock.batches(train, 10):
         clock.report(torch.tensor(1.5))
-    beat = heartbeat.read(tmp_path / "heartbeat")
+    beat = read_beat(tmp_path / "heartbeat")
     assert beat is not None
     assert (beat.step, beat.progress, beat.loss, beat.used) == (4, 1.0, 1.5, 40.0)
 
 
 def test_curve_is_the_mean_loss_by_progress(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 1000), SampleMeter())
     for _ in clock.batches(train, 10):
         clock.report(torch.tensor(1.0 - clock.progress))
     assert len(clock.curve) == 50
@@ -248,7 +248,7 @@ def test_curve_is_the_mean_loss_by_progress(tmp_path: Path, train: TrainSet) -> 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_loss_that_is_not_finite_ends_the_training_at_once(tmp_path: Path, train: TrainSet, loss: float) -> None:
-    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 1000), SampleMeter())
     batches = clock.batches(train, 10)
     next(batches)
     with pytest.raises(Diverged, match=str(loss)):
@@ -256,21 +256,21 @@ def test_loss_that_is_not_finite_ends_the_training_at_once(tmp_path: Path, train
 
 
 def test_loss_far_above_guessing_ends_the_training(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 1000), SampleMeter())
     with pytest.raises(Diverged, match=r"limit 6\.908"):
         for _ in clock.batches(train, 10):
             clock.report(torch.tensor(7.0))
     assert clock.step == 19
-    patient = make(tmp_path, Budget("samples", 1000), SampleMeter())
+    patient = make(tmp_path, WorkBudget("samples", 1000), SampleMeter())
     for _ in patient.batches(train, 10):
         patient.report(torch.tensor(6.8))
     assert patient.step == 100
 
 
 def test_one_training_has_one_budget(tmp_path: Path, train: TrainSet) -> None:
-    clock = make(tmp_path, Budget("samples", 10), SampleMeter())
+    clock = make(tmp_path, WorkBudget("samples", 10), SampleMeter())
     list(clock.batches(train, 10))
     with pytest.raises(ContractBroken, match="twice"):
         next(clock.batches(train, 10))
     with pytest.raises(ContractBroken, match=r"outside 1\.\.100"):
-        next(make(tmp_path, Budget("samples", 10), SampleMeter()).batches(train, ROWS + 1))
+        next(make(tmp_path, WorkBudget("samples", 10), SampleMeter()).batches(train, ROWS + 1))

@@ -16,19 +16,36 @@ from types import SimpleNamespace
 
 import pytest
 from fakes.trial_programs import Programs, finish, until
-from test_calibrate import settings
 
 from swarm import sandbox
-from swarm.execution import harness_root, read_outcome
-from swarm.execution.local import gate_of, trial_phases
-from swarm.execution.outcome import Terms
+from swarm.execution import phases
+from swarm.execution.attempt import read_attempt
+from swarm.execution.evidence import Terms
+from swarm.execution.executor import MemoryEvidence, TrialOrder
 from swarm.harness import gate as gates
 from swarm.harness.gate import FileGate
 from swarm.records import Budget
 from swarm.supervisor import PhaseResult, Running, TrialResult, kill_leftovers
+from swarm.trial.contract import code_root
+from swarm.trial.folder import TrialFolder
 
 SOLO_S = 0.010
-TERMS = Terms(Budget(kind="solo_seconds", amount=5, walltime_limit_s=60), "cuda", threads=1)
+BUDGET = Budget(kind="solo_seconds", amount=5, walltime_limit_s=60)
+TERMS = Terms(BUDGET, "cuda", threads=1)
+ORDER = TrialOrder(
+    study_id="s",
+    trial_id="t0001",
+    agent_id="worker_1",
+    target="tiny",
+    files={"train.py": b""},
+    editable="train.py",
+    seed=1,
+    budget=BUDGET,
+    device="cuda",
+    threads=1,
+    harness_sha256="",
+    memory=MemoryEvidence(profile_mib=1200),
+)
 needs_sandbox = pytest.mark.skipif(
     sandbox.probe().landlock_abi < 3 or not sandbox.probe().seccomp,
     reason=f"no full sandbox on this machine, so the gate inside one is not verified: {sandbox.probe().detail}",
@@ -107,12 +124,11 @@ class Card:
         tenant.folder.mkdir(parents=True)
         (tenant.modules / "tenant").mkdir(parents=True)
         (tenant.modules / "tenant" / "__init__.py").write_text("import swarm.harness\n")
-        for name in ("program", "scratch", "train_out"):
-            (tenant.folder / name).mkdir()
+        TrialFolder(tenant.folder).make()
         self.tenants.append(tenant)
         top = TENANT.format(device=str(self.device), number=number, gate=str(self.gate))
         (tenant.modules / "tenant" / "train.py").write_text(top + textwrap.dedent(source))
-        granted = trial_phases(tenant.folder, _gpu_settings(), self.gate)[0]
+        granted = phases.trial_phases(TrialFolder(tenant.folder), ORDER, self.root / "data", self.gate)[0]
         phase = replace(
             granted,
             module="tenant.train",
@@ -129,23 +145,19 @@ class Card:
     def result(self, running: Running) -> tuple[TrialResult, dict[str, object]]:
         """How it ended, and the last line it printed."""
         result = finish(running)
-        log = (running.folder / "logs" / "train.log").read_text()
+        log = TrialFolder(running.folder).log_text("train")
         assert result.phases[0].ending == "ok", log
         assert result.sandbox.level == "landlock+seccomp"
         return result, json.loads(log.splitlines()[-1])
 
 
-_PATH = (str(harness_root().parent.parent),)
-
-
-def _gpu_settings():  # type: ignore[no-untyped-def]
-    return settings().model_copy(update={"device": "cuda"})
+_PATH = (str(code_root()),)
 
 
 @pytest.fixture
 def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     monkeypatch.setenv("SWARM_GPU_DIR", str(tmp_path / "ledger"))
-    gate = gate_of(SimpleNamespace(device="GPU-0", alone=False), _gpu_settings())  # type: ignore[arg-type]
+    gate = phases.gate_of(SimpleNamespace(device="GPU-0", alone=False), ORDER)  # type: ignore[arg-type]
     assert gate is not None
     (tmp_path / "device").write_bytes(bytes(4))
     built = Card(tmp_path, gate, [])
@@ -210,7 +222,7 @@ def test_a_trial_that_hoards_the_gate_is_named_and_its_neighbour_goes_on(
         print(json.dumps({}))
         """
     )
-    until((hoarder.folder / "train_out" / "hoards").exists, "the gate is closed")
+    until((TrialFolder(hoarder.folder).train_out / "hoards").exists, "the gate is closed")
     neighbour = card.start(
         """
         import swarm.harness.gate as gates
@@ -226,19 +238,20 @@ def test_a_trial_that_hoards_the_gate_is_named_and_its_neighbour_goes_on(
     waited_s = said["waited_s"]
     assert isinstance(waited_s, float) and waited_s < 0.4 + 0.25 * 5 + 1
     time.sleep(1.0)
-    (hoarder.folder / "program" / "stop").touch()
-    monkeypatch.setattr("swarm.execution.outcome.GATE_S", 0.2)
+    (TrialFolder(hoarder.folder).program / "stop").touch()
+    monkeypatch.setattr("swarm.execution.flags.GATE_S", 0.2)
     result, _ = card.result(hoarder)
-    assert read_outcome(hoarder.folder, result, TERMS).flags == ("hoarded_gate",)
+    assert read_attempt(TrialFolder(hoarder.folder), result, TERMS).flags == ("hoarded_gate",)
 
 
 @pytest.mark.parametrize(("fact", "flag"), [({"measured_alone": False}, "not_alone"), ({"drift_flag": True}, "drift")])
 def test_what_the_meter_found_is_in_the_record(tmp_path: Path, fact: dict[str, bool], flag: str) -> None:
-    (tmp_path / "train_out").mkdir()
-    (tmp_path / "train_out" / "train.json").write_text(json.dumps({"meter": {"drift": 0.1, **fact}}))
+    folder = TrialFolder(tmp_path)
+    folder.make()
+    folder.train_report.write_text(json.dumps({"meter": {"drift": 0.1, **fact}}))
     phase = PhaseResult("train", 0.0, 1.0, 1.0, 1.0, 0, None, "ok")
     result = TrialResult("t0001", (phase,), sandbox.SandboxReport("none"), 0.0, 1.0)
-    assert read_outcome(tmp_path, result, TERMS).flags == (flag,)
+    assert read_attempt(folder, result, TERMS).flags == (flag,)
 
 
 @needs_sandbox

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from swarm.harness import config as configuration
-from swarm.harness import cpu, heartbeat, run, score_phase, stage_phase
-from swarm.harness.config import Budget, TrialConfig
+from swarm.harness import cpu, run, score_phase, stage_phase
+from swarm.harness.config import load
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import Layout
+from swarm.trial.config import TrialConfig, WorkBudget
+from swarm.trial.contract import Phase, code_root
+from swarm.trial.heartbeat import read_beat
 
 ROWS = {"train": 400, "rung": 100, "val": 200, "test": 300}
 
@@ -144,19 +146,16 @@ def trials(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Trials:
             device="cpu",
             threads=1,
             data_dir=layout.root,
-            folder=tmp_path_factory.mktemp(name),
-            budget=Budget("samples", 1500),
+            root=tmp_path_factory.mktemp(name),
+            budget=WorkBudget("samples", 1500),
             split="val",
-            memory_fraction=None,
             memory_cap_mib=2000,
             rungs=(0.5,),
-            gate=None,
             editable="train.py",
         )
-        for folder in ("program", "train_out", "predict_in", "predict_out", "private", "logs"):
-            (config.folder / folder).mkdir()
-        config.program.write_text(source)
-        (config.folder / "harness.json").write_text(configuration.to_json(config))
+        config.folder.make()
+        config.program_file.write_text(source)
+        config.folder.config.write_text(config.to_json())
         made[name] = config
     return made
 
@@ -164,7 +163,7 @@ def trials(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Trials:
 @pytest.fixture(scope="module")
 def forker() -> Iterator[subprocess.Popen[str]]:
     """A process that has imported everything and forks a phase for each line it is given."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(run.ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code_root())}
     command = [sys.executable, "-c", FORK]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -175,40 +174,40 @@ def forker() -> Iterator[subprocess.Popen[str]]:
 
 
 def fork(forker: subprocess.Popen[str], phase: str, config: TrialConfig) -> int:
-    forker.stdin.write(f"{phase} {config.folder}/harness.json {config.folder}/logs/{phase}.log\n")
+    forker.stdin.write(f"{phase} {config.folder.config} {config.folder.log(phase)}\n")
     return int(forker.stdout.readline())
 
 
 @pytest.fixture(scope="module")
 def trained(trials: Trials, forker: subprocess.Popen[str]) -> dict[str, int]:
     codes = {name: fork(forker, "train", config) for name, config in trials.items() if name != "spawned"}
-    return {**codes, "spawned": run.run_phase(trials["spawned"], "train")}
+    return {**codes, "spawned": run.run_phase(trials["spawned"], Phase.TRAIN)}
 
 
 @pytest.fixture(scope="module")
 def predicted(trials: Trials, trained: dict[str, int], forker: subprocess.Popen[str]) -> dict[str, int]:
     names = [name for name, code in trained.items() if code == 0]
-    assert [stage_phase.run(trials[name].folder / "harness.json") for name in names] == [0] * len(names)
+    assert [stage_phase.run(trials[name].folder.config) for name in names] == [0] * len(names)
     return {name: fork(forker, "predict", trials[name]) for name in names}
 
 
 def log(config: TrialConfig, phase: str = "train") -> str:
-    return (config.folder / "logs" / f"{phase}.log").read_text()
+    return config.folder.log(phase).read_text()
 
 
 def test_good_trial_is_scored(trials: Trials, trained: dict[str, int], predicted: dict[str, int]) -> None:
     config = trials["good"]
     assert (trained["good"], predicted["good"]) == (0, 0), log(config) + log(config, "predict")
-    assert score_phase.run(config.folder / "harness.json") == 0
-    score = json.loads((config.private / "score.json").read_text())
+    assert score_phase.run(config.folder.config) == 0
+    score = json.loads(config.folder.score.read_text())
     assert score["rows"] == ROWS["val"]
     assert score["validation_loss"] < 4.0
     assert score["top1"] > 0.1
-    assert (config.private / "rung_50.json").exists()
-    facts = json.loads((config.train_out / "train.json").read_text())
+    assert (config.folder.rung_score(50)).exists()
+    facts = json.loads(config.folder.train_report.read_text())
     assert (facts["steps"], facts["samples"], facts["epochs"]) == (30, 1500, 3.75)
     assert set(facts["overhead_s"]) >= {"import", "data", "build", "compile", "warmup"}
-    beat = heartbeat.read(config.train_out / "heartbeat")
+    beat = read_beat(config.folder.heartbeat)
     assert beat is not None and (beat.step, beat.progress) == (30, 1.0)
 
 
@@ -228,7 +227,7 @@ def test_log_uses_the_names_of_the_original_run(trials: Trials, trained: dict[st
 def test_same_seed_same_bits_forked_or_spawned(trials: Trials, trained: dict[str, int]) -> None:
     assert trained["spawned"] == 0, log(trials["spawned"])
     weights = {
-        name: torch.load(trials[name].train_out / "weights.pt", weights_only=True)
+        name: torch.load(trials[name].folder.weights, weights_only=True)
         for name in ("good", "again", "spawned", "other_seed")
     }
     for name in ("again", "spawned"):
@@ -237,13 +236,13 @@ def test_same_seed_same_bits_forked_or_spawned(trials: Trials, trained: dict[str
 
 
 def test_images_are_shown_in_another_order_each_time(trials: Trials, predicted: dict[str, int]) -> None:
-    orders = [np.load(trials[name].private / "order.npy").tolist() for name in ("good", "again")]
+    orders = [np.load(trials[name].folder.image_order).tolist() for name in ("good", "again")]
     assert orders[0] != orders[1]
     assert all(sorted(order) == list(range(ROWS["val"])) for order in orders)
 
 
 def test_bytecode_is_neither_written_nor_believed(trials: Trials, trained: dict[str, int]) -> None:
-    assert [path.name for path in trials["good"].program.parent.iterdir()] == ["train.py"]
+    assert [path.name for path in trials["good"].folder.program.iterdir()] == ["train.py"]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +264,11 @@ def test_training_that_fails_says_why(
 ) -> None:
     assert trained[name] == code
     assert reason in log(trials[name])
-    assert not (trials[name].train_out / "weights.pt").exists()
+    assert not (trials[name].folder.weights).exists()
 
 
 def test_out_of_memory_leaves_a_sidecar(trials: Trials, trained: dict[str, int]) -> None:
-    facts = json.loads((trials["hungry"].train_out / "oom.json").read_text())
+    facts = json.loads(trials["hungry"].folder.oom_report.read_text())
     assert facts == {
         "requested": 4 << 50,
         "reserved": None,
@@ -284,9 +283,7 @@ def test_averaged_weights_are_unwrapped(trials: Trials, trained: dict[str, int],
 
 
 def test_test_time_augmentation_is_allowed_and_reported(trials: Trials, predicted: dict[str, int]) -> None:
-    facts = {
-        name: json.loads((trials[name].predict_out / "predict.json").read_text()) for name in ("good", "two_views")
-    }
+    facts = {name: json.loads(trials[name].folder.predict_report.read_text()) for name in ("good", "two_views")}
     assert [facts[name]["passes_per_image"] for name in ("good", "two_views")] == [1.0, 2.0]
 
 
@@ -303,14 +300,14 @@ def test_test_time_augmentation_is_allowed_and_reported(trials: Trials, predicte
 def test_hostile_hand_in_is_refused(trials: Trials, predicted: dict[str, int], name: str, reason: str) -> None:
     assert predicted[name] == 13
     assert reason in log(trials[name], "predict")
-    assert not (trials[name].predict_out / "logits.npy").exists()
-    assert not (trials[name].folder / "exploded").exists()
+    assert not (trials[name].folder.logits).exists()
+    assert not (trials[name].root / "exploded").exists()
 
 
 def test_missing_data_and_missing_trial_are_named(trials: Trials, tmp_path: Path) -> None:
     assert stage_phase.run(tmp_path / "harness.json") == 1
     with pytest.raises(HarnessError, match=r"harness\.json"):
-        configuration.load(tmp_path / "harness.json")
-    absent = json.loads((trials["good"].folder / "harness.json").read_text()) | {"data_dir": str(tmp_path)}
+        load(tmp_path / "harness.json")
+    absent = json.loads(trials["good"].folder.config.read_text()) | {"data_dir": str(tmp_path)}
     (tmp_path / "harness.json").write_text(json.dumps(absent))
     assert stage_phase.run(tmp_path / "harness.json") == 14

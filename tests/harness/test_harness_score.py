@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.execution import harness_sha256
 from swarm.harness import score_phase, scoring
-from swarm.harness.config import Budget, TrialConfig, to_json
-from swarm.harness.fingerprint import fingerprint
 from swarm.harness.layout import CLASSES, Layout
+from swarm.trial.config import TrialConfig, WorkBudget
+from swarm.trial.contract import harness_sha256
 
 ROWS = 200
 
@@ -35,40 +34,36 @@ def config(tmp_path: Path) -> TrialConfig:
         device="cpu",
         threads=1,
         data_dir=layout.root,
-        folder=tmp_path / "trial",
-        budget=Budget("samples", 10),
+        root=tmp_path / "trial",
+        budget=WorkBudget("samples", 10),
         split="val",
-        memory_fraction=None,
-        memory_cap_mib=None,
         rungs=(),
-        gate=None,
         editable="train.py",
     )
-    for folder in (config.train_out, config.predict_out, config.private):
-        folder.mkdir(parents=True)
-    np.save(config.private / "order.npy", np.random.default_rng(5).permutation(ROWS))
+    config.folder.make()
+    np.save(config.folder.image_order, np.random.default_rng(5).permutation(ROWS))
     return config
 
 
 def hand_in(config: TrialConfig, logits: np.ndarray) -> None:
-    np.save(config.predict_out / "logits.npy", logits, allow_pickle=logits.dtype == object)
+    np.save(config.folder.logits, logits, allow_pickle=logits.dtype == object)
 
 
 def run(config: TrialConfig) -> tuple[int, dict[str, object]]:
-    path = config.folder / "harness.json"
-    path.write_text(to_json(config))
+    path = config.folder.config
+    path.write_text(config.to_json())
     code = score_phase.run(path)
-    return code, json.loads((config.private / "score.json").read_text())
+    return code, json.loads(config.folder.score.read_text())
 
 
 def test_perfect_and_constant_logits(config: TrialConfig) -> None:
-    order = np.load(config.private / "order.npy")
+    order = np.load(config.folder.image_order)
     labels = np.arange(ROWS) % CLASSES
     hand_in(config, (30 * np.eye(CLASSES)[labels[order]]).astype(np.float32))
     code, score = run(config)
     assert (code, score["top1"], score["top5"], score["rows"]) == (0, 1.0, 1.0, ROWS)
     assert score["validation_loss"] == pytest.approx(0.0, abs=1e-6)
-    assert score["harness_sha256"] == fingerprint()
+    assert score["harness_sha256"] == harness_sha256()
     hand_in(config, np.zeros((ROWS, CLASSES), np.float32))
     code, score = run(config)
     assert (code, score["top1"], score["top5"]) == (0, 0.0, 0.0)
@@ -76,12 +71,12 @@ def test_perfect_and_constant_logits(config: TrialConfig) -> None:
 
 
 def test_losses_are_saved_in_the_order_of_the_split(config: TrialConfig) -> None:
-    order = np.load(config.private / "order.npy")
+    order = np.load(config.folder.image_order)
     logits = np.random.default_rng(1).normal(size=(ROWS, CLASSES)).astype(np.float32)
     hand_in(config, logits[order])
     run(config)
     expected = scoring.cross_entropy(logits.astype(np.float64), np.arange(ROWS) % CLASSES)
-    assert np.allclose(np.load(config.private / "losses.npy"), expected, atol=5e-3)
+    assert np.allclose(np.load(config.folder.losses), expected, atol=5e-3)
 
 
 def test_cross_entropy_agrees_with_its_definition_and_does_not_overflow() -> None:
@@ -129,11 +124,11 @@ def test_output_that_cannot_be_scored(config: TrialConfig, logits: np.ndarray, r
     assert code == 13
     assert reason in str(score["error"])
     assert "validation_loss" not in score
-    assert not (config.private / "losses.npy").exists()
+    assert not (config.folder.losses).exists()
 
 
 def test_files_that_are_no_files(config: TrialConfig, tmp_path: Path) -> None:
-    path = config.predict_out / "logits.npy"
+    path = config.folder.logits
     assert run(config)[0] == 13
     secret = tmp_path / "elsewhere.npy"
     np.save(secret, np.zeros((ROWS, CLASSES), np.float32))
@@ -150,20 +145,20 @@ def test_files_that_are_no_files(config: TrialConfig, tmp_path: Path) -> None:
 
 def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig) -> None:
     config = replace(config, rungs=(0.25, 0.5))
-    np.save(config.train_out / "rung_25.npy", np.zeros((50, CLASSES), np.float16))
-    np.save(config.train_out / "rung_50.npy", np.zeros((49, CLASSES), np.float16))
+    np.save(config.folder.rung_logits(25), np.zeros((50, CLASSES), np.float16))
+    np.save(config.folder.rung_logits(50), np.zeros((49, CLASSES), np.float16))
     hand_in(config, np.zeros((ROWS, CLASSES), np.float16))
     assert run(config)[0] == 0
-    good, bad = (json.loads((config.private / f"rung_{percent}.json").read_text()) for percent in (25, 50))
+    good, bad = (json.loads(config.folder.rung_score(percent).read_text()) for percent in (25, 50))
     assert good == {"progress": 0.25, "loss": pytest.approx(math.log(CLASSES), abs=1e-5), "top1": 0.0, "rows": 50}
     assert "has shape (49, 100)" in bad["error"]
 
 
 def test_one_rung_may_be_scored_by_two_processes_at_once(config: TrialConfig) -> None:
     """As when the scorer of a rung is slow and the training ends meanwhile."""
-    np.save(config.train_out / "rung_50.npy", np.zeros((50, CLASSES), np.float16))
-    path = config.folder / "harness.json"
-    path.write_text(to_json(config))
+    np.save(config.folder.rung_logits(50), np.zeros((50, CLASSES), np.float16))
+    path = config.folder.config
+    path.write_text(config.to_json())
     code = (
         "from pathlib import Path\nfrom swarm.harness import score_phase\n"
         f"assert not any(score_phase.run(Path({str(path)!r}), rung=50) for _ in range(150))"
@@ -172,18 +167,5 @@ def test_one_rung_may_be_scored_by_two_processes_at_once(config: TrialConfig) ->
     scorers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     said = [scorer.communicate(timeout=100)[1] for scorer in scorers]
     assert [scorer.returncode for scorer in scorers] == [0, 0, 0], said
-    assert json.loads((config.private / "rung_50.json").read_text())["rows"] == 50
-    assert [file.name for file in config.private.glob("*.tmp")] == []
-
-
-def test_fingerprint_is_the_one_that_the_swarm_records() -> None:
-    assert fingerprint() == harness_sha256()
-
-
-def test_fingerprint_changes_with_content_and_with_names(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("x")
-    one = fingerprint(tmp_path)
-    (tmp_path / "b.py").write_text("")
-    two = fingerprint(tmp_path)
-    (tmp_path / "b.py").rename(tmp_path / "c.py")
-    assert len({one, two, fingerprint(tmp_path)}) == 3
+    assert json.loads(config.folder.rung_score(50).read_text())["rows"] == 50
+    assert [file.name for file in config.folder.private.glob(".*")] == []

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from swarm.harness.budget import SampleMeter, TimeMeter, meter_for
-from swarm.harness.config import Budget
 from swarm.harness.gate import PARK_LIMIT_S, FileGate
 from swarm.harness.solo import (
     FIRST_TIMED,
@@ -23,6 +22,7 @@ from swarm.harness.solo import (
     WINDOW_LIMIT_S,
     SoloMeter,
 )
+from swarm.trial.config import WorkBudget
 
 SOLO_S = 0.010
 
@@ -249,14 +249,14 @@ def test_each_budget_has_its_meter(tmp_path: Path) -> None:
     for name in ("gate", "gate.turn"):
         (tmp_path / name).touch()
     shared = (SimulatedDevice(), FileGate(tmp_path / "gate"))
-    assert isinstance(meter_for(Budget("solo_seconds", 10), shared, cpu=False), SoloMeter)
-    assert isinstance(meter_for(Budget("solo_seconds", 10), None, cpu=False), TimeMeter)
-    assert isinstance(meter_for(Budget("seconds", 10), shared, cpu=False), TimeMeter)
-    assert isinstance(meter_for(Budget("samples", 10), shared, cpu=False), SampleMeter)
+    assert isinstance(meter_for(WorkBudget("solo_seconds", 10), shared, cpu=False), SoloMeter)
+    assert isinstance(meter_for(WorkBudget("solo_seconds", 10), None, cpu=False), TimeMeter)
+    assert isinstance(meter_for(WorkBudget("seconds", 10), shared, cpu=False), TimeMeter)
+    assert isinstance(meter_for(WorkBudget("samples", 10), shared, cpu=False), SampleMeter)
 
 
 def test_cpu_time_does_not_pass_while_waiting() -> None:
-    wall, solo = (meter_for(Budget(kind, 10), None, cpu=True) for kind in ("seconds", "solo_seconds"))
+    wall, solo = (meter_for(WorkBudget(kind, 10), None, cpu=True) for kind in ("seconds", "solo_seconds"))
     wall.start()
     solo.start()
     time.sleep(0.05)

@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from swarm.harness import data, run
-from swarm.harness.config import Budget
+from swarm.harness import data
 from swarm.harness.errors import HarnessError
 from swarm.harness.run import Plan, run_trial, with_constants
 from swarm.program import constants
 from swarm.program.constants import Choice, Constant
 from swarm.records import Scalar
 from swarm.target.file import load_target
+from swarm.trial.config import WorkBudget
+from swarm.trial.contract import code_root
 
 TARGETS = ("resnext", "efficientnet", "efficientnet_seed")
 
 
 def folder(target: str) -> Path:
-    return run.ROOT / "models" / target
+    return code_root() / "models" / target
 
 
 def program(target: str, **changed: Scalar) -> types.ModuleType:
@@ -59,7 +60,7 @@ def one_thread() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_target_is_loadable_and_its_profiles_fit_its_program(target: str) -> None:
-    loaded = load_target(target, run.ROOT)
+    loaded = load_target(target, code_root())
     source = (folder(target) / "train.py").read_text()
     known = constants.parse(source)
     for profile in (loaded.profiles.cpu, loaded.profiles.gpu):
@@ -118,6 +119,6 @@ def test_bad_start_stays_near_guessing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_samples_budget_repeats_to_the_bit(tmp_path: Path) -> None:
     layout = data.prepare("standin").layout
-    plan = Plan(folder("resnext"), seed=3, budget=Budget("samples", 3200))
+    plan = Plan(folder("resnext"), seed=3, budget=WorkBudget("samples", 3200))
     scores = [run_trial(plan, layout, tmp_path / name) for name in ("one", "two")]
     assert scores[0] == scores[1]

@@ -18,9 +18,9 @@ from fakes.fake_llm import FakeLLM, Request, envelope
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 
 from swarm import sandbox
-from swarm.execution import harness_root
 from swarm.records import ProposalRejected, TrialState
 from swarm.study.state import StudyState, Trial
+from swarm.trial.contract import harness_folders
 
 CANARY = "sk-canary-0123456789abcdef"
 MODEL = "openai:obedient"
@@ -118,7 +118,7 @@ def tiny(tmp_path: Path) -> TinyStudy:
 def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) -> None:
     loot = tmp_path / "loot"
     loot.mkdir()
-    harness = digest(harness_root())
+    harness = [digest(folder) for folder in harness_folders()]
     before = tiny.repo.fingerprint()
     with FakeLLM(["thank you"]) as collector:
         model = Obedient(tiny.root, loot, collector.url)
@@ -146,7 +146,7 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
     assert all(trial.claim.agent_id == "worker_2" and trial.claim.operator in ("tune", "structural") for trial in ran)
 
     assert list(loot.iterdir()) == [] and not (tiny.root / "owned").exists()
-    assert digest(harness_root()) == harness
+    assert [digest(folder) for folder in harness_folders()] == harness
     assert before[:4] == tiny.repo.fingerprint()[:4]
     assert tiny.repo.git("status", "--porcelain") == "?? swarm_brain.jsonl"
     assert "owned" not in tiny.repo.git("log", "--all", "--format=%s").splitlines()

@@ -34,16 +34,18 @@ from fakes.redteam_programs import (
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 
 from swarm import sandbox
-from swarm.admission import AdmissionController, Request
+from swarm.admission import AdmissionController
 from swarm.clock import SystemClock
-from swarm.execution import LocalExecutor, Outcome, TrialOrder, harness_root, harness_sha256
+from swarm.execution.executor import MemoryEvidence, Outcome, Progress, TrialOrder
+from swarm.execution.local import LocalExecutor
 from swarm.gate import Refusal, check
 from swarm.gpu import detect_probe
-from swarm.harness.data import prepare
+from swarm.harness.prepare import prepare
 from swarm.records import Budget, FailReason, Score
-from swarm.repo import Repo, trial_ref
-from swarm.study.settings import RunSettings
-from swarm.supervisor import Zygote, kill_leftovers
+from swarm.supervisor import PhaseResult, TrialResult, Zygote, kill_leftovers
+from swarm.trial import contract
+from swarm.trial.contract import Phase, code_root, harness_sha256
+from swarm.trial.folder import TrialFolder, read_json
 
 STUDY = "redteam"
 SAMPLES = 3000
@@ -58,7 +60,20 @@ needs_sandbox = pytest.mark.skipif(
 @dataclass(frozen=True)
 class Ran:
     outcome: Outcome
-    log: str
+    folder: TrialFolder
+    result: TrialResult
+
+    @property
+    def log(self) -> str:
+        return "".join(path.read_text() for path in sorted(self.folder.logs.iterdir()))
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What the training said of itself."""
+        return read_json(self.folder.train_report) or {}
+
+    def phase(self, phase: Phase) -> PhaseResult:
+        return next(found for found in self.result.phases if found.name == phase)
 
     @property
     def score(self) -> Score:
@@ -71,7 +86,6 @@ class Arena:
 
     def __init__(self, tiny: TinyStudy, socket: Path) -> None:
         self.tiny = tiny
-        self._repo = Repo.open(tiny.root)
         self._data = prepare("standin").layout.root
         self._admission = AdmissionController(tiny.ledger, detect_probe("cpu"), SystemClock())
         self._socket = socket
@@ -88,59 +102,48 @@ class Arena:
         budget: Budget | None = None,
     ) -> Ran:
         self._trials += 1
-        settings = self._settings(budget or Budget(kind="samples", amount=SAMPLES, walltime_limit_s=60), confined)
-        order = TrialOrder(f"t{self._trials:04}", self._commit(program), seed)
-        executor = LocalExecutor(settings, self._repo, zygote=self._socket if warm else None, sleep=time.sleep)
+        trials = self.tiny.root / ".swarm" / "trials" / STUDY
+        order = self._order(
+            program, seed, budget or Budget(kind="samples", amount=SAMPLES, walltime_limit_s=60), confined
+        )
+        executor = LocalExecutor(
+            trials, self._data, self._admission, SystemClock(), zygote=self._socket if warm else None
+        )
         before = (self.tiny.repo.fingerprint(), harness_sha256())
-        request = Request("worker_1", order.trial_id, STUDY, walltime_limit_s=60, memory_mib=1200)
-        lease = self._admission.request(request).wait(cancelled=lambda: False)
-        try:
-            outcome = executor.run(order, lease, on_start=lease.bind, poll=lambda: None)
-        finally:
-            lease.release()
-        folder = settings.layout.trial(STUDY, order.trial_id)
-        assert kill_leftovers(folder) == []
-        assert not (folder / "program").exists() and not (folder / "scratch").exists()
+        running = executor.submit(order)
+        while isinstance(outcome := running.poll(), Progress):
+            time.sleep(0.02)
+        folder = TrialFolder(trials / order.trial_id)
+        assert kill_leftovers(folder.root) == []
+        assert not folder.program.exists() and not folder.scratch.exists()
         if confined:
             assert (self.tiny.repo.fingerprint(), harness_sha256()) == before
-        return Ran(outcome, "".join(path.read_text() for path in sorted((folder / "logs").iterdir())))
+        return Ran(outcome, folder, TrialResult.from_json(folder.result.read_text()))
 
-    def _commit(self, program: str) -> str:
-        path, ref = "models/tiny/train.py", trial_ref(STUDY, f"t{self._trials:04}")
-        return self._repo.commit_change(self._repo.head(), {path: program}, "a candidate", ref)
-
-    def _settings(self, budget: Budget, confined: bool) -> RunSettings:
-        return RunSettings(
+    def _order(self, program: str, seed: int, budget: Budget, confined: bool) -> TrialOrder:
+        """Alone on its device, so that it is not probed first."""
+        return TrialOrder(
             study_id=STUDY,
-            root=self.tiny.root,
-            brain=self.tiny.brain,
+            trial_id=f"t{self._trials:04}",
+            agent_id="worker_1",
             target="tiny",
-            target_folder="models/tiny",
+            files={"train.py": program.encode()},
             editable="train.py",
-            base_commit=self._repo.head(),
-            program_text="",
-            device="cpu",
-            dataset="standin",
-            data_dir=self._data,
-            classes=100,
+            seed=seed,
             budget=budget,
-            memory_mib=1200,
+            device="cpu",
             threads=1,
-            workers=1,
-            seed=1,
-            noise_replicates=3,
-            trials=None,
-            deadline_at=None,
-            proposers={},
+            alone=True,
             sandbox="auto" if confined else "none",
             harness_sha256=harness_sha256(),
+            memory=MemoryEvidence(profile_mib=1200),
         )
 
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     folder = tmp_path_factory.mktemp("redteam")
-    path = (str(harness_root().parent.parent),)
+    path = (str(code_root()),)
     zygote = Zygote.start("swarm.harness.preload", folder / "zygote.sock", pythonpath=path)
     yield Arena(make_tiny_study(folder), zygote.socket_path)
     zygote.stop()
@@ -173,7 +176,7 @@ def test_an_attack_gains_nothing_and_is_named(arena: Arena, honest: Score, attac
     assert ran.outcome.score == (None if attack.reason else honest)
     assert attack.detail in ran.outcome.detail
     assert ran.outcome.flags == attack.flags, ran.log
-    assert ran.outcome.result.sandbox.level == "landlock+seccomp"
+    assert ran.outcome.sandbox == "landlock+seccomp"
     assert "it worked" not in ran.log
 
 
@@ -186,7 +189,7 @@ def test_without_the_sandbox_the_labels_would_be_read(arena: Arena, how: str) ->
     ran = arena.run(label_reader(how), confined=False)
     assert ran.score.validation_loss < 1e-6
     assert ran.score.top1 == 1.0
-    assert ran.outcome.result.sandbox.level == "none"
+    assert ran.outcome.sandbox == "none"
 
 
 @redteam
@@ -210,20 +213,21 @@ def test_an_own_seed_does_not_make_two_replicates_one(arena: Arena, honest: Scor
 @redteam
 def test_a_stretched_clock_is_named(arena: Arena) -> None:
     ran = arena.run(STRETCHES_THE_CLOCK)
-    assert ran.outcome.train.samples is not None and ran.outcome.train.samples > SAMPLES * 2
+    used = ran.outcome.resources
+    assert used is not None and used.samples is not None and used.samples > SAMPLES * 2
     assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
-    assert f"train reports {ran.outcome.train.samples} of {SAMPLES} samples: let clock" in ran.outcome.detail
+    assert f"train reports {used.samples} of {SAMPLES} samples: let clock" in ran.outcome.detail
 
 
 @redteam
 def test_training_on_after_the_clock_is_named(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report says 1 s; the supervisor has counted the CPU time of the tree."""
-    monkeypatch.setattr("swarm.execution.outcome.START_UP_ALLOWANCE_S", 3.0)
+    monkeypatch.setattr("swarm.execution.evidence.START_UP_ALLOWANCE_S", 3.0)
     budget = Budget(kind="solo_seconds", amount=1, walltime_limit_s=60)
     ran = arena.run(TRAINS_ON_AFTER_THE_CLOCK.replace("EXTRA", "4"), budget=budget)
-    train = next(phase for phase in ran.outcome.result.phases if phase.name == "train")
-    assert (ran.outcome.train.training_seconds, train.cpu_seconds > 5) == (1.0, True)
+    train = ran.phase(Phase.TRAIN)
+    assert (ran.told["training_seconds"], train.cpu_seconds > 5) == (1.0, True)
     assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.OVER_BUDGET)
     assert ran.outcome.flags == ("over_budget",)
     counted = rf"reports 1.0 of 1 solo_seconds, {train.cpu_seconds:.1f} CPU seconds \(limit 4.2\): let clock"
@@ -234,7 +238,7 @@ def test_training_on_after_the_clock_is_named(arena: Arena, monkeypatch: pytest.
 
 @redteam
 def test_training_on_for_ever_ends_at_the_limit_of_cpu_time(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.execution.local.START_UP_CPU_S", 2.0)
+    monkeypatch.setattr("swarm.execution.phases.START_UP_CPU_S", 2.0)
     budget = Budget(kind="solo_seconds", amount=1, walltime_limit_s=60)
     outcome = arena.run(TRAINS_ON_AFTER_THE_CLOCK.replace("EXTRA", "600"), budget=budget).outcome
     assert (outcome.score, outcome.reason) == (None, FailReason.OVER_BUDGET)
@@ -243,7 +247,7 @@ def test_training_on_for_ever_ends_at_the_limit_of_cpu_time(arena: Arena, monkey
 
 @redteam
 def test_work_in_predict_is_named(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.execution.outcome.START_UP_ALLOWANCE_S", 2.0)
+    monkeypatch.setattr("swarm.execution.evidence.START_UP_ALLOWANCE_S", 2.0)
     budget = Budget(kind="solo_seconds", amount=1, walltime_limit_s=60)
     outcome = arena.run(TRAINS_IN_PREDICT.replace("EXTRA", "3"), budget=budget).outcome
     assert (outcome.score, outcome.reason) == (None, FailReason.OVER_BUDGET)
@@ -253,7 +257,7 @@ def test_work_in_predict_is_named(arena: Arena, monkeypatch: pytest.MonkeyPatch)
 
 @redteam
 def test_sleeping_in_predict_ends_at_its_limit(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarm.execution.local.PREDICT_WALLTIME_S", 3.0)
+    monkeypatch.setattr("swarm.execution.phases.PREDICT_WALLTIME_S", 3.0)
     outcome = arena.run(SLEEPS_IN_PREDICT).outcome
     assert (outcome.score, outcome.reason) == (None, FailReason.TIMEOUT)
     assert "predict was killed at its walltime limit" in outcome.detail
@@ -261,9 +265,9 @@ def test_sleeping_in_predict_ends_at_its_limit(arena: Arena, monkeypatch: pytest
 
 @redteam
 def test_a_tree_that_ignores_sigterm_ends_in_time(arena: Arena) -> None:
-    outcome = arena.run(NEVER_ENDS, budget=Budget(kind="samples", amount=SAMPLES, walltime_limit_s=3)).outcome
-    assert (outcome.score, outcome.reason) == (None, FailReason.TIMEOUT)
-    assert outcome.result.phases[-1].seconds < 3 + 8
+    ran = arena.run(NEVER_ENDS, budget=Budget(kind="samples", amount=SAMPLES, walltime_limit_s=3))
+    assert (ran.outcome.score, ran.outcome.reason) == (None, FailReason.TIMEOUT)
+    assert ran.result.phases[-1].seconds < 3 + 8
 
 
 @redteam
@@ -299,10 +303,9 @@ def test_no_key_is_in_reach(arena: Arena, honest: Score) -> None:
 def test_a_harness_that_changed_meanwhile_voids_the_score(
     arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = tmp_path / "swarm" / "harness"
-    shutil.copytree(harness_root().parent, copy.parent, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("swarm.execution.harness.harness_root", lambda: copy)
-    monkeypatch.setattr("swarm.execution.local.harness_root", lambda: copy)
-    program = EDITS_A_COPY_OF_THE_HARNESS.replace("COPY", str(copy))
+    shutil.copytree(code_root() / "swarm", tmp_path / "swarm", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(contract, "code_root", lambda: tmp_path)
+    monkeypatch.setattr("swarm.execution.phases.code_root", lambda: tmp_path)
+    program = EDITS_A_COPY_OF_THE_HARNESS.replace("COPY", str(tmp_path))
     outcome = arena.run(program, warm=False, confined=False).outcome
     assert (outcome.score, outcome.reason) == (None, FailReason.HARNESS_MODIFIED), outcome.detail

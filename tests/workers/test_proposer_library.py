@@ -194,9 +194,9 @@ def test_an_exhausted_library_says_so():
 @pytest.mark.parametrize(("target", "item"), APPLICABLE)
 def test_an_edited_program_trains(target: str, item: Edit, tmp_path):
     """A whole trial of a few steps: train, predict in a fresh process, score."""
-    from swarm.harness.config import Budget
-    from swarm.harness.data import prepare
+    from swarm.harness.prepare import prepare
     from swarm.harness.run import Plan, run_trial
+    from swarm.trial.config import WorkBudget
 
     folder = tmp_path / target
     shutil.copytree(MODELS / target, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -204,6 +204,6 @@ def test_an_edited_program_trains(target: str, item: Edit, tmp_path):
     source = re.sub(r"(?m)^MAX_LR = \S+", "MAX_LR = 1e-2", item.apply(SOURCES[target]))
     (folder / "train.py").write_text(source)
     small = {"BATCH_SIZE": "64"}
-    plan = Plan(target=folder, budget=Budget("samples", 6 * 64), constants=small)
+    plan = Plan(target=folder, budget=WorkBudget("samples", 6 * 64), constants=small)
     score = run_trial(plan, prepare("standin").layout, tmp_path / "trial")
     assert 1.0 < score["validation_loss"] < 12.0

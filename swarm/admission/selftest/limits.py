@@ -4,7 +4,6 @@ Nothing relies on the first two. A limit of MPS fails open where a process is no
 one of NVML is a setting of the card that needs root; the swarm would use either only where this says that it bites.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,16 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from swarm.admission.selftest.children import ABSENT, CAP_MIB, ROOT, SETTLE_S, START_S, UNPROVEN, Check, child, line
+from swarm.admission.selftest.children import ABSENT, CAP_MIB, SETTLE_S, START_S, UNPROVEN, Check, child, line
 from swarm.errors import AdmissionError, SwarmError
 from swarm.gpu.nvml import NvmlProbe
 from swarm.gpu.reading import DeviceReading
 from swarm.sandbox.policy import gpu_devices
 from swarm.supervisor import PhaseSpec, TrialResult, TrialSpec, launch
+from swarm.trial.contract import code_root, harness_folders
+from swarm.trial.folder import TrialFolder
 
 MPS_CONTROL = "nvidia-cuda-mps-control"
+NO_CUDA = 14  # exit code of swarm.harness.selftest_child
 MPS_LIMIT, NVML_LIMIT, SANDBOX = "MPS limit", "NVML limit", "CUDA in the sandbox"
-NO_CUDA = 14
 
 
 def mps_limit(device: DeviceReading) -> Check:
@@ -62,7 +63,7 @@ def cuda_in_the_sandbox(env: Mapping[str, str]) -> Check:
         except SwarmError as error:
             return Check(SANDBOX, False, "not started", "", str(error))
         phase, level = outcome.phases[0], outcome.sandbox.level
-        log = (folder / "logs" / "selftest.log").read_text(encoding="utf-8", errors="replace").strip()
+        log = TrialFolder(folder).log_text("selftest").strip()
     last = log.splitlines()[-1] if log else ""
     if phase.exit_code == NO_CUDA:
         # Outside it CUDA has just worked (`context`), or there is no GPU at all.
@@ -71,19 +72,19 @@ def cuda_in_the_sandbox(env: Mapping[str, str]) -> Check:
 
 
 def _confined(folder: Path, env: Mapping[str, str]) -> TrialResult:
-    for part in ("program", "scratch", "train_out"):
-        (folder / part).mkdir()
-    (folder / "harness.json").write_text(json.dumps({}), encoding="utf-8")
+    files = TrialFolder(folder)
+    files.make()
+    files.config.write_text("{}", encoding="utf-8")
     phase = PhaseSpec(
         name="selftest",
         module="swarm.harness.selftest_child",
         trusted=False,
         walltime_limit_s=START_S,
-        read=(str(ROOT / "swarm" / "harness"),),
-        write=tuple(str(folder / part) for part in ("program", "scratch", "train_out")),
+        read=tuple(map(str, harness_folders())),
+        write=tuple(map(str, (files.program, files.scratch, files.train_out))),
         gpu=True,
     )
-    spec = TrialSpec("selftest", "selftest", str(folder), (phase,), env=dict(env), pythonpath=(str(ROOT),))
+    spec = TrialSpec("selftest", "selftest", str(folder), (phase,), env=dict(env), pythonpath=(str(code_root()),))
     running = launch(spec, None)
     while (result := running.poll()) is None:
         time.sleep(0.05)

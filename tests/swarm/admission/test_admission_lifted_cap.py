@@ -15,15 +15,15 @@ from test_admission_controller import CARD, SteadyProbe, ask, controller
 
 from swarm.admission import Observed
 from swarm.admission.ledger.history import load_history
-from swarm.execution import read_outcome
-from swarm.execution.outcome import Terms
+from swarm.execution.attempt import read_attempt
+from swarm.execution.evidence import Terms
 from swarm.gpu import ProcessUse
-from swarm.harness.config import Budget as HarnessBudget
-from swarm.harness.config import TrialConfig
 from swarm.harness.handin import memory_facts
 from swarm.records import Budget
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import TrialResult
+from swarm.trial.config import TrialConfig, WorkBudget
+from swarm.trial.folder import TrialFolder
 
 CAP_MIB, FRACTION = 7_600, 0.31
 
@@ -51,13 +51,10 @@ def test_the_harness_sees_a_raised_fraction_and_memory_above_the_cap(
         device="cuda",
         threads=1,
         data_dir=tmp_path,
-        folder=tmp_path,
-        budget=HarnessBudget("samples", 1),
-        split="val",
+        root=tmp_path,
+        budget=WorkBudget("samples", 1),
         memory_fraction=FRACTION,
         memory_cap_mib=CAP_MIB,
-        rungs=(),
-        gate=None,
         editable="train.py",
     )
     facts = memory_facts(torch.device("cuda"), config)
@@ -65,14 +62,14 @@ def test_the_harness_sees_a_raised_fraction_and_memory_above_the_cap(
 
 
 def test_the_record_names_it_and_the_score_stays(tmp_path: Path) -> None:
-    for name in ("train_out", "private", "logs"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "train_out" / "train.json").write_text(json.dumps({"cap_lifted": True, "peak_reserved_mib": 9000.4}))
+    folder = TrialFolder(tmp_path)
+    folder.make()
+    folder.train_report.write_text(json.dumps({"cap_lifted": True, "peak_reserved_mib": 9000.4}))
     score = {"validation_loss": 2.0, "top1": 0.5, "top5": 0.8, "calibrated_loss": 2.0, "rows": 5000}
-    (tmp_path / "private" / "score.json").write_text(json.dumps(score))
+    folder.score.write_text(json.dumps(score))
     result = TrialResult("t0001", (), SandboxReport(level="none"), 0.0, 1.0)
     terms = Terms(Budget(kind="samples", amount=100, walltime_limit_s=60), "cuda", 1)
-    outcome = read_outcome(tmp_path, result, terms)
+    outcome = read_attempt(folder, result, terms)
     assert outcome.score is not None
     assert (outcome.flags, outcome.peak_mib) == (("cap_lifted",), 9000)
 

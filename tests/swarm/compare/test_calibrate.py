@@ -8,7 +8,7 @@ from fakes.tiny_study import make_tiny_study
 
 from swarm.compare.calibrate import PAIRED_RUNS, SOLO_RUNS, Calibration, evaluate, recommended, store
 from swarm.errors import SwarmError
-from swarm.harness.data import prepare
+from swarm.harness.prepare import prepare
 from swarm.records import Budget, Resources, TrialFinished
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState, replay

@@ -1,5 +1,6 @@
 """The probe before a first training: three real steps in a sandboxed process, and what a failing one costs."""
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -9,15 +10,16 @@ from pathlib import Path
 import pytest
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 
-import swarm.execution.local
 import swarm.execution.runner
-from swarm.admission import AdmissionController, Lease, Request, status
+from swarm.admission import AdmissionController, Request, status
 from swarm.admission.ledger.history import load_history
 from swarm.admission.ticket import Ticket
 from swarm.brain import Brain
 from swarm.clock import SystemClock
-from swarm.execution import LocalExecutor, Outcome, TrialOrder, harness_root, harness_sha256
-from swarm.execution.memory import FIRST_HOST_RAM_MIB, request_of
+from swarm.errors import TrialLost
+from swarm.execution import phases
+from swarm.execution.local import LocalExecutor
+from swarm.execution.memory import FIRST_HOST_RAM_MIB
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import CpuProbe
 from swarm.records import Budget, FailReason, Operator, ProposalClaimed, Resources, StudyOpened, TrialFinished
@@ -25,6 +27,8 @@ from swarm.repo import Repo, trial_ref
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
 from swarm.supervisor import Zygote, kill_leftovers
+from swarm.trial.contract import code_root, harness_sha256
+from swarm.trial.folder import TrialFolder
 
 STUDY = "probed"
 PROFILE_MIB = 1200
@@ -81,7 +85,10 @@ class Bench:
 
     def runner(self) -> TrialRunner:
         calm = Interruption(stop_reason=lambda: None, leave=lambda: False)
-        return TrialRunner(self.settings, "worker_1", self.brain, self.admission, self.executor, calm, SystemClock())
+        return TrialRunner(self.settings, "worker_1", self.brain, self.files, self.executor, calm, SystemClock())
+
+    def files(self, commit: str) -> dict[str, bytes]:
+        return self.repo.files(commit, "models/tiny")
 
     def ending(self, trial: Trial) -> TrialFinished:
         finished = self.study.trials[trial.trial_id].finished
@@ -96,20 +103,10 @@ class Bench:
     def trial_folders(self) -> list[str]:
         return sorted(path.name for path in (self.tiny.root / ".swarm" / "trials" / STUDY).iterdir())
 
-    def probe(self, program: str, **options: object) -> tuple[Outcome, Lease]:
-        """One probe as the runner would order it."""
-        trial, commit = self.claim(program)
-        lease = self.admission.request(Request("worker_1", trial.trial_id, STUDY, 60.0, profile_mib=PROFILE_MIB)).wait()
-        order = TrialOrder(trial.trial_id, commit, seed=1)
-        poll = options.get("poll", lambda: None)
-        outcome = self.executor.probe(order, lease, on_start=lease.bind, poll=poll)  # type: ignore[arg-type]
-        lease.release()
-        return outcome, lease
-
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = (str(harness_root().parent.parent),)
+    path = (str(code_root()),)
     started = Zygote.start("swarm.harness.preload", tmp_path_factory.mktemp("zygote") / "zygote.sock", pythonpath=path)
     yield started.socket_path
     started.stop()
@@ -117,7 +114,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def data() -> Path:
-    from swarm.harness.data import prepare
+    from swarm.harness.prepare import prepare
 
     return prepare("standin").layout.root
 
@@ -173,7 +170,8 @@ def bench(tmp_path: Path, zygote: Path, data: Path) -> Bench:
     )
     brain.append(opened)
     admission = AdmissionController(tiny.ledger, CpuProbe(), SystemClock())
-    return Bench(tiny, settings, repo, brain, admission, LocalExecutor(settings, repo, zygote=zygote, sleep=time.sleep))
+    executor = LocalExecutor(settings.layout.trials(STUDY), data, admission, SystemClock(), zygote=zygote)
+    return Bench(tiny, settings, repo, brain, admission, executor)
 
 
 def resources(finished: TrialFinished) -> Resources:
@@ -212,19 +210,24 @@ def test_ram_is_asked_for_as_the_study_has_held_it(bench: Bench, monkeypatch: py
 
 
 def test_a_probe_holds_a_lease_is_confined_like_a_training_and_teaches_nothing(bench: Bench) -> None:
-    seen: list[str] = []
+    trial, commit = bench.claim(TRAIN)
+    runner, seen = bench.runner(), []
 
-    def poll() -> None:
-        (device,) = status(bench.tiny.ledger, CpuProbe()).devices
-        seen.extend(holder.trial_id for holder in device.holders)
+    def look() -> bool:
+        if (folder := TrialFolder(bench.settings.layout.trials(STUDY) / f"{trial.trial_id}.probe")).spec.exists():
+            (device,) = status(bench.tiny.ledger, CpuProbe()).devices
+            seen.append(([holder.trial_id for holder in device.holders], json.loads(folder.spec.read_text())))
+        return False
 
-    outcome, _ = bench.probe(TRAIN, poll=poll)
-    assert outcome.reason is None and outcome.score is None
-    assert outcome.train.steps == 3
-    assert set(seen) == {"t0001"}
-    assert [phase.name for phase in outcome.result.phases] == ["probe"]
-    trained = bench.run(TRAIN)
-    assert outcome.result.sandbox.level == trained.sandbox
+    runner._interruption = Interruption(stop_reason=lambda: None, leave=look)
+    runner.run(trial, commit)
+    holders, spec = seen[0]
+    assert holders == [trial.trial_id]
+    (probe,) = spec["phases"]
+    trained = json.loads(bench.settings.layout.trial(STUDY, trial.trial_id).spec.read_text())
+    assert (probe["name"], probe["trusted"], spec["sandbox"]) == ("probe", False, trained["sandbox"])
+    inside = [path.replace(".probe", "") for path in (*probe["read"], *probe["write"])]
+    assert inside == [*trained["phases"][0]["read"], *trained["phases"][0]["write"]]
     lessons = load_history(bench.tiny.ledger / "history.jsonl").records
     assert [lesson.source for lesson in lessons] == ["probe"], "one lesson, from the training"
 
@@ -247,7 +250,7 @@ def test_a_training_that_does_not_fit_its_first_reservation_is_spared_the_attemp
 
 
 def test_a_probe_that_hangs_is_killed_and_the_training_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swarm.execution.local, "PROBE_WALLTIME_S", 3.0)
+    monkeypatch.setattr(phases, "PROBE_WALLTIME_S", 3.0)
     first = bench.run(misbehaving("import time; time.sleep(600)"))
     used = resources(first)
     assert first.score is not None
@@ -269,15 +272,15 @@ def test_a_probe_that_fails_costs_its_time_and_nothing_else(bench: Bench, what: 
     assert first.score is not None
     assert resources(first).reserved_by == "profile"
     assert bench.trial_folders == [first.trial_id]
-    assert kill_leftovers(bench.settings.layout.trial(STUDY, f"{first.trial_id}.probe")) == []
+    assert kill_leftovers(bench.settings.layout.trial(STUDY, f"{first.trial_id}.probe").root) == []
     assert bench.tiny.held_leases() == []
 
 
 def test_a_probe_whose_supervisor_dies_is_no_lost_trial(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(self: LocalExecutor, order: TrialOrder, lease: Lease, **_: object) -> Outcome:
-        raise swarm.execution.runner.TrialLost("the supervisor died")
+    def die(*_: object) -> None:
+        raise TrialLost("the supervisor died")
 
-    monkeypatch.setattr(LocalExecutor, "probe", die)
+    monkeypatch.setattr("swarm.execution.local_trial.read_probe", die)
     first = bench.run(TRAIN)
     assert first.score is not None and resources(first).reserved_by == "profile"
 
@@ -303,7 +306,7 @@ def test_an_adopted_training_teaches_as_one_of_our_own(bench: Bench) -> None:
 
     def leave() -> bool:
         asked.append(time.monotonic())
-        return (bench.settings.layout.trial(STUDY, trial.trial_id) / "supervisor.json").exists()
+        return bench.settings.layout.trial(STUDY, trial.trial_id).supervisor.exists()
 
     runner._interruption = Interruption(stop_reason=lambda: None, leave=leave)
     with pytest.raises(swarm.execution.runner.Walkaway):
@@ -314,12 +317,3 @@ def test_an_adopted_training_teaches_as_one_of_our_own(bench: Bench) -> None:
     (lesson,) = load_history(bench.tiny.ledger / "history.jsonl").records
     assert (lesson.code_sha256, lesson.peak_mib) == (trial.claim.tree_sha256, resources(finished).peak_mib)
     assert not lesson.too_small
-
-
-@pytest.mark.parametrize(
-    ("changed", "ratio"),
-    [({"BATCH_SIZE": (64, 128)}, 2.0), ({"BATCH_SIZE": (64, 32)}, 0.5), ({"MAX_LR": (0.1, 0.2)}, 1.0), ({}, 1.0)],
-)
-def test_a_request_says_by_how_much_the_batch_has_grown(bench: Bench, changed: dict[str, object], ratio: float) -> None:
-    trial, _ = bench.claim(TRAIN, constants_changed=changed)
-    assert request_of(trial.claim, bench.settings, "worker_1").batch_ratio == ratio

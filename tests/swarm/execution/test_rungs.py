@@ -1,54 +1,50 @@
 """Rungs of a running trial are scored by a trusted process, once each, and rubbish is passed over."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from swarm.execution import score_new_rungs
+from swarm.execution.rungs import score_new_rungs
+from swarm.trial.config import TrialConfig, WorkBudget
+from swarm.trial.folder import TrialFolder
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> TrialFolder:
     labels = np.random.default_rng(0).integers(0, 100, 1000).astype(np.uint8)
     data = tmp_path / "data"
     (data / "private").mkdir(parents=True)
     np.save(data / "private" / "rung_labels.npy", labels)
-    trial = tmp_path / "trial"
-    for name in ("train_out", "private"):
-        (trial / name).mkdir(parents=True)
-    config = {
-        "trial_id": "t0001",
-        "study_id": "s",
-        "seed": 1,
-        "device": "cpu",
-        "threads": 1,
-        "data_dir": str(data),
-        "folder": str(trial),
-        "budget": {"kind": "samples", "amount": 1},
-        "split": "val",
-        "memory_fraction": None,
-        "memory_cap_mib": None,
-        "rungs": [0.25, 0.5],
-        "gate": None,
-        "editable": "train.py",
-    }
-    (trial / "harness.json").write_text(json.dumps(config))
-    return trial
+    folder = TrialFolder(tmp_path / "trial")
+    folder.make()
+    config = TrialConfig(
+        trial_id="t0001",
+        study_id="s",
+        seed=1,
+        device="cpu",
+        threads=1,
+        data_dir=data,
+        root=folder.root,
+        budget=WorkBudget("samples", 1),
+        editable="train.py",
+        rungs=(0.25, 0.5),
+    )
+    folder.config.write_text(config.to_json())
+    return folder
 
 
-def test_a_rung_is_scored_once(folder: Path) -> None:
+def test_a_rung_is_scored_once(folder: TrialFolder) -> None:
     seen: set[int] = set()
     assert score_new_rungs(folder, seen) == []
-    np.save(folder / "train_out" / "rung_25.npy", np.zeros((1000, 100), np.float16))
+    np.save(folder.rung_logits(25), np.zeros((1000, 100), np.float16))
     [(progress, loss)] = score_new_rungs(folder, seen)
     assert progress == 0.25
     assert loss == pytest.approx(np.log(100), abs=1e-4)
     assert score_new_rungs(folder, seen) == []
 
 
-def test_rubbish_is_passed_over(folder: Path) -> None:
-    (folder / "train_out" / "rung_25.npy").write_bytes(b"not an array")
-    (folder / "train_out" / "rung_x.npy").write_bytes(b"")
+def test_rubbish_is_passed_over(folder: TrialFolder) -> None:
+    folder.rung_logits(25).write_bytes(b"not an array")
+    (folder.train_out / "rung_x.npy").write_bytes(b"")
     assert score_new_rungs(folder, set()) == []

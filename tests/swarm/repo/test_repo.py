@@ -78,33 +78,24 @@ def test_a_trial_commit_goes_nowhere_else(repo: Repo) -> None:
         repo.commit_change(repo.head(), {"models/toy/new.py": "x"}, "m", REF)
 
 
-def test_export_is_a_plain_folder_with_the_bytes_of_the_commit(user: GitRepository, repo: Repo, tmp_path: Path) -> None:
-    user.write("models/toy/sub/ü ä.txt", "deep\r\n")
+def test_a_trial_gets_the_bytes_of_the_commit(user: GitRepository, repo: Repo) -> None:
+    user.write("models/toy/sub/ü ä.txt", "deep\n")
     (user.root / "models/toy/raw.bin").write_bytes(b"\0\r\n\xff")
-    user.write("models/toy/run.sh", "#!/bin/sh\n").chmod(0o755)
     user.write(".gitattributes", "*.txt text eol=lf export-ignore\n*.py export-subst\n")
     commit = user.commit()
     user.write("models/toy/stray.txt", "not committed")
-
-    repo.export(commit, "models/toy", tmp_path / "out")
-
-    out = tmp_path / "out"
-    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == [
-        *("raw.bin", "run.sh", "sub", "sub/ü ä.txt", "target.toml", "train.py")
-    ]
-    assert (out / "raw.bin").read_bytes() == b"\0\r\n\xff"
-    assert os.access(out / "run.sh", os.X_OK) and not os.access(out / "train.py", os.X_OK)
-    with pytest.raises(RepoError, match="not empty"):
-        repo.export(commit, "models/toy", out)
+    files = repo.files(commit, "models/toy")
+    assert sorted(files) == ["raw.bin", "sub/ü ä.txt", "target.toml", "train.py"]
+    assert files["raw.bin"] == b"\0\r\n\xff"
     with pytest.raises(RepoError, match="no files below models/nope"):
-        repo.export(commit, "models/nope", tmp_path / "out2")
+        repo.files(commit, "models/nope")
 
 
-def test_export_refuses_a_link_out_of_the_folder(user: GitRepository, repo: Repo, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused(user: GitRepository, repo: Repo) -> None:
     (user.root / "models/toy/link").symlink_to("/etc/passwd")
     commit = user.commit()
     with pytest.raises(RepoError, match="models/toy/link is a symbolic link"):
-        repo.export(commit, "models/toy", tmp_path / "out")
+        repo.files(commit, "models/toy")
     with pytest.raises(RepoError, match="models/toy/link is no plain file"):
         repo.read(commit, "models/toy/link")
 

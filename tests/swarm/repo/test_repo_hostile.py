@@ -75,7 +75,7 @@ def test_nothing_planted_in_a_repository_is_executed(user: GitRepository, tmp_pa
     user.write(FILE, TRAIN + "more\n")
     assert repo.uncommitted("") == [FILE]
     commit = repo.commit_change(base, {FILE: TRAIN.replace("line 1\n", "first\n")}, "m", trial_ref("s", "t0001"))
-    repo.export(commit, "models/toy", tmp_path / "out")
+    exported = repo.files(commit, "models/toy")
     repo.add_worktree("worker_1", base, "models/toy")
     worktree = repo.reset_worktree("worker_1", commit, "models/toy")
     assert repo.diff(base, commit, FILE)
@@ -84,7 +84,7 @@ def test_nothing_planted_in_a_repository_is_executed(user: GitRepository, tmp_pa
     repo.remove_worktree("worker_1")
 
     assert not marker.exists(), marker.read_text()
-    assert (tmp_path / "out" / "train.py").read_text().startswith("first\n")
+    assert exported["train.py"].startswith(b"first\n")
     assert not worktree.exists()
 
 

@@ -12,8 +12,9 @@ import pytest
 from fakes.trial_programs import LIST_OPEN_FILES, Programs, finish, until
 
 from swarm.errors import TrialError
-from swarm.supervisor import SETUP_FAILED, TrialResult, TrialSpec, attach, kill_leftovers
+from swarm.supervisor import TrialResult, TrialSpec, attach, kill_leftovers
 from swarm.supervisor.environment import short_name
+from swarm.trial.contract import ExitCode
 
 CANARY = "canary-8f3a"
 
@@ -68,12 +69,12 @@ def test_a_crash_leaves_its_traceback_in_the_log(programs: Programs) -> None:
 def test_a_module_that_cannot_be_set_up_is_a_failed_set_up(programs: Programs) -> None:
     phase = programs.phase("pass", "train")
     result = programs.run(type(phase)(**{**phase.__dict__, "module": "no_such_package.train"}))
-    assert (result.phases[0].exit_code, result.phases[0].ready_s) == (SETUP_FAILED, None)
+    assert (result.phases[0].exit_code, result.phases[0].ready_s) == (ExitCode.SETUP_FAILED, None)
     assert "set-up failed" in result.phases[0].detail and "no_such_package" in result.phases[0].detail
 
 
 def test_exit_code_of_the_set_up_by_the_program_itself_is_not_a_failed_set_up(programs: Programs) -> None:
-    phase = programs.run(programs.phase(f"import sys; sys.exit({SETUP_FAILED})")).phases[0]
+    phase = programs.run(programs.phase(f"import sys; sys.exit({int(ExitCode.SETUP_FAILED)})")).phases[0]
     assert phase.ready_s is not None
     assert "set-up" not in phase.detail
 
@@ -102,13 +103,6 @@ def test_program_and_scratch_are_removed_stray_files_with_them(programs: Program
     left = {entry.name for entry in programs.folder.iterdir()}
     assert left.isdisjoint({"program", "scratch"})
     assert {"result.json", "logs", "train_out"} <= left
-
-
-def test_program_is_kept_on_request(programs: Programs) -> None:
-    (programs.folder / "program").mkdir()
-    (programs.folder / "program" / "train.py").write_text("pass")
-    programs.run(programs.phase("pass"), keep_program=True)
-    assert (programs.folder / "program" / "train.py").exists()
 
 
 def test_the_environment_is_an_allow_list(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:

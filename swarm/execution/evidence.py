@@ -1,0 +1,141 @@
+"""What is known of an attempt that is over: the supervisor's account, and the candidate's word in its report.
+
+The report may say anything, as long as it fits into a record. It is shown, and believed in nothing that counts.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from swarm.admission import OomReport
+from swarm.records import Budget
+from swarm.supervisor import PhaseResult, TrialResult
+from swarm.trial.config import Device
+from swarm.trial.contract import Phase
+from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_json, read_plain
+
+START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
+MIB = 1 << 20
+
+
+class MeterReport(BaseModel):
+    """What the budget's meter found on a shared GPU; elsewhere it has nothing to say."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    drift_flag: bool = False
+    measured_alone: bool = True
+
+
+class TrainReport(BaseModel):
+    """What the candidate's process wrote about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, str_max_length=120)
+
+    steps: int | None = None
+    samples: int | None = None
+    training_seconds: float | None = None
+    wall_seconds: float | None = None
+    num_params_M: float | None = None  # noqa: N815 - the name in the original run's log
+    peak_reserved_mib: float | None = None
+    alloc_retries: int | None = None
+    cap_lifted: bool = False
+    curve: tuple[tuple[float, float], ...] = Field(default=(), max_length=100)
+    overhead_s: dict[str, float] = Field(default={}, max_length=20)
+    solo_rate: float | None = None
+    own_seed: bool = False
+    meter: MeterReport = MeterReport()
+    torch: str | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a trial was allowed."""
+
+    budget: Budget
+    device: Device
+    threads: int
+
+    def cpu_limit_s(self, share: float) -> float | None:
+        """CPU seconds that an honest process does not reach with this share of the budget; None where the budget is
+        no measure of a CPU's work."""
+        if self.device != "cpu" or self.budget.kind == "samples":
+            return None
+        cores = self.threads if self.budget.kind == "seconds" else 1
+        return share * self.budget.amount * cores + START_UP_ALLOWANCE_S
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One attempt, once no process of it is left. `reported`: the candidate left a report of the right shape."""
+
+    folder: TrialFolder
+    result: TrialResult
+    terms: Terms
+    train: TrainReport
+    reported: bool
+
+    @classmethod
+    def of(cls, folder: TrialFolder, result: TrialResult, terms: Terms) -> "Evidence":
+        try:
+            report = TrainReport.model_validate_json(read_plain(folder.train_report, MAX_JSON_BYTES))
+        except (Unreadable, ValidationError):
+            return cls(folder, result, terms, TrainReport(), reported=False)
+        return cls(folder, result, terms, report, reported=True)
+
+    @property
+    def failed_phase(self) -> PhaseResult | None:
+        return next((phase for phase in self.result.phases if phase.ending != "ok"), None)
+
+    @property
+    def wall_s(self) -> float:
+        return sum(phase.seconds for phase in self.result.phases)
+
+    def cpu_s(self, phase: Phase) -> float:
+        return sum(found.cpu_seconds for found in self.result.phases if found.name == phase)
+
+    @property
+    def host_peak_mib(self) -> int | None:
+        """The most RAM that one of its processes held, as the kernel saw it; None when none was waited for."""
+        return max((int(phase.peak_rss_mib) for phase in self.result.phases), default=0) or None
+
+    @property
+    def peak_mib(self) -> int | None:
+        """Of training and prediction: resident, as the kernel saw it, on a CPU; on a GPU reserved by the allocator,
+        which only the candidate's process can tell."""
+        if self.terms.device == "cuda":
+            return round(self.train.peak_reserved_mib) if self.train.peak_reserved_mib else None
+        untrusted = (Phase.PROBE, Phase.TRAIN, Phase.PREDICT)
+        return max((int(phase.peak_rss_mib) for phase in self.result.phases if phase.name in untrusted), default=None)
+
+    @property
+    def unaccounted_s(self) -> float | None:
+        """Wall seconds of the training process, as the supervisor saw it, that its own account leaves out."""
+        train = next((phase for phase in self.result.phases if phase.name == Phase.TRAIN), None)
+        if train is None or self.train.wall_seconds is None:
+            return None
+        return train.seconds - self.train.wall_seconds - sum(self.train.overhead_s.values())
+
+    @property
+    def overhead_s(self) -> dict[str, float]:
+        """Wall seconds outside training, by cause. The parts of `train` are the candidate's own account of it."""
+        items = {phase.name: round(phase.seconds, 3) for phase in self.result.phases if phase.name != Phase.TRAIN}
+        if (rest := self.unaccounted_s) is None:
+            return items
+        return {**self.train.overhead_s, "teardown": round(max(0.0, rest), 3), **items}
+
+    @property
+    def oom(self) -> OomReport | None:
+        """What the allocator said when it gave up; the file is in bytes."""
+        fields = read_json(self.folder.oom_report) or {}
+        requested, reserved, allowed, free = (
+            fields.get(name) for name in ("requested", "reserved", "allowed", "device_free")
+        )
+        if not isinstance(requested, int) or not isinstance(reserved, int):
+            return None
+        return OomReport(
+            requested_mib=-(-requested // MIB),
+            reserved_mib=-(-reserved // MIB),
+            allowed_mib=allowed // MIB if isinstance(allowed, int) else None,
+            device_free_mib=free // MIB if isinstance(free, int) else None,
+        )

@@ -1,0 +1,254 @@
+"""One trial on this machine, step by step: probe, request, lease, attempt, and again after a lack of memory.
+
+Before the first training of a program that nobody has seen run, its training is cut to three steps and an evaluation
+batch, to see how much memory it takes: a probe, in a folder of its own that is deleted afterwards.
+"""
+
+import contextlib
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from swarm.admission import AdmissionController, Infeasible, Lease, Released, Request, Retry
+from swarm.clock import Clock
+from swarm.errors import NeverFits, TrialError, TrialLost
+from swarm.execution import phases
+from swarm.execution.account import Note, Watch, note_of, resources_of
+from swarm.execution.attempt import Attempt, read_attempt, read_probe
+from swarm.execution.evidence import Terms
+from swarm.execution.executor import Outcome, Progress, TrialOrder
+from swarm.execution.memory import informed, observed, probe_request, request_of
+from swarm.execution.rungs import score_new_rungs
+from swarm.records import FailReason
+from swarm.supervisor import PhaseSpec, Running, TrialResult, kill_leftovers, launch
+from swarm.trial.contract import harness_sha256
+from swarm.trial.folder import TrialFolder, write_whole
+
+QUEUE_POLL_S = 0.5
+LEASE_POLL_S = 1.0
+LOSSES_ALLOWED = 1  # times a trial is run again after its supervisor died
+
+_Answer = TypeVar("_Answer")
+Stepping = Generator[Progress, None, _Answer]
+Steps = Stepping[Outcome]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What all trials of a study share on this machine; see `LocalExecutor`."""
+
+    trials: Path
+    data_dir: Path
+    admission: AdmissionController
+    clock: Clock
+    zygote: Path | None
+
+    def folder(self, trial_id: str) -> TrialFolder:
+        return TrialFolder(self.trials / trial_id)
+
+
+class _Stopped(Exception):
+    """The trial was stopped while it waited for memory."""
+
+
+class LocalTrial:
+    """From the request for memory to the outcome, over all attempts. Set `stop_reason` to end it."""
+
+    def __init__(self, machine: Machine, order: TrialOrder, note: Note | None = None) -> None:
+        self.stop_reason: str | None = None
+        self._machine = machine
+        self._admission = machine.admission
+        self._clock = machine.clock
+        self._order = order
+        self._folder = machine.folder(order.trial_id)
+        self._note = note
+
+    def run(self) -> Steps:
+        if harness_sha256() != self._order.harness_sha256:
+            return Outcome(reason=FailReason.HARNESS_MODIFIED, detail="the harness here is not the study's")
+        request, probe_s = yield from self._probed(request_of(self._order))
+        return (yield from self._attempts(request, probe_s))
+
+    def adopt(self, running: Running) -> Steps:
+        """As after an attempt of our own: the predictor learns, and a lack of memory is answered with more of it."""
+        assert self._note is not None, "an adopted trial has left a note"
+        started, watch = self._note.started, Watch()
+        try:
+            attempt = yield from self._watched(running, None, watch)
+        except TrialLost:
+            return (yield from self.run())
+        request = replace(request_of(self._order), attempt=started.attempt - 1, alone=started.alone)
+        seen = observed(attempt, over_reservation=False)
+        released = self._admission.settle(request, started.lease_id, started.reservation_mib, seen)
+        if isinstance(released.following, Retry):
+            return (yield from self._attempts(request.again(released.following), self._note.probe_s))
+        return self._outcome(attempt, released, watch)
+
+    def _attempts(self, request: Request, probe_s: float | None) -> Steps:
+        """Until one ends otherwise than by a lack of memory that more memory can mend."""
+        losses = 0
+        while True:
+            asked, watch = self._clock.monotonic(), Watch()
+            try:
+                lease = yield from self._leased(request)
+                waited_s = round(self._clock.monotonic() - asked, 3)
+                attempt = yield from self._attempt(note_of(request, lease, waited_s, probe_s), lease, watch)
+            except NeverFits as error:
+                return self._unrun(FailReason.INFEASIBLE, str(error))
+            except _Stopped:
+                return self._unrun(FailReason.ABANDONED, f"{self.stop_reason} while it waited")
+            except TrialLost as error:
+                if (losses := losses + 1) > LOSSES_ALLOWED:
+                    return self._unrun(FailReason.ABANDONED, str(error))
+                continue
+            released = lease.release(observed(attempt, over_reservation=watch.over_reservation is not None))
+            if not isinstance(released.following, Retry):
+                return self._outcome(attempt, released, watch)
+            request = request.again(released.following)
+
+    def _probed(self, request: Request) -> Stepping[tuple[Request, float | None]]:
+        """The request with the peak of three steps and an evaluation batch, where nothing is known of the program; and
+        what that took, in seconds. A probe that fails costs its time and nothing else."""
+        if request.alone or self._admission.predict(request).source not in ("profile", "default"):
+            return request, None
+        try:
+            lease = yield from self._leased(probe_request(request, phases.PROBE_WALLTIME_S))
+        except (NeverFits, _Stopped):
+            return request, None  # the trial's own request will meet the same, and say so
+        began, watch, probe = self._clock.monotonic(), Watch(), None
+        order = self._order.model_copy(update={"trial_id": f"{self._order.trial_id}.probe", "rungs": ()})
+        folder = self._machine.folder(order.trial_id)
+        try:
+            gate = phases.gate_of(lease, order)
+            running = self._launch(order, lease, (phases.probe_phase(folder, order, self._machine.data_dir, gate),))
+            result = yield from self._until_over(running, lease, watch, "probing")
+            probe = read_probe(folder, result, self._terms)
+        except TrialError:
+            pass
+        finally:
+            kill_leftovers(folder.root)
+            folder.remove()
+            over = watch.over_reservation is not None
+            released = lease.release(observed(probe, over_reservation=over) if probe is not None else None)
+        return informed(request, probe, released), round(self._clock.monotonic() - began, 3)
+
+    def _leased(self, request: Request) -> Stepping[Lease]:
+        """Waits for memory. Raises NeverFits, and _Stopped."""
+        ticket = self._admission.request(request)
+        try:
+            while (lease := ticket.poll()) is None:
+                looked = self._clock.monotonic()
+                while self._clock.monotonic() - looked < QUEUE_POLL_S:
+                    if self.stop_reason is not None:
+                        raise _Stopped
+                    yield Progress(state="waiting", why=ticket.why)
+        finally:
+            ticket.withdraw()
+        return lease
+
+    def _attempt(self, note: Note, lease: Lease, watch: Watch) -> Stepping[Attempt]:
+        """One run of the trial's processes. Gives the lease back when it raises: TrialLost, or TrialError."""
+        self._note = note
+        gate = phases.gate_of(lease, self._order)
+        processes = phases.trial_phases(self._folder, self._order, self._machine.data_dir, gate)
+        try:
+            running = self._launch(self._order, lease, processes, note)
+            return (yield from self._watched(running, lease, watch))
+        except TrialError:
+            lease.release()
+            raise
+        except GeneratorExit:
+            lease.leave_to_trial()
+            raise
+
+    def _launch(
+        self, order: TrialOrder, lease: Lease, processes: tuple[PhaseSpec, ...], note: Note | None = None
+    ) -> Running:
+        folder = self._machine.folder(order.trial_id)
+        if folder.root.exists():
+            kill_leftovers(folder.root)
+            folder.remove()
+        phases.lay_out(folder, order, lease, self._machine.data_dir)
+        if note is not None:
+            write_whole(folder.order, order.model_dump_json())
+            write_whole(folder.attempt, note.model_dump_json())
+        with lease.launching():
+            running = launch(
+                phases.spec_of(folder, order, lease, processes), lease.lock_fd, socket=self._machine.zygote
+            )
+        with contextlib.suppress(ProcessLookupError):  # it may be over already
+            if running.pid is not None:
+                lease.bind(running.pid)
+        return running
+
+    def _watched(self, running: Running, lease: Lease | None, watch: Watch) -> Stepping[Attempt]:
+        """Until it is over, and what it has left. The harness must be the same from the first step to the score."""
+        result = yield from self._until_over(running, lease, watch, "running")
+        attempt = read_attempt(self._folder, result, self._terms)
+        self._folder.drop_predictions()
+        if harness_sha256() == self._order.harness_sha256:
+            return attempt
+        detail = "the harness's files changed while the trial ran; its result is not comparable"
+        return replace(attempt, score=None, reason=FailReason.HARNESS_MODIFIED, detail=detail)
+
+    def _until_over(
+        self, running: Running, lease: Lease | None, watch: Watch, state: Literal["probing", "running"]
+    ) -> Stepping[TrialResult]:
+        started = self._note.started if self._note is not None and state == "running" else None
+        stopping = False
+        try:
+            while (result := running.poll()) is None:
+                self._look(lease, watch, rungs=state == "running")
+                reason = self.stop_reason or watch.over_reservation
+                if reason is not None and not stopping:
+                    running.stop(reason)
+                    stopping = True
+                yield Progress(state=state, started=started, rungs=tuple(watch.rungs))
+        except TrialError as error:
+            kill_leftovers(running.folder)
+            raise TrialLost(str(error)) from error
+        return result
+
+    def _look(self, lease: Lease | None, watch: Watch, *, rungs: bool) -> None:
+        """Once a second: at the rungs, at who shares the device, and at the trial's own reservation."""
+        now = self._clock.monotonic()
+        if now - watch.looked < LEASE_POLL_S:
+            return
+        since, watch.looked = now - (watch.looked or now), now
+        if rungs:
+            watch.rungs += score_new_rungs(self._folder, watch.scored)
+        if lease is None:
+            return
+        neighbours = {tenant.trial_id for tenant in lease.cotenants()}
+        watch.co_tenants |= neighbours
+        watch.overlap_s += since if neighbours else 0.0
+        if (kill := lease.poll()) is not None:
+            watch.over_reservation = f"over_reservation: {kill.reason}"
+
+    @property
+    def _terms(self) -> Terms:
+        return Terms(self._order.budget, self._order.device, self._order.threads)
+
+    def _unrun(self, reason: FailReason, detail: str) -> Outcome:
+        """The end of a trial whose last attempt left nothing to read."""
+        started = self._note.started if self._note is not None else None
+        return Outcome(reason=reason, detail=detail, started=started, attempts=started.attempt if started else 1)
+
+    def _outcome(self, attempt: Attempt, released: Released, watch: Watch) -> Outcome:
+        assert self._note is not None, "there was an attempt"
+        if isinstance(released.following, Infeasible):  # not even alone: a result that proposers read
+            detail = released.following.reason
+            attempt = replace(attempt, score=None, reason=FailReason.INFEASIBLE, detail=detail)
+        return Outcome(
+            score=attempt.score,
+            reason=attempt.reason,
+            detail=attempt.detail,
+            attempts=self._note.started.attempt,
+            started=self._note.started,
+            resources=resources_of(attempt, self._note, watch, self._order.threads),
+            sandbox=attempt.result.sandbox.level,
+            flags=attempt.flags,
+            curve=attempt.train.curve,
+            rungs=attempt.rungs,
+        )

@@ -1,0 +1,88 @@
+"""The words of the contract between the control plane and the harness: phases, exit codes, variables, hashes."""
+
+import hashlib
+import os
+import stat
+from enum import IntEnum, StrEnum
+from pathlib import Path
+
+
+class Phase(StrEnum):
+    """The processes of a trial, in their order; a probe is a short training before the first trial of a program."""
+
+    PROBE = "probe"  # sandboxed: three steps and an evaluation batch
+    TRAIN = "train"  # sandboxed: sees the labelled train split and leaves weights
+    STAGE = "stage"  # trusted: lays out the unlabelled evaluation images in a secret order
+    PREDICT = "predict"  # sandboxed: rebuilds the model and leaves logits
+    SCORE = "score"  # trusted: holds the labels
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return f"swarm.harness.{self}_phase"
+
+
+TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.SCORE)
+TRUSTED_PHASES = frozenset({Phase.STAGE, Phase.SCORE})
+
+
+class ExitCode(IntEnum):
+    """How a phase says why it ended without a result. A candidate can choose its own: the code is a hint, not proof."""
+
+    OK = 0
+    CRASHED = 1
+    DIVERGED = 10
+    OUT_OF_MEMORY = 11
+    CONTRACT_BROKEN = 12
+    INVALID_OUTPUT = 13
+    DATA_MISSING = 14
+    SETUP_FAILED = 15  # limits or sandbox could not be applied: a failed set-up, not a failed trial
+
+
+CONFIG_VARIABLE = "SWARM_TRIAL"  # path of the trial's harness.json
+FOLDER_VARIABLE = "SWARM_TRIAL_DIR"  # the trial's folder, in every process of it: how what is left over is found
+CACHE_VARIABLE = "SWARM_CACHE"  # where prepared data lies; ~/.cache/swarm without it
+DATA_VARIABLE = "SWARM_DATA"  # a CIFAR-100 archive to use instead of a download
+
+_CODE_SUFFIXES = (".py", ".pyc", ".so")
+
+
+def code_root() -> Path:
+    """What has to be on a phase's import path: the folder that holds the package `swarm`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def harness_folders() -> tuple[Path, ...]:
+    """The trusted code that runs in a trial's processes. A sandboxed phase may read it."""
+    return code_root() / "swarm" / "harness", code_root() / "swarm" / "trial"
+
+
+def harness_sha256() -> str:
+    """Hash over names and contents of the trusted code: two results compare only under equal hashes."""
+    digest = hashlib.sha256()
+    for folder in harness_folders():
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}".encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def program_sha256(folder: Path) -> str:
+    """Hash over the code below a folder, names and contents: what Python could load from it.
+
+    Taken when the program is laid out and again after training: what predicts must be what trained. A cached `.pyc`
+    counts, since Python would prefer it to the source. Nothing but plain files is opened.
+    """
+    digest = hashlib.sha256()
+    found = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    for path in sorted(path for path in found if path.suffix in _CODE_SUFFIXES):
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
+        digest.update(_content_sha256(path))
+    return digest.hexdigest()
+
+
+def _content_sha256(path: Path) -> bytes:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return b"not a plain file"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,266 @@
+"""A trial's folder: what lies where, what it is called, and the one way to read what a candidate may have written.
+
+    T/order.json, attempt.json        what the executor was asked for, and the attempt that runs: enough to adopt it
+    T/harness.json, spec.json         what the phases and the supervisor are told
+    T/supervisor.json, sessions       who supervises it, and the sessions of its processes
+    T/stop_reason, result.json        why it was asked to stop; how it went: there is a result once it is over
+    T/program/                        the exported program; deleted at the end
+    T/scratch/                        HOME and TMPDIR of the sandboxed phases; deleted at the end
+    T/train_out/                      the candidate's: heartbeat, rung logits, weights, its own account of the training
+    T/predict_in/, predict_out/       images without labels; the candidate's logits
+    T/private/                        trusted phases only: secret order, scores, losses image by image
+    T/logs/                           output of each phase, written by its processes and capped by the supervisor
+
+Everything in `train_out`, `predict_out` and `logs` is read as hostile: `read_plain` and `read_tail` open plain files
+only, follow no link, wait for nothing and read a bounded number of bytes.
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_JSON_BYTES = 1 << 20
+MAX_LOG_BYTES = 16 << 20
+_RUNGS = range(1, 100)
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """Names only; nothing has to exist. `root` is absolute."""
+
+    root: Path
+
+    @property
+    def program(self) -> Path:
+        return self.root / "program"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def train_out(self) -> Path:
+        return self.root / "train_out"
+
+    @property
+    def predict_in(self) -> Path:
+        return self.root / "predict_in"
+
+    @property
+    def predict_out(self) -> Path:
+        return self.root / "predict_out"
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def order(self) -> Path:
+        return self.root / "order.json"
+
+    @property
+    def attempt(self) -> Path:
+        return self.root / "attempt.json"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "harness.json"
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.json"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.root / "supervisor.json"
+
+    @property
+    def sessions(self) -> Path:
+        return self.root / "sessions"
+
+    @property
+    def stop_reason(self) -> Path:
+        return self.root / "stop_reason"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.train_out / "heartbeat"
+
+    @property
+    def weights(self) -> Path:
+        return self.train_out / "weights.pt"
+
+    @property
+    def train_report(self) -> Path:
+        return self.train_out / "train.json"
+
+    @property
+    def oom_report(self) -> Path:
+        return self.train_out / "oom.json"
+
+    def rung_logits(self, percent: int) -> Path:
+        return self.train_out / f"rung_{percent}.npy"
+
+    @property
+    def images(self) -> Path:
+        return self.predict_in / "images.npy"
+
+    @property
+    def logits(self) -> Path:
+        return self.predict_out / "logits.npy"
+
+    @property
+    def predict_report(self) -> Path:
+        return self.predict_out / "predict.json"
+
+    @property
+    def image_order(self) -> Path:
+        return self.private / "order.npy"
+
+    @property
+    def score(self) -> Path:
+        return self.private / "score.json"
+
+    @property
+    def losses(self) -> Path:
+        return self.private / "losses.npy"
+
+    def rung_score(self, percent: int) -> Path:
+        return self.private / f"rung_{percent}.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.log("supervisor")
+
+    def log(self, phase: str) -> Path:
+        return self.logs / f"{phase}.log"
+
+    def make(self) -> None:
+        """The folders, as far as they do not exist; `private` is for its owner alone."""
+        for folder in (self.program, self.scratch, self.train_out, self.predict_in, self.predict_out, self.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.private.mkdir(mode=0o700, exist_ok=True)
+
+    def drop_working_files(self) -> None:
+        """What no process of the trial needs once it is over."""
+        remove_tree(self.program)
+        remove_tree(self.scratch)
+
+    def drop_predictions(self) -> None:
+        """Images and logits, about 17 MB a trial; the score is made of them."""
+        remove_tree(self.predict_in)
+        remove_tree(self.predict_out)
+
+    def remove(self) -> None:
+        remove_tree(self.root)
+
+    def rungs_reached(self) -> list[int]:
+        """Percentages for which rung logits lie there, in order."""
+        return [percent for percent in _RUNGS if self.rung_logits(percent).exists()]
+
+    def rungs_scored(self) -> Iterator[dict[str, object]]:
+        """What the scorer wrote for each rung, in order."""
+        for percent in _RUNGS:
+            if (fields := read_json(self.rung_score(percent))) is not None:
+                yield fields
+
+    def log_text(self, phase: str) -> str:
+        """The output of a phase, at most its last MAX_LOG_BYTES; empty when there is none."""
+        return read_tail(self.log(phase), MAX_LOG_BYTES).decode("utf-8", "replace")
+
+    def log_tail(self, phase: str, lines: int = 6, limit: int = 800) -> str:
+        """The end of a phase's output, as one short text for a person or a record."""
+        text = read_tail(self.log(phase), 8192).decode("utf-8", "replace").strip()
+        return "\n".join(text.splitlines()[-lines:])[-limit:]
+
+
+class Unreadable(ValueError):
+    """A file of a candidate that is missing, too large or no plain file. The message says which."""
+
+
+def open_plain(path: Path, limit: int) -> BinaryIO:
+    """A plain file of at most `limit` bytes, open for reading. Follows no link and never waits for a pipe.
+
+    Raises Unreadable. A file that grows later is the caller's to bound: read at most `limit` bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unreadable(f"{path.name} cannot be opened: {error.strerror}") from error
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and facts.st_size <= limit:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        raise Unreadable(f"{path.name} is not a plain file")
+    raise Unreadable(f"{path.name} has {facts.st_size} bytes, limit {limit}")
+
+
+def read_plain(path: Path, limit: int) -> bytes:
+    """The whole of a plain file of at most `limit` bytes. Raises Unreadable."""
+    with open_plain(path, limit) as file:
+        try:
+            return file.read(limit)
+        except OSError as error:
+            raise Unreadable(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def read_tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a plain file of any size; empty when there is none."""
+    with suppress(Unreadable, OSError), open_plain(path, 1 << 62) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
+        return file.read(limit)
+    return b""
+
+
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, object] | None:
+    """The JSON object in a plain file; None when there is none, it is too large or it is anything else."""
+    try:
+        fields = json.loads(read_plain(path, limit))
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
+    """The file is there whole or not at all, for every reader; `durable`: also after a crash of the machine."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if not durable:
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def remove_tree(folder: Path) -> None:
+    """Deletes a folder that a candidate filled: too deep for recursion, or without permissions, as may be."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except (OSError, RecursionError):
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(folder)], check=False, stderr=subprocess.DEVNULL)

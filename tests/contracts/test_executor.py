@@ -1,0 +1,349 @@
+"""What every executor must do, asked of the scripted one and of the one that runs real processes on this machine."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from fakes.scripted_executor import ScriptedExecutor, World
+from fakes.tiny_study import TRAIN
+from pydantic import ValidationError
+
+from swarm.admission import AdmissionController
+from swarm.clock import SystemClock
+from swarm.errors import TrialError
+from swarm.execution.executor import Executor, MemoryEvidence, Outcome, Progress, RunningTrial, TrialOrder
+from swarm.execution.local import LocalExecutor
+from swarm.gpu import CpuProbe
+from swarm.records import Budget, FailReason
+from swarm.supervisor import Zygote, kill_leftovers
+from swarm.trial.contract import code_root, harness_sha256
+from swarm.trial.folder import TrialFolder
+
+LIMIT_S = 60.0
+RUNGS = (0.25, 0.5)
+
+WHEN_TRAINED = """
+def main() -> None:
+    import time
+    from pathlib import Path
+    from swarm.harness import session
+    if type(session.current()).__name__ != "ProbeSession":
+        {what}
+    train_as_usual()
+"""
+
+
+class Bench(Protocol):
+    """An executor, and what a test needs to know of its world."""
+
+    executor: Executor
+
+    def source(self, script: str) -> bytes:
+        """The program that does what the script says."""
+
+    def another(self) -> Executor:
+        """As another process has it, over the same trials."""
+
+    def lose(self, trial_id: str) -> None:
+        """Kill whoever runs the trial."""
+
+    def wait(self) -> None:
+        """Let some time pass."""
+
+    def left_over(self) -> list[object]:
+        """Processes and reservations that nobody owns any more."""
+
+
+class ScriptedBench:
+    def __init__(self) -> None:
+        self._world = World()
+        self.executor = ScriptedExecutor(self._world)
+
+    def source(self, script: str) -> bytes:
+        return script.encode()
+
+    def another(self) -> Executor:
+        return ScriptedExecutor(self._world)
+
+    def lose(self, trial_id: str) -> None:
+        self._world.trials[trial_id].lost = True
+
+    def wait(self) -> None:
+        pass
+
+    def left_over(self) -> list[object]:
+        return []
+
+
+class LocalBench:
+    def __init__(self, folder: Path, data: Path, zygote: Path) -> None:
+        self._folder, self._data, self._zygote = folder, data, zygote
+        self.executor = self.another()
+
+    def source(self, script: str) -> bytes:
+        marker = f"Path({str(self._folder / 'tried')!r})"
+        what = {
+            "scores": "pass",
+            "crashes": "raise ValueError('no')",
+            "diverges": "globals().update(MAX_LR=float('inf'))",
+            "hangs": "time.sleep(600)",
+            "lacks_memory_once": f"if not {marker}.exists(): {marker}.touch(); raise MemoryError('too much')",
+            "lacks_memory": "raise MemoryError('too much')",
+        }[script]
+        return (TRAIN.replace("def main()", "def train_as_usual()") + WHEN_TRAINED.format(what=what)).encode()
+
+    def another(self) -> Executor:
+        admission = AdmissionController(self._folder / "ledger", CpuProbe(), SystemClock())
+        return LocalExecutor(self._folder / "trials", self._data, admission, SystemClock(), zygote=self._zygote)
+
+    def lose(self, trial_id: str) -> None:
+        folder = TrialFolder(self._folder / "trials" / trial_id)
+        supervisor = int(folder.supervisor.read_text().partition('"pid": ')[2].partition(",")[0])
+        with suppress(ProcessLookupError):
+            os.kill(supervisor, signal.SIGKILL)
+
+    def wait(self) -> None:
+        time.sleep(0.02)
+
+    def left_over(self) -> list[object]:
+        trials = self._folder / "trials"
+        processes = [kill_leftovers(folder) for folder in trials.iterdir()] if trials.exists() else []
+        leases = list((self._folder / "ledger").rglob("leases/*.json"))
+        return [*(found for found in processes if found), *leases]
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    socket = tmp_path_factory.mktemp("zygote") / "zygote.sock"
+    started = Zygote.start("swarm.harness.preload", socket, pythonpath=(str(code_root()),))
+    yield started.socket_path
+    started.stop()
+
+
+@pytest.fixture(params=["scripted", "local"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "scripted":
+        yield ScriptedBench()
+        return
+    from swarm.harness.prepare import prepare
+
+    data = prepare("standin").layout.root
+    built = LocalBench(tmp_path, data, request.getfixturevalue("zygote"))
+    yield built
+    assert built.left_over() == []
+
+
+def order(bench: Bench, script: str = "scores", **more: object) -> TrialOrder:
+    values: dict[str, object] = {
+        "study_id": "study",
+        "trial_id": "t0001",
+        "agent_id": "worker_1",
+        "target": "tiny",
+        "files": {"train.py": bench.source(script), "raw.bin": b"\x00\xff\n"},
+        "editable": "train.py",
+        "seed": 1,
+        "budget": Budget(kind="samples", amount=640, walltime_limit_s=60),
+        "device": "cpu",
+        "threads": 1,
+        "sandbox": "none",  # a program here may write outside, to know its second attempt
+        "harness_sha256": harness_sha256(),
+        "memory": MemoryEvidence(profile_mib=1200),
+    }
+    return TrialOrder.model_validate({**values, **more})
+
+
+def follow(
+    bench: Bench, running: RunningTrial, until: Callable[[Progress], bool] = lambda _: False
+) -> tuple[list[Progress], Outcome | None]:
+    """What it answers until its outcome, or until `until` says so."""
+    seen: list[Progress] = []
+    deadline = time.monotonic() + LIMIT_S
+    while isinstance(now := running.poll(), Progress):
+        seen.append(now)
+        if until(now):
+            return seen, None
+        assert time.monotonic() < deadline, seen[-3:]
+        bench.wait()
+    return seen, now
+
+
+def is_running(now: Progress) -> bool:
+    return now.state == "running"
+
+
+def ended(bench: Bench, running: RunningTrial) -> Outcome:
+    outcome = follow(bench, running)[1]
+    assert outcome is not None
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("scores", None), ("crashes", FailReason.CRASHED), ("diverges", FailReason.DIVERGED)],
+)
+def test_every_ending_has_a_score_or_a_reason(bench: Bench, script: str, reason: FailReason | None) -> None:
+    running = bench.executor.submit(order(bench, script))
+    seen, outcome = follow(bench, running)
+    assert outcome is not None
+    assert (outcome.reason, outcome.score is not None) == (reason, reason is None), outcome.detail
+    assert (outcome.detail == "") == (reason is None)
+    assert outcome.resources is not None and outcome.started is not None and outcome.attempts == 1
+    assert [now.started for now in seen if now.state == "running"][-1] == outcome.started
+    assert running.poll() == outcome, "the same answer after the end"
+
+
+def test_what_fits_on_no_device_never_starts(bench: Bench) -> None:
+    outcome = ended(bench, bench.executor.submit(order(bench, threads=100_000)))
+    assert (outcome.reason, outcome.started, outcome.resources) == (FailReason.INFEASIBLE, None, None)
+
+
+def test_another_harness_is_refused(bench: Bench) -> None:
+    outcome = ended(bench, bench.executor.submit(order(bench, harness_sha256="other")))
+    assert (outcome.reason, outcome.started) == (FailReason.HARNESS_MODIFIED, None)
+
+
+def test_an_order_goes_through_json_and_back(bench: Bench) -> None:
+    given = order(bench, rungs=RUNGS)
+    read = TrialOrder.model_validate_json(given.model_dump_json())
+    assert read == given and read.files["raw.bin"] == b"\x00\xff\n"
+    assert ended(bench, bench.executor.submit(read)).score is not None
+
+
+def test_rungs_come_in_order_and_each_once(bench: Bench) -> None:
+    seen, outcome = follow(bench, bench.executor.submit(order(bench, rungs=RUNGS)))
+    assert outcome is not None and outcome.score is not None, outcome
+    assert [share for share, _ in outcome.rungs] == list(RUNGS)
+    for now in seen:
+        assert now.rungs == outcome.rungs[: len(now.rungs)]
+
+
+def test_a_lack_of_memory_is_answered_with_more_of_it(bench: Bench) -> None:
+    seen, outcome = follow(bench, bench.executor.submit(order(bench, "lacks_memory_once")))
+    assert outcome is not None and outcome.score is not None, outcome
+    attempts = {now.started.attempt: now.started for now in seen if now.started is not None}
+    assert list(attempts) == [1, 2] and outcome.attempts == 2
+    assert attempts[2].reservation_mib > attempts[1].reservation_mib
+    assert attempts[2].lease_id != attempts[1].lease_id
+
+
+def test_what_does_not_even_fit_alone_is_infeasible(bench: Bench) -> None:
+    outcome = ended(bench, bench.executor.submit(order(bench, "lacks_memory")))
+    assert (outcome.reason, outcome.score) == (FailReason.INFEASIBLE, None), outcome
+    assert outcome.attempts > 1 and outcome.resources is not None and outcome.detail != ""
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("stopped by the user", FailReason.ABANDONED), ("pruned at 25 %", FailReason.PRUNED)]
+)
+def test_a_stop_ends_a_running_trial_with_its_reason(bench: Bench, said: str, reason: FailReason) -> None:
+    running = bench.executor.submit(order(bench, "hangs"))
+    follow(bench, running, is_running)
+    running.stop(said)
+    running.stop("another reason, too late")
+    outcome = ended(bench, running)
+    assert (outcome.reason, outcome.detail, outcome.score) == (reason, said, None)
+    running.stop("after the end")
+    assert running.poll() == outcome
+
+
+def test_a_stop_before_the_start_is_an_end_as_well(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench, "hangs"))
+    running.stop("stopped by the user")
+    outcome = ended(bench, running)
+    assert outcome.reason is FailReason.ABANDONED and "stopped by the user" in outcome.detail
+
+
+def test_a_trial_that_was_left_is_adopted_by_another(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench, rungs=RUNGS))
+    seen, _ = follow(bench, running, is_running)
+    running.detach()
+    adopted = bench.another().adopt("t0001")
+    assert adopted is not None
+    outcome = ended(bench, adopted)
+    assert outcome.score is not None, outcome.detail
+    assert outcome.started == seen[-1].started
+    assert [share for share, _ in outcome.rungs] == list(RUNGS)
+    again = bench.another().adopt("t0001")
+    assert again is not None and ended(bench, again).score == outcome.score, "also when it is over"
+
+
+def test_an_adopted_trial_can_be_stopped(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench, "hangs"))
+    follow(bench, running, is_running)
+    running.detach()
+    adopted = bench.another().adopt("t0001")
+    assert adopted is not None
+    adopted.stop("stopped by the user")
+    assert ended(bench, adopted).reason is FailReason.ABANDONED
+
+
+def test_an_adopted_trial_that_lacks_memory_gets_more(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench, "lacks_memory_once"))
+    follow(bench, running, is_running)
+    running.detach()
+    adopted = bench.another().adopt("t0001")
+    assert adopted is not None
+    outcome = ended(bench, adopted)
+    assert (outcome.score is not None, outcome.attempts) == (True, 2), outcome
+
+
+def test_what_never_started_cannot_be_adopted(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench))
+    running.detach()
+    assert bench.another().adopt("t0001") is None
+    assert bench.another().adopt("t0002") is None
+
+
+def test_a_lost_trial_runs_again_once(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench))
+    follow(bench, running, is_running)
+    bench.lose("t0001")
+    outcome = ended(bench, running)
+    assert (outcome.score is not None, outcome.attempts) == (True, 1), outcome
+
+
+def test_a_trial_that_is_lost_twice_is_given_up(bench: Bench) -> None:
+    running = bench.executor.submit(order(bench, "hangs"))
+    for _ in range(2):
+        seen, _ = follow(bench, running, is_running)
+        assert seen, "it runs"
+        bench.lose("t0001")
+        bench.wait()
+    outcome = ended(bench, running)
+    assert (outcome.reason, outcome.score) == (FailReason.ABANDONED, None) and "died" in outcome.detail
+
+
+def test_losses_and_weights_outlive_the_trial(bench: Bench) -> None:
+    assert bench.executor.losses("t0001") is None
+    outcome = ended(bench, bench.executor.submit(order(bench)))
+    losses = bench.another().losses("t0001")
+    assert outcome.score is not None and losses is not None and len(losses) == outcome.score.rows
+    for _ in range(2):
+        bench.executor.drop_weights("t0001")
+    assert bench.executor.losses("t0001") == losses
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "../train.py", "/etc/passwd", "a/../../b", ".git/hooks/pre-commit"])
+def test_an_order_writes_inside_its_folder_only(path: str) -> None:
+    with pytest.raises(ValidationError, match="no path inside"):
+        order(ScriptedBench(), files={path: b""})
+
+
+@pytest.mark.parametrize("trial_id", ["", "../t0001", "a/b", "t" * 65])
+def test_the_name_of_a_trial_is_no_path(trial_id: str) -> None:
+    with pytest.raises(ValidationError, match="trial_id"):
+        order(ScriptedBench(), trial_id=trial_id)
+
+
+def test_a_failed_set_up_is_no_failed_trial(tmp_path: Path, zygote: Path) -> None:
+    """Of the local executor alone: without data there is nothing to train on, which is nobody's program's fault."""
+    bench = LocalBench(tmp_path, tmp_path / "no data", zygote)
+    running = bench.executor.submit(order(bench))
+    with pytest.raises(TrialError, match="could not be set up"):
+        follow(bench, running)
+    assert bench.left_over() == []
