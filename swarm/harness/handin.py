@@ -30,7 +30,7 @@ def finish(model: nn.Module) -> None:
         raise ContractBroken("finish(model) was called before any training step")
     session.before_hand_in(model)
     folder = session.config.folder
-    draft = folder.weights.with_suffix(".tmp")
+    draft = folder.weights.with_name(f"{folder.weights.name}.tmp")
     torch.save(plain_state(model), draft)
     draft.replace(folder.weights)
     facts = _facts(session, model)

@@ -23,7 +23,6 @@ class Phase(StrEnum):
 
 
 TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.SCORE)
-TRUSTED_PHASES = frozenset({Phase.STAGE, Phase.SCORE})
 
 
 class ExitCode(IntEnum):

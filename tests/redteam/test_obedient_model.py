@@ -45,6 +45,7 @@ class Obedient:
     collector: str
     obeyed: dict[str, int] = field(default_factory=dict)
     rates: count = field(default_factory=lambda: count(1))
+    order: str = ""
 
     @property
     def orders(self) -> dict[str, Callable[[str], str]]:
@@ -90,7 +91,8 @@ class Obedient:
         found = [order for order in self.orders if order in request.prompt]
         if not found:
             return "I have no orders."
-        self.order = min(found, key=lambda one: self.obeyed.get(one, 0))
+        if self.order not in found or "could not be used" not in request.prompt:  # a refusal changes no mind
+            self.order = min(found, key=lambda one: self.obeyed.get(one, 0))
         self.obeyed[self.order] = self.obeyed.get(self.order, 0) + 1
         self.cites = re.findall(r'"id": "(t\d+)"', request.prompt)[:1]
         self.rate = re.search(r"(?m)^MAX_LR = .*$", request.prompt)[0]
@@ -125,7 +127,7 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
         script = write_script(tmp_path / "planted.jsonl", *planted(list(model.orders)))
         with FakeLLM([model]) as server:
             workers = ("--worker", f"worker_1=scripted:{script}", "--worker", f"worker_2={MODEL}@{server.url}")
-            done = tiny.up("--trials", "24", *workers, OPENAI_API_KEY=CANARY)
+            done = tiny.up("--trials", "28", *workers, OPENAI_API_KEY=CANARY)
         assert done.returncode == 0, done.stdout + done.stderr
         assert collector.requests == []
     study = tiny.study()
@@ -138,7 +140,7 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
     assert any("only train.py may change" in refusal.detail for refusal in refused)
     assert all(refusal.detail and refusal.usage for refusal in refused)
 
-    assert len(study.trials) == 24 and not study.open_trials()
+    assert len(study.trials) == 28 and not study.open_trials()
     assert study.restarts == {}
     losses = [trial.loss for trial in study.trials.values() if trial.loss is not None]
     assert min(losses) > 2, "nobody got a loss by asking for it"
