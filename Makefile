@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
 
-.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu notebook clean
+.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu docs notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -39,6 +39,9 @@ bench-long: $(READY)  ## real trainings, about half an hour on a quiet machine
 
 bench-search: $(READY)  ## search policies and the memory ablation on the replay table, a few minutes
 	for bench in search memory; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
+
+docs: $(READY)  ## fill the generated parts of docs/reference from the code
+	$(BIN)/python docs/make_reference.py
 
 notebook: $(READY)  ## watch the study in Jupyter
 	$(BIN)/pip install -q -c constraints.txt -e '.[notebook]'

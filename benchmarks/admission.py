@@ -1,6 +1,6 @@
 """Admission by reserved MiB against what people do by hand, in the simulator.
 
-python benchmarks/admission.py            the table of docs/admission.md
+python benchmarks/admission.py            the table of docs/explanation/admission.md
 python benchmarks/admission.py --json     one line a figure: bench, ours, baseline, ratio, unit, n
 """
 

@@ -1,7 +1,7 @@
 """The blackboard: one append-only file of JSON lines that every process of a study shares.
 
 `Brain` appends and replays, `verify` checks the chain, `read_records` streams the lines of a file. The format is in
-docs/brain-format.md; what the records mean is in `swarm.records`, what they add up to in `swarm.study.state`.
+docs/reference/brain-format.md; what the records mean is in `swarm.records`, what they add up to in `swarm.study.state`.
 """
 
 from swarm.brain.blackboard import Brain

@@ -1,7 +1,7 @@
 """Is the challenger better than the noise? Pure statistics: values in, verdicts out.
 
 `evidence` holds the formulas, `decisions` turns a study into verdicts, `replication` says which program deserves
-another seed. What each level promises, and what not, with the simulated error rates: docs/verdicts.md.
+another seed. What each level promises, and what not, with the simulated error rates: docs/explanation/verdicts.md.
 """
 
 from swarm.verdict.decisions import conclude, is_simplification, judge, reference, stale, study_noise

@@ -1,8 +1,8 @@
 """Error control of whole studies, simulated through the real verdicts and their own replicates.
 
 A night has 100 proposals, each an edit of the incumbent of the moment, and whatever replicates the study owes. The
-noise floor is estimated in each night from its own five baseline runs, as in a real study. docs/verdicts.md has the
-figures of the slow tests.
+noise floor is estimated in each night from its own five baseline runs, as in a real study. The figures of the slow
+tests are in docs/explanation/verdicts.md.
 """
 
 import math

@@ -1,0 +1,85 @@
+"""The reference says what the code says: generated pages are fresh, written ones name everything and nothing more."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from swarm import errors
+from swarm.study.settings import ProposerSettings, RunSettings
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs/reference"
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs/make_reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def first_columns(text: str) -> set[str]:
+    """The names in code style of each table's first column."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
+    return {name for cell in rows for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_the_generated_pages_are_as_the_code_is(generator: ModuleType) -> None:
+    stale = [path.name for path in generator.stale_pages()]
+    assert stale == [], "run `make docs` and commit what it changed"
+
+
+def test_what_was_changed_by_hand_is_made_again(generator: ModuleType) -> None:
+    text = page("commands.md")
+    assert generator.filled(text) == text
+    assert generator.filled(text.replace("- `--workers N`", "- `--worker-count N`")) == text
+
+
+def test_every_generated_part_is_on_a_page(generator: ModuleType) -> None:
+    named = [name for path in REFERENCE.glob("*.md") for name in re.findall(r"<!-- generated: (\S+)", path.read_text())]
+    assert sorted(named) == sorted(generator.PARTS)
+
+
+def test_every_kind_and_field_of_a_record_is_on_the_page_of_the_format() -> None:
+    from swarm import records
+
+    text = page("brain-format.md")
+    kinds = {kind: text.partition(f"### `{kind}`\n")[2].partition("###")[0] for kind in records.KNOWN_KINDS}
+    missing = [
+        f"{kind}.{field}"
+        for kind, model in records.KNOWN_KINDS.items()
+        for field in model.model_fields.keys() - records.Record.model_fields.keys()
+        if f"- `{field}`" not in kinds[kind]
+    ]
+    envelope = records.Record.model_fields.keys() - first_columns(text)
+    assert (missing, sorted(envelope)) == ([], [])
+
+
+def test_every_setting_is_on_the_page_and_no_other() -> None:
+    shown = first_columns(page("settings.md"))
+    assert sorted(shown) == sorted(RunSettings.model_fields.keys() | ProposerSettings.model_fields.keys())
+
+
+def test_every_variable_of_ours_is_on_the_page_and_no_other() -> None:
+    sources = [path for part in ("swarm", "workers") for path in (ROOT / part).rglob("*.py")]
+    used = {name for path in sources for name in re.findall(r"\bSWARM_[A-Z_]*[A-Z]\b", path.read_text())}
+    shown = {name for name in first_columns(page("environment.md")) if name.startswith("SWARM_")}
+    assert sorted(used) == sorted(shown)
+
+
+def test_the_exit_codes_of_all_errors_are_on_the_page() -> None:
+    def below(error: type[errors.SwarmError]) -> set[int]:
+        return {error.exit_code}.union(*(below(child) for child in error.__subclasses__()))
+
+    commands, phases = page("exit-codes.md").split("## Of a trial's phases")
+    assert {f"| {code} |" for code in below(errors.SwarmError) | {0, 130}} <= set(re.findall(r"\| \d+ \|", commands))
+    assert re.findall(r"- `(\d+)`", phases) == ["10", "11", "12", "13", "14", "15"]
