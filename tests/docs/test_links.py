@@ -1,5 +1,6 @@
 """What the prose points at exists: files behind links, headings behind anchors, paths of code, and named tests."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ _CODE_PATH = re.compile(r"(?<![\w./-])(?:swarm|workers|models|tests|benchmarks|n
 _PLACEHOLDER = re.compile(r"/[A-Z]+(/|$)")  # as in models/NAME
 _MODULE = re.compile(r"python -m ((?:swarm|workers)[\w.]*)")
 _TEST = re.compile(r"`(test_\w+\.py)(?:::(\w+))?(?:::(\w+))?`")
+_MARK = re.compile(r"pytest\.mark\.(\w+)")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -39,10 +41,33 @@ def test_pages_that_the_code_names_exist() -> None:
     assert [f"{path}: {page}" for path, page in named if not (ROOT / page).exists() and path != Path(__file__)] == []
 
 
+def promises() -> list[str]:
+    return re.split(r"^- ", (ROOT / "docs/promises.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+
+
 def test_each_promise_names_a_test() -> None:
-    promises = re.split(r"^- ", (ROOT / "docs/promises.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
-    assert len(promises) > 35
-    assert [promise for promise in promises if not _TEST.search(promise)] == []
+    assert len(promises()) > 35
+    assert [promise for promise in promises() if not _TEST.search(promise)] == []
+
+
+def test_promises_say_which_tests_are_not_among_the_default_ones() -> None:
+    silent = [
+        f"{file}::{name} is marked {mark}"
+        for promise in promises()
+        for file, name, _ in _TEST.findall(promise)
+        for mark in marks(file, name) & {"slow", "chaos", "redteam", "gpu"}
+        if f"({mark})" not in promise
+    ]
+    assert silent == []
+
+
+def marks(file: str, name: str) -> set[str]:
+    """Of one test, or of all of a file's tests where no name is given."""
+    (path,) = (ROOT / "tests").rglob(file)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = {mark for node in tree.body if isinstance(node, ast.Assign) for mark in _MARK.findall(ast.unparse(node))}
+    tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    return module.union(*(_MARK.findall(ast.unparse(decorator)) for node in tests for decorator in node.decorator_list))
 
 
 def broken_links(page: Path, text: str) -> Iterator[str]:
