@@ -21,9 +21,10 @@ from pydantic import BaseModel
 
 from swarm import records
 from swarm.cli.app import app
+from swarm.execution.attempt import EXIT_REASONS, NOT_SET_UP
 from swarm.harness.errors import HarnessError
-from swarm.supervisor import SETUP_FAILED
 from swarm.target import file as target_file
+from swarm.trial.contract import ExitCode
 
 PAGES = Path(__file__).parent / "reference"
 WIDTH = 118
@@ -183,16 +184,22 @@ def _plural(name: str) -> str:
 
 
 def phase_exit_codes() -> str:
-    lines = {error.exit_code: (error.__name__, _own_docstring(error)) for error in _subclasses(HarnessError)}
-    lines[SETUP_FAILED] = ("set-up failed", "The limits or the sandbox of the phase could not be applied.")
-    return "\n".join(_item(f"`{code}` {name}", says) for code, (name, says) in sorted(lines.items()))
+    """Each code with what it means to the phase and what becomes of it in the trial's record."""
+    meanings = {error.exit_code: _own_docstring(error) for error in HarnessError.__subclasses__()}
+    meanings |= {
+        ExitCode.OK: "The phase did its work.",
+        ExitCode.CRASHED: "The program raised an error; its traceback is in the log.",
+        ExitCode.SETUP_FAILED: "The limits or the sandbox of the phase could not be applied.",
+    }
+    return "\n".join(_item(f"`{code}`", f"{meanings[code]} {_recorded(code)}") for code in ExitCode)
 
 
-def _subclasses(error: type[Any]) -> Iterator[type[Any]]:
-    for child in error.__subclasses__():
-        if child.__module__ == error.__module__:
-            yield child
-            yield from _subclasses(child)
+def _recorded(code: ExitCode) -> str:
+    if code is ExitCode.OK:
+        return ""
+    if code in NOT_SET_UP:
+        return "A failed set-up: the trial has no ending yet."
+    return f"Recorded as `{EXIT_REASONS.get(code, records.FailReason.CRASHED)}`."
 
 
 def _own_docstring(owner: type) -> str:
