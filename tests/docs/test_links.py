@@ -28,6 +28,12 @@ def test_links_and_paths_lead_somewhere(path: Path) -> None:
     assert [*broken_links(path, text), *missing_paths(text)] == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_wrapped(path: Path) -> None:
+    prose = _FENCE.sub("", path.read_text(encoding="utf-8")).splitlines()
+    assert [line for line in prose if len(line) > 120 and not line.startswith(("|", "    "))] == []
+
+
 def test_named_tests_exist() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {problem}" for path in PAGES for problem in unknown_tests(path.read_text("utf-8"))
