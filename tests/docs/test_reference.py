@@ -6,8 +6,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 
 from swarm import errors
+from swarm.cli.app import app
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.trial.contract import ExitCode
 
@@ -84,3 +86,34 @@ def test_the_exit_codes_of_all_errors_are_on_the_page() -> None:
     commands, phases = page("exit-codes.md").split("## Of a trial's phases")
     assert {f"| {code} |" for code in below(errors.SwarmError) | {0, 130}} <= set(re.findall(r"\| \d+ \|", commands))
     assert re.findall(r"^- `(\d+)`", phases, re.MULTILINE) == [str(int(code)) for code in ExitCode]
+
+
+SNIPPET = re.compile(r"(?:^    |`|^)swarm +([^`\n#]+)", re.MULTILINE)
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_flag_in_the_prose_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert [found for snippet in SNIPPET.findall(text) for found in unknown_words(snippet)] == []
+
+
+def unknown_words(snippet: str) -> list[str]:
+    """Of a command line without its `swarm`, or of several beside each other: commands and flags that there are not."""
+    wrong: list[str] = []
+    for line in re.split(r" {2,}swarm ", snippet):
+        words, command, path = line.split(), typer.main.get_command(app), "swarm"
+        while words and getattr(command, "commands", None) and words[0].islower() and words[0][0] != "-":
+            path = f"{path} {words[0]}"
+            command = command.commands.get(words.pop(0))
+        if command is None:
+            wrong.append(path)
+            continue
+        known = {"--help", *(name for one in command.params for name in (*one.opts, *one.secondary_opts))}
+        wrong += [f"{path} {word}" for word in words if word.startswith("--") and word not in known]
+    return wrong
+
+
+def test_a_command_or_flag_that_is_not_there_is_found() -> None:
+    assert unknown_words("certify t0001") == ["swarm certify"]
+    assert unknown_words("status --json   swarm steer veto x --because y") == ["swarm steer veto --because"]
