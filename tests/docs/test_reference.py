@@ -88,6 +88,13 @@ def test_the_exit_codes_of_all_errors_are_on_the_page() -> None:
     assert re.findall(r"^- `(\d+)`", phases, re.MULTILINE) == [str(int(code)) for code in ExitCode]
 
 
+def test_every_room_is_in_the_drawing() -> None:
+    drawing = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8").split("```")[1]
+    rooms = {path.name for path in (ROOT / "swarm").iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    rooms |= {path.stem for path in (ROOT / "swarm").glob("*.py") if not path.name.startswith("_")}
+    assert sorted(rooms - set(re.findall(r"\w+", drawing))) == []
+
+
 SNIPPET = re.compile(r"(?:^    |`|^)swarm +([^`\n#]+)", re.MULTILINE)
 PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 
