@@ -2,6 +2,7 @@
 
     SwarmError                      exit code 1: the run failed, the message says what to do
     ├── UsageError                  exit code 2: a flag or argument is wrong
+    ├── MissingExtra                an optional library is not installed
     ├── TargetError                 a target folder, its target.toml or its program is unusable
     ├── BrainError                  the blackboard file
     │   ├── BrainNotOurs            the file holds something else
@@ -33,6 +34,10 @@ class SwarmError(Exception):
 
 class UsageError(SwarmError):
     exit_code = 2
+
+
+class MissingExtra(SwarmError):
+    pass
 
 
 class TargetError(SwarmError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarm import extras
 from swarm.clock import Clock
 from swarm.records import Proposal
 from swarm.study.settings import ProposerSettings, RunSettings
@@ -125,6 +126,8 @@ def _embedded(around: Surroundings) -> dict[str, Proposer]:
 
 def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
     from workers.proposers.openai_api import OpenAIProposer
+
+    extras.need("models")
 
     return OpenAIProposer.from_environment(
         around.secrets,

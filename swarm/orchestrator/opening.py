@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from swarm import gate
+from swarm import extras, gate
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
@@ -68,6 +68,7 @@ def open_study(
     `advice(device, target)` answers `--gpu-mode auto`.
     """
     check_options(options)
+    _need_extras(options)
     repo = Repo.open(cwd)
     brain = Brain(brain_path(repo.root, options.brain), clock=clock)
     state = brain.snapshot()
@@ -186,6 +187,12 @@ def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None])
         return DataReport.model_validate_json(last)
     except ValidationError:
         raise SwarmError(f"the data was prepared, but the last line of that is not a report: {last[:200]}") from None
+
+
+def _need_extras(options: UpOptions) -> None:
+    extras.need("train")
+    if any(spec.startswith("openai") for spec in (options.proposer, *options.worker_proposers.values())):
+        extras.need("models")
 
 
 def _refuse_dirty(repo: Repo, target: Target) -> None:
