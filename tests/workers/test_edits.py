@@ -1,7 +1,7 @@
 """SEARCH/REPLACE blocks: what applies, what is refused, and that nothing else in the file moves."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workers.proposers.edits import Edit, EditFailed, apply_edits, parse_edits, whole_file
@@ -120,16 +120,20 @@ def test_a_block_that_quotes_real_lines_replaces_exactly_these(lines, new, data)
     assert apply_edits("\n".join(lines), [edit]).split("\n") == (lines[:start] + new + lines[end:] or [""])
 
 
+def test_lines_that_stand_there_as_quoted_come_before_lines_that_stand_there_shifted():
+    assert apply_edits(" a = 1\n  a = 1", [Edit(" a = 1", "B")]) == "B\n  a = 1"
+
+
 @settings(max_examples=60, deadline=None)
 @given(lines=lines_of_code, new=replacements, shift=st.integers(1, 6), data=st.data())
 def test_a_uniform_shift_is_undone_on_both_sides(lines, new, shift, data):
     """The file is indented by `shift`, the block is not: the outcome is the plain outcome, indented."""
     start = data.draw(st.integers(0, len(lines) - 1))
     end = data.draw(st.integers(start + 1, len(lines)))
-    indented = "\n".join(" " * shift + line for line in lines)
-    edit = Edit("\n".join(lines[start:end]), "\n".join(new))
+    quoted, indented = lines[start:end], [" " * shift + line for line in lines]
+    assume(all(indented[at : at + len(quoted)] != quoted for at in range(len(lines))))
     try:
-        result = apply_edits(indented, [edit])
+        result = apply_edits("\n".join(indented), [Edit("\n".join(quoted), "\n".join(new))])
     except EditFailed as failure:
         assert "times" in str(failure)  # lines that differ by indentation alone become ambiguous
         return
