@@ -1,11 +1,11 @@
 """Flags and help. Each command builds its arguments, calls one function and prints what it returned."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from swarm.cli import flags
 from swarm.cli.gpu import gpu_app
 from swarm.cli.steer import steer_app
 
@@ -20,16 +20,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=flags.HELP,
 )
 app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-BrainOption = Annotated[
-    Path | None, typer.Option("--brain", metavar="PATH", help="The blackboard. Default: swarm_brain.jsonl.")
-]
-StudyOption = Annotated[str | None, typer.Option("--study", metavar="ID", help="Default: the latest study.")]
 
 
 def _version(wanted: bool) -> None:
@@ -50,28 +44,15 @@ def _root(
 @app.command()
 def up(
     workers: Annotated[int, typer.Option("--workers", "-w", help="Research workers side by side.")] = 2,
-    target: Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, or a target folder.")] = (
-        "resnext"
-    ),
+    target: flags.Target = "resnext",
     trials: Annotated[
         int | None, typer.Option(help="End after so many trials in all. Default: go on until stopped.")
     ] = None,
     hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours.")] = None,
-    budget_s: Annotated[
-        float | None, typer.Option("--budget-s", help="Training seconds a trial. Default: the target's profile.")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
-    data: Annotated[
-        str, typer.Option(metavar="auto|cifar100|standin", help="standin: procedural images, no claim about CIFAR.")
-    ] = "auto",
-    proposer: Annotated[
-        str,
-        typer.Option(
-            metavar="SPEC",
-            help="auto, embedded, tpe, openai:MODEL@URL, cli:NAME or scripted:FILE. auto asks a language model when "
-            "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
-        ),
-    ] = "auto",
+    budget_s: flags.BudgetS = None,
+    device: flags.Device = "auto",
+    data: flags.Data = "auto",
+    proposer: flags.Proposer = "auto",
     worker: Annotated[
         list[str] | None,
         typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),
@@ -80,9 +61,9 @@ def up(
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Spend no more than this on models in the study.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this in the study.")] = None,
-    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")] = None,
-    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
-    brain: BrainOption = None,
+    price_in: flags.PriceIn = None,
+    price_out: flags.PriceOut = None,
+    brain: flags.Brain = None,
     seed: Annotated[int, typer.Option(help="Seeds the study: its proposers and, through it, its trainings.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest study.")] = False,
     memory: Annotated[
@@ -91,28 +72,18 @@ def up(
     sandbox: Annotated[
         str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
     ] = "auto",
-    gpu_mode: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|shared|exclusive",
-            help="exclusive: one training at a time on a device. auto: as `swarm calibrate` advised, else shared.",
-        ),
-    ] = "auto",
+    gpu_mode: flags.GpuMode = "auto",
     early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
-    as_json: Json = False,
+    as_json: flags.Json = False,
 ) -> int:
     """Run a study: make the worktrees, start the workers, watch them until the limits are reached.
 
     The first Ctrl-C lets the running trials finish, the second stops them; [bold]swarm up --resume[/] goes on.
     """
     from swarm.cli.up import run_up
-    from swarm.errors import UsageError
-    from swarm.study.options import UpOptions
+    from swarm.study.options import UpOptions, named_workers
 
-    pairs = dict(item.partition("=")[::2] for item in worker or [])
-    if "" in pairs.values():
-        raise UsageError(f"--worker is {worker}; it has the form worker_1=SPEC")
     options = UpOptions(
         workers=workers,
         target=target,
@@ -122,7 +93,7 @@ def up(
         device=device,  # type: ignore[arg-type] # checked with the other choices in one place
         data=data,  # type: ignore[arg-type]
         proposer=proposer,
-        worker_proposers=pairs,
+        worker_proposers=named_workers(worker or []),
         model=model,
         base_url=base_url,
         max_usd=max_usd,
@@ -143,11 +114,11 @@ def up(
 
 @app.command()
 def calibrate(
-    target: Annotated[str, typer.Option(metavar="NAME|PATH")] = "resnext",
-    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
-    data: Annotated[str, typer.Option(metavar="auto|cifar100|standin")] = "auto",
-    budget_s: Annotated[float | None, typer.Option("--budget-s", help="Training seconds a run.")] = None,
-    as_json: Json = False,
+    target: flags.Target = "resnext",
+    device: flags.Device = "auto",
+    data: flags.Data = "auto",
+    budget_s: flags.BudgetS = None,
+    as_json: flags.Json = False,
 ) -> int:
     """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
     from swarm.cli.up import run_calibrate
@@ -163,7 +134,7 @@ def calibrate(
 
 
 @app.command()
-def status(study: StudyOption = None, brain: BrainOption = None, as_json: Json = False) -> None:
+def status(study: flags.Study = None, brain: flags.Brain = None, as_json: flags.Json = False) -> None:
     """Show the latest study: noise floor, ranking, workers, what was refused and why."""
     from swarm.cli.read import print_status
 
@@ -184,9 +155,9 @@ def stop(
 @app.command()
 def log(
     trial: Annotated[str | None, typer.Argument(help="A trial such as t0007 or 7. Default: the whole study.")] = None,
-    study: StudyOption = None,
-    brain: BrainOption = None,
-    as_json: Json = False,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Tell what happened: the whole study line by line, or one trial with its records and output."""
     from swarm.cli.read import print_log
@@ -196,10 +167,10 @@ def log(
 
 @app.command()
 def diff(
-    trial: Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")],
+    trial: flags.Trial,
     base: Annotated[bool, typer.Option("--base", help="Against the study's base program, not the parent.")] = False,
-    study: StudyOption = None,
-    brain: BrainOption = None,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
 ) -> None:
     """Show what a trial changed."""
     from swarm.cli.read import print_diff
@@ -209,10 +180,10 @@ def diff(
 
 @app.command()
 def adopt(
-    trial: Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")],
+    trial: flags.Trial,
     branch: Annotated[str | None, typer.Option(help="Default: swarm/STUDY/TRIAL.")] = None,
-    study: StudyOption = None,
-    brain: BrainOption = None,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
 ) -> None:
     """Write a trial's change onto a new branch for review. Your checkout is not touched."""
     from swarm.cli.read import adopt_trial
@@ -223,8 +194,8 @@ def adopt(
 @app.command()
 def export(
     format_: Annotated[str, typer.Option("--format", "-f", metavar="tsv|csv|jsonl", help="As results.tsv.")] = "tsv",
-    study: StudyOption = None,
-    brain: BrainOption = None,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
 ) -> None:
     """Print the trials as a table: tsv has the columns commit, loss, memory_gb, status, description."""
     from swarm.cli.read import print_export
@@ -235,8 +206,8 @@ def export(
 @app.command()
 def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.md.")] = Path("report"),
-    study: StudyOption = None,
-    brain: BrainOption = None,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
 ) -> None:
     """Write a ranked report with evidence: report.html stands alone, report.md goes into a pull request."""
     from swarm.cli.read import write_report
@@ -245,7 +216,7 @@ def report(
 
 
 @app.command()
-def memory(study: StudyOption = None, brain: BrainOption = None, as_json: Json = False) -> None:
+def memory(study: flags.Study = None, brain: flags.Brain = None, as_json: flags.Json = False) -> None:
     """Show, per worker, whether the blackboard was used: citations, repeats refused, predictions, climbing."""
     from swarm.cli.read import print_memory
 
@@ -262,53 +233,48 @@ def compare(
     trials: Annotated[int, typer.Option(help="Trials of each arm in each pair, noise floor included.")] = 20,
     memory_a: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What A is shown.")] = "shared",
     memory_b: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What B is shown.")] = "shared",
-    target: Annotated[str, typer.Option(metavar="NAME|PATH")] = "resnext",
-    budget_s: Annotated[float | None, typer.Option("--budget-s", help="Training seconds a trial.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
-    data: Annotated[str, typer.Option(metavar="auto|cifar100|standin")] = "auto",
+    target: flags.Target = "resnext",
+    budget_s: flags.BudgetS = None,
+    device: flags.Device = "auto",
+    data: flags.Data = "auto",
     max_usd: Annotated[float | None, typer.Option(help="Spend no more than this per arm and pair.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this per arm and pair.")] = None,
-    price_in: Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")] = None,
-    price_out: Annotated[float | None, typer.Option(help="USD per million output tokens.")] = None,
+    price_in: flags.PriceIn = None,
+    price_out: flags.PriceOut = None,
     seed: Annotated[int, typer.Option(help="Of the first pair; the next takes the next.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for compare.md.")] = Path("report"),
-    as_json: Json = False,
+    as_json: flags.Json = False,
 ) -> int:
     """Compare two proposers, or two memories, side by side from the same baseline on the same device.
 
     Both arms run at the same time, one worker each. The first Ctrl-C lets running trials finish, the second stops them.
     """
     from swarm.cli.compare import run_compare
-    from swarm.compare import Arm, CompareOptions
-    from swarm.errors import UsageError
+    from swarm.compare import CompareOptions, named_arm
 
-    memories = ("shared", "own", "off", "shuffled")
-    for flag, memory in (("--memory-a", memory_a), ("--memory-b", memory_b)):
-        if memory not in memories:
-            raise UsageError(f"{flag} is {memory!r}; it is one of {', '.join(memories)}")
     given = {
+        "--device": device,
+        "--data": data,
         "--budget-s": budget_s,
         "--max-usd": max_usd,
         "--max-tokens": max_tokens,
         "--price-in": price_in,
         "--price-out": price_out,
     }
-    passed_on = ["--device", device, "--data", data]
-    passed_on += [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
     options = CompareOptions(
-        a=Arm(label="A", spec=a, memory=memory_a),
-        b=Arm(label="B", spec=b, memory=memory_b),
+        a=named_arm("A", a, memory_a),
+        b=named_arm("B", b, memory_b),
         pairs=pairs,
         trials=trials,
         target=target,
         seed=seed,
-        passed_on=tuple(passed_on),
+        passed_on=tuple(word for flag, value in given.items() if value is not None for word in (flag, str(value))),
     )
     return run_compare(options, Path.cwd(), out, as_json=as_json)
 
 
 @app.command()
-def verify(brain: BrainOption = None, as_json: Json = False) -> int:
+def verify(brain: flags.Brain = None, as_json: flags.Json = False) -> int:
     """Check the brain's hash chain and name the first line that is not as it was written."""
     from swarm.cli.read import print_verify
 
@@ -316,14 +282,8 @@ def verify(brain: BrainOption = None, as_json: Json = False) -> int:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> int:
+def doctor(as_json: flags.Json = False) -> int:
     """Say what this machine can do: git, sandbox, devices, locks, disk, model server."""
     from swarm.cli.doctor import print_doctor
 
     return print_doctor(Path.cwd(), as_json=as_json)
-
-
-if __name__ == "__main__":
-    from swarm.cli import main
-
-    sys.exit(main())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarm.cli.flags import HELP, Device, Json
+
 if TYPE_CHECKING:
     from swarm.admission.simulator import SimulationReport
     from swarm.admission.status import AdmissionStatus, DeviceStatus
@@ -15,15 +17,13 @@ if TYPE_CHECKING:
 gpu_app = typer.Typer(
     help="Device memory: who holds what, why the next one waits, and what if.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @gpu_app.command()
 def status(
-    device: Annotated[str, typer.Option(metavar="auto|cuda|cpu")] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Show reservations on every device of this machine, whoever made them, and who waits for what."""

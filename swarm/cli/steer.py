@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from swarm.cli.flags import HELP, Brain, Study
+
 steer_app = typer.Typer(
     help="Tell the workers something while the study runs: a hint, or what not to touch.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 Text = Annotated[str, typer.Argument(help="One line, up to 300 characters.")]
 Family = Annotated[str, typer.Argument(help="Such as schedule, augmentation or architecture.")]
-Brain = Annotated[Path | None, typer.Option("--brain", metavar="PATH", help="Default: swarm_brain.jsonl.")]
-Study = Annotated[str | None, typer.Option("--study", metavar="ID", help="Default: the latest study.")]
 
 
 @steer_app.command()

@@ -16,7 +16,7 @@ from swarm.compare.analysis import (
     longest_block,
     standing_after,
 )
-from swarm.compare.run import CompareOptions, run_comparison
+from swarm.compare.run import CompareOptions, named_arm, run_comparison
 from swarm.compare.text import comparison_lines, comparison_markdown
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "comparison_lines",
     "comparison_markdown",
     "longest_block",
+    "named_arm",
     "run_comparison",
     "standing_after",
 ]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import get_args
 
 from swarm.brain import Brain
 from swarm.clock import Clock
@@ -30,7 +31,7 @@ from swarm.compare.analysis import Arm, Comparison, PairResult, compare, compare
 from swarm.errors import DirtyTarget, SwarmError, UsageError
 from swarm.repo import Repo
 from swarm.study.options import check_proposer
-from swarm.study.settings import Layout
+from swarm.study.settings import Layout, Memory
 from swarm.study.state import StudyState
 from swarm.target.file import Target, load_target
 
@@ -52,6 +53,14 @@ class CompareOptions:
     target: str = "resnext"
     seed: int = 0
     passed_on: tuple[str, ...] = ()
+
+
+def named_arm(label: str, spec: str, memory: str) -> Arm:
+    """One side as the command line gives it. Raises UsageError for a memory that does not exist."""
+    if memory not in get_args(Memory):
+        flag = f"--memory-{label.lower()}"
+        raise UsageError(f"{flag} is {memory!r}; it is one of {', '.join(get_args(Memory))}")
+    return Arm(label=label, spec=spec, memory=memory)
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class _Side:
         # Safe path: in a clone of this very project the clone's modules must not be imported in place of ours.
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "swarm.cli.app", "up", *flags, *options.passed_on],
+                [sys.executable, "-m", "swarm", "up", *flags, *options.passed_on],
                 cwd=self.root,
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
                 stdin=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """What `swarm up` may be asked for, and what of it makes no sense. Raises UsageError before anything is touched."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -39,6 +40,17 @@ class UpOptions:
     gpu_mode: GpuModeChoice = "auto"
     early_stop: bool = True
     start_up: Literal["zygote", "spawn"] = "zygote"
+
+
+def named_workers(pairs: Iterable[str]) -> dict[str, str]:
+    """Proposers by worker, from texts such as worker_1=SPEC. Raises UsageError for one of another form."""
+    named = {}
+    for pair in pairs:
+        agent_id, _, spec = pair.partition("=")
+        if not spec:
+            raise UsageError(f"--worker is {pair!r}; it has the form worker_1=SPEC")
+        named[agent_id] = spec
+    return named
 
 
 def check_options(options: UpOptions) -> None:

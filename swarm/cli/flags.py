@@ -1,0 +1,42 @@
+"""The options that several commands have or that take a paragraph to describe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Brain = Annotated[
+    Path | None, typer.Option("--brain", metavar="PATH", help="The blackboard. Default: swarm_brain.jsonl.")
+]
+Study = Annotated[str | None, typer.Option("--study", metavar="ID", help="Default: the latest study.")]
+Trial = Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")]
+
+Target = Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, or a target folder.")]
+Device = Annotated[str, typer.Option(metavar="auto|cuda|cpu")]
+Data = Annotated[
+    str, typer.Option(metavar="auto|cifar100|standin", help="standin: procedural images, no claim about CIFAR.")
+]
+BudgetS = Annotated[
+    float | None, typer.Option("--budget-s", help="Training seconds a trial. Default: the target's profile.")
+]
+PriceIn = Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")]
+PriceOut = Annotated[float | None, typer.Option(help="USD per million output tokens.")]
+
+Proposer = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="auto, embedded, tpe, openai:MODEL@URL, cli:NAME or scripted:FILE. auto asks a language model when "
+        "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
+    ),
+]
+GpuMode = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|shared|exclusive",
+        help="exclusive: one training at a time on a device. auto: as `swarm calibrate` advised, else shared.",
+    ),
+]
