@@ -12,10 +12,12 @@ from typing import Literal
 
 from rich.console import Console
 
+from swarm import extras
 from swarm.errors import SwarmError
 
 Verdict = Literal["ok", "warn", "risk", "fail"]
-"""`risk`: a study runs here, and its results deserve less trust. `fail`: it cannot run."""
+"""`warn`: something is still to be done, and the detail says what. `risk`: a study runs here, and its results deserve
+less trust. `fail`: it cannot run on this machine."""
 _COLOURS: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "risk": "bold red", "fail": "bold red"}
 MIN_DISK_GIB = 5.0
 
@@ -28,7 +30,7 @@ class Finding:
 
 
 def print_doctor(cwd: Path, *, as_json: bool) -> int:
-    """0 when a study can run here, 1 when something is missing without which it cannot."""
+    """0 when a study can run on this machine, perhaps after what the warnings ask for; 1 when it cannot."""
     findings = list(examine(cwd))
     if as_json:
         import json
@@ -59,6 +61,7 @@ def examine(cwd: Path) -> Iterator[Finding]:
         ("sandbox", _sandbox),
         ("device", _device),
         ("torch", _torch),
+        ("targets", _targets),
         ("data", _data),
         ("language model", _model),
     )
@@ -76,9 +79,13 @@ def _python(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _repository(cwd: Path) -> tuple[Verdict, str]:
+    from swarm.errors import NotARepository
     from swarm.repo import Repo
 
-    repo = Repo.open(cwd)
+    try:
+        repo = Repo.open(cwd)
+    except NotARepository as error:
+        return "warn", f"{error}. Without one, reading commands take a brain by --brain."
     changed = repo.uncommitted("models") if (repo.root / "models").is_dir() else []
     if changed:
         return "warn", f"{repo.root}: {', '.join(changed[:3])} has uncommitted changes; commit them before a study"
@@ -129,12 +136,21 @@ def _device(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _torch(_cwd: Path) -> tuple[Verdict, str]:
+    if absent := extras.missing("train"):
+        return "warn", f"a study needs {', '.join(absent)}: {extras.remedy('train')}"
     code = "import torch, torchvision; print(torch.__version__, torchvision.__version__, torch.cuda.is_available())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         return "fail", (done.stderr.strip().splitlines() or ["torch cannot be imported"])[-1]
     torch, torchvision, cuda = done.stdout.split()
     return "ok", f"torch {torch}, torchvision {torchvision}, CUDA {'usable' if cuda == 'True' else 'not usable'}"
+
+
+def _targets(_cwd: Path) -> tuple[Verdict, str]:
+    from swarm.target.shipped import shipped_targets
+
+    folder = shipped_targets()
+    return "ok", f"{', '.join(sorted(path.parent.name for path in folder.glob('*/target.toml')))} in {folder}"
 
 
 def _data(_cwd: Path) -> tuple[Verdict, str]:
@@ -152,4 +168,6 @@ def _model(_cwd: Path) -> tuple[Verdict, str]:
     model = os.environ.get("SWARM_MODEL")
     if not model:
         return "warn", "no model is named: set SWARM_MODEL or give --model"
+    if absent := extras.missing("models"):
+        return "warn", f"asking {model} needs {', '.join(absent)}: {extras.remedy('models')}"
     return "ok", f"{model} at {url or 'the default OpenAI server'}"

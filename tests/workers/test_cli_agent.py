@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import signal
 import stat
 import subprocess
 import sys
@@ -169,13 +168,14 @@ class TestProcess:
             Path({str(bench.folder / "sub")!r}).mkdir()
             Bench(Path({str(bench.folder / "sub")!r})).proposer("codex", "hang").propose(briefing())
         """)
-        worker = subprocess.Popen([sys.executable, "-c", code])
-        seen = bench.folder / "sub" / "scratch" / "home" / "seen.json"
-        wait_for(seen.exists)
-        agents = [p for p in psutil.Process(worker.pid).children(recursive=True) if "agent.py" in " ".join(p.cmdline())]
-        assert agents
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
+        with subprocess.Popen([sys.executable, "-c", code]) as worker:
+            try:
+                wait_for((bench.folder / "sub" / "scratch" / "home" / "seen.json").exists)
+                below = psutil.Process(worker.pid).children(recursive=True)
+                agents = [process for process in below if "agent.py" in " ".join(process.cmdline())]
+                assert agents
+            finally:
+                worker.kill()
         wait_for(lambda: not any(running(agent.pid) for agent in agents))
 
     def test_git_is_of_no_use_to_it(self, bench):
@@ -364,7 +364,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: object, limit_s: float = 10.0) -> None:
+def wait_for(condition: object, limit_s: float = 30.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "waited too long"
