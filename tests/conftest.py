@@ -19,17 +19,20 @@ sys.dont_write_bytecode = False
 settings.register_profile("repeatable", derandomize=True, print_blob=True)
 settings.load_profile("repeatable")
 
+RESOURCE_TRACKER = "multiprocessing.resource_tracker"  # lives as long as the process that it serves
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_process_is_left() -> Iterator[None]:
     """A child that a module leaves behind would disturb the tests after it, which would then fail in its place."""
     before = set(psutil.Process().children())
     yield
-    left = [f"{child.pid} {' '.join(child.cmdline()) or child.status()}" for child in _children() - before]
-    assert left == []
+    left = {child.pid: _command(child) for child in psutil.Process().children() if child not in before}
+    assert {pid: said for pid, said in left.items() if RESOURCE_TRACKER not in said} == {}
 
 
-def _children() -> set[psutil.Process]:
-    """All but multiprocessing's own, which lives as long as the process that it serves."""
-    children = psutil.Process().children()
-    return {child for child in children if "multiprocessing.resource_tracker" not in " ".join(child.cmdline())}
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.ZombieProcess:
+        return "ended, and nobody waited for it"
