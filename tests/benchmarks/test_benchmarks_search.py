@@ -11,13 +11,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-import search_real
-import standin_training
 from comparison import difference_interval, permutation_p, verdict_of
 from plain import plain_tpe, random_search
 from replay_study import NOISE_REPLICATES, ReplayStudy
 from replay_table import load_table
-from standin_training import Training, Trainings
 
 from swarm.gate import check_base
 from swarm.program.constants import parse
@@ -164,6 +161,8 @@ def test_noise_is_of_the_setting_and_its_training_seed() -> None:
 
 
 def test_the_programs_of_both_benchmarks_keep_the_contract() -> None:
+    import search_real  # here as below: it takes seconds, and each process that runs tests imports this module
+
     assert check_base(load_table().source) is None
     assert check_base(search_real.base_source()) is None
     widths = parse(search_real.base_source())["WIDTH"]
@@ -171,6 +170,7 @@ def test_the_programs_of_both_benchmarks_keep_the_contract() -> None:
 
 
 def test_a_larger_network_gets_fewer_images() -> None:
+    import standin_training
     from torch import nn
 
     def network(width: int):
@@ -181,6 +181,9 @@ def test_a_larger_network_gets_fewer_images() -> None:
 
 
 def test_no_training_is_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import standin_training
+    from standin_training import Training, Trainings
+
     done: list[int] = []
 
     def fork(_training) -> Training:

@@ -33,7 +33,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-UP = ("up", "--target", "tiny", "--data", "standin", "--device", "cpu", "--trials", "4")
+UP = ("up", "--target", "tiny", "--data", "standin", "--device", "cpu", "--trials", "2")
 
 
 def test_a_closed_pipe_and_a_hangup_end_nothing() -> None:
@@ -70,7 +70,7 @@ def test_a_study_outlives_the_terminal_that_it_was_started_in(tmp_path: Path) ->
         assert up.wait(100) == 0
     study = tiny.study()
     assert study.closed is not None and study.closed.reason == "all trials done"
-    assert [trial.state for trial in study.trials.values()] == [TrialState.COMPLETE] * 4
+    assert [trial.state for trial in study.trials.values()] == [TrialState.COMPLETE] * 2
     assert tiny.processes() == []
 
 

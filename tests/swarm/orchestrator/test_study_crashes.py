@@ -40,7 +40,7 @@ def all_is_well(tiny: TinyStudy, trials: int) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_is_not_lost(tiny: TinyStudy) -> None:
-    up = tiny.start("--trials", "6")
+    up = tiny.start("--trials", "4")
     with stopped_at_the_end(up):
         study = tiny.wait_for(some_trial_trains)
         victim = next(t for t in study.trials.values() if t.state is TrialState.RUNNING)
@@ -49,7 +49,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_is_not_lost(tiny: TinyStudy) 
     study = tiny.study()
     assert study.restarts == {victim.claim.agent_id: 1}
     assert study.trials[victim.trial_id].state is TrialState.COMPLETE
-    all_is_well(tiny, 6)
+    all_is_well(tiny, 4)
 
 
 @pytest.mark.slow

@@ -8,7 +8,10 @@ import pytest
 from fakes.fake_llm import FakeLLM, tune_a_constant
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 
+from swarm.clock import SystemClock
+from swarm.orchestrator.opening import open_study
 from swarm.records import Operator, TrialState
+from swarm.study.options import UpOptions
 from swarm.study.state import StudyState, overlapping_pairs
 
 pytestmark = pytest.mark.timeout(400)
@@ -42,7 +45,7 @@ def test_two_workers_share_the_work_and_leave_the_user_alone(tiny: TinyStudy, tm
         {"description": "hardly a step", "constants": {"MAX_LR": 0.001}},
     )
     before = tiny.repo.fingerprint()
-    done = tiny.up("--trials", "12", "--proposer", f"scripted:{script}")
+    done = tiny.up("--trials", "9", "--proposer", f"scripted:{script}")
     assert done.returncode == 0, done.stdout + done.stderr
     study = tiny.study()
     every_trial_has_one_ending(tiny, study)
@@ -81,7 +84,7 @@ def test_what_a_trial_changed_can_be_seen_and_adopted(tiny: TinyStudy, tmp_path:
 def test_a_model_behind_a_server_proposes_real_edits(tiny: TinyStudy) -> None:
     with FakeLLM([tune_a_constant]) as server:
         done = tiny.up(
-            "--trials", "8", "--proposer", f"openai:fake-1@{server.url}", OPENAI_API_KEY="sk-canary-0123456789abcdef"
+            "--trials", "7", "--proposer", f"openai:fake-1@{server.url}", OPENAI_API_KEY="sk-canary-0123456789abcdef"
         )
     assert done.returncode == 0, done.stdout + done.stderr
     study = tiny.study()
@@ -113,7 +116,9 @@ def test_a_dirty_target_is_refused_and_dirt_elsewhere_is_not(tiny: TinyStudy) ->
     assert "models/tiny/train.py has uncommitted changes" in done.stderr + done.stdout
     assert not tiny.brain.exists()
     tiny.repo.write("models/tiny/train.py", TRAIN)
-    assert tiny.up("--trials", "1").returncode == 0
+    options = UpOptions(target="tiny", data="standin", device="cpu")
+    opened = open_study(options, tiny.root, SystemClock(), say=print)
+    assert tiny.study().study_id == opened.settings.study_id
     assert (tiny.root / "notes.txt").read_text() == "mine"
 
 
