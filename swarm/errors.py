@@ -37,7 +37,8 @@ class UsageError(SwarmError):
 
 
 class MissingExtra(SwarmError):
-    pass
+    def __init__(self, extra: str, libraries: tuple[str, ...]) -> None:
+        super().__init__(f"this needs {', '.join(libraries)}: pip install 'swarm-research[{extra}]'")
 
 
 class TargetError(SwarmError):

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm import extras
 from swarm.clock import Clock
+from swarm.errors import MissingExtra
 from swarm.records import Proposal
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
+from swarm.version import missing
 from workers.briefing import Briefing
 from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.cli_agent import CliAgentProposer
@@ -127,7 +128,8 @@ def _embedded(around: Surroundings) -> dict[str, Proposer]:
 def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
     from workers.proposers.openai_api import OpenAIProposer
 
-    extras.need("models")
+    if absent := missing("models"):
+        raise MissingExtra("models", absent)
 
     return OpenAIProposer.from_environment(
         around.secrets,

@@ -12,8 +12,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from swarm import extras
-from swarm.errors import SwarmError
+from swarm.errors import MissingExtra, NotARepository, SwarmError
+from swarm.version import missing
 
 Verdict = Literal["ok", "warn", "risk", "fail"]
 """`warn`: something is still to be done, and the detail says what. `risk`: a study runs here, and its results deserve
@@ -79,7 +79,6 @@ def _python(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _repository(cwd: Path) -> tuple[Verdict, str]:
-    from swarm.errors import NotARepository
     from swarm.repo import Repo
 
     try:
@@ -136,8 +135,8 @@ def _device(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _torch(_cwd: Path) -> tuple[Verdict, str]:
-    if absent := extras.missing("train"):
-        return "warn", f"a study needs {', '.join(absent)}: {extras.remedy('train')}"
+    if absent := missing("train"):
+        return "warn", str(MissingExtra("train", absent))
     code = "import torch, torchvision; print(torch.__version__, torchvision.__version__, torch.cuda.is_available())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
@@ -168,6 +167,6 @@ def _model(_cwd: Path) -> tuple[Verdict, str]:
     model = os.environ.get("SWARM_MODEL")
     if not model:
         return "warn", "no model is named: set SWARM_MODEL or give --model"
-    if absent := extras.missing("models"):
-        return "warn", f"asking {model} needs {', '.join(absent)}: {extras.remedy('models')}"
+    if absent := missing("models"):
+        return "warn", f"{model}: {MissingExtra('models', absent)}"
     return "ok", f"{model} at {url or 'the default OpenAI server'}"

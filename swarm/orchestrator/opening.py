@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from swarm import extras, gate
+from swarm import gate
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
+from swarm.errors import DirtyTarget, MissingExtra, SwarmError, TargetError, UsageError
 from swarm.gpu import detect_probe
 from swarm.program import constants
 from swarm.records import Budget, StudyOpened
@@ -30,7 +30,7 @@ from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
 from swarm.trial.config import Device
 from swarm.trial.contract import code_root, harness_sha256
-from swarm.version import VERSION
+from swarm.version import VERSION, missing
 
 NOISE_REPLICATES = 5
 PROGRAM_FILE = "program.md"
@@ -191,9 +191,10 @@ def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None])
 
 
 def _need_extras(options: UpOptions) -> None:
-    extras.need("train")
-    if any(spec.startswith("openai") for spec in (options.proposer, *options.worker_proposers.values())):
-        extras.need("models")
+    asks_models = any(spec.startswith("openai") for spec in (options.proposer, *options.worker_proposers.values()))
+    for extra in ("train", "models") if asks_models else ("train",):
+        if absent := missing(extra):
+            raise MissingExtra(extra, absent)
 
 
 def _refuse_dirty(repo: Repo, target: Target) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fakes.git_repository import make_repository
 
-from swarm.extras import EXTRAS
+from swarm.errors import MissingExtra
+from swarm.version import EXTRAS
 
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "swarm_brain.jsonl"
@@ -59,9 +60,9 @@ def on_the_recorded_brain(command: tuple[str, ...]) -> tuple[str, ...]:
 
 def test_whoever_only_reads_needs_no_extra(tmp_path: Path) -> None:
     commands = [on_the_recorded_brain(command) for command in READING if command[:1] != ("log",) or len(command) == 1]
-    done = without(tuple(EXTRAS), *commands, cwd=tmp_path)
+    done = without((*EXTRAS["train"], *EXTRAS["models"]), *commands, cwd=tmp_path)
     assert done.stderr.splitlines() == [f"exit 0 {' '.join(command)}" for command in commands]
-    assert "a study needs torch, torchvision, numpy, optuna: pip install 'swarm-research[train]'" in done.stdout
+    assert "this needs torch, torchvision, numpy, optuna: pip install 'swarm-research[train]'" in done.stdout
     assert (tmp_path / "report" / "report.html").stat().st_size > 1_000_000, "with plotly's code inside"
 
 
@@ -114,7 +115,8 @@ def test_the_wheel_alone_reads_reports_and_says_what_it_lacks(installed: Path, t
     assert "efficientnet, efficientnet_seed, resnext in " in said and str(installed.parent) in said
     repo = make_repository(tmp_path / "repo")
     lacking = run("swarm", "up", cwd=repo.root)
-    assert (lacking.returncode, lacking.stderr) == (1, "swarm: this needs torch: pip install 'swarm-research[train]'\n")
+    assert lacking.stderr == f"swarm: {MissingExtra('train', EXTRAS['train'])}\n"
+    assert lacking.returncode == 1
     assert run("python", "-c", "import swarm, workers").returncode == 0
     assert "No module named 'models'" in run("python", "-c", "import models").stderr
     size = sum(path.stat().st_size for path in installed.parent.rglob("*") if path.is_file() and not path.is_symlink())
