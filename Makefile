@@ -1,4 +1,5 @@
 # Everything runs in .venv, which `up` and `test` make themselves; the second time they find it ready.
+# The default tests run two at a time (pyproject.toml); what takes whole cores or measures time runs alone (-n 0).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
 
-.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu docs notebook clean
+.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -20,16 +21,16 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test-slow: $(READY)  ## real trainings and whole studies, minutes each
-	$(BIN)/python -m pytest -m slow --timeout 1200
+	$(BIN)/python -m pytest -n 0 -m slow --timeout 1200
 
 chaos: $(READY)  ## kills and faults, long
-	$(BIN)/python -m pytest -m chaos --timeout 1800
+	$(BIN)/python -m pytest -n 0 -m chaos --timeout 1800
 
 redteam: $(READY)  ## hostile candidates against the harness
-	$(BIN)/python -m pytest -m redteam --timeout 600
+	$(BIN)/python -m pytest -n 0 -m redteam --timeout 600
 
 test-gpu: $(READY)
-	$(BIN)/python -m pytest -m gpu --timeout 1200
+	$(BIN)/python -m pytest -n 0 -m gpu --timeout 1200
 
 bench: $(READY)  ## the quick figures of docs/benchmarks.md, one JSON line each, about ten minutes
 	for bench in cli brain pipeline overhead admission; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
@@ -42,6 +43,9 @@ bench-search: $(READY)  ## search policies and the memory ablation on the replay
 
 docs: $(READY)  ## fill the generated parts of docs/reference from the code
 	$(BIN)/python docs/make_reference.py
+
+wheel: $(READY)  ## dist/*.whl: swarm and workers, with the targets as data
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
 notebook: $(READY)  ## watch the study in Jupyter
 	$(BIN)/pip install -q -c constraints.txt -e '.[notebook]'
