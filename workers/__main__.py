@@ -6,7 +6,7 @@ from pathlib import Path
 
 from swarm.errors import SwarmError
 from swarm.execution.runner import Walkaway
-from swarm.orchestrator.opening import load_settings
+from swarm.orchestrator.settings_file import load_settings
 from workers.loop import work
 from workers.redact import take_secrets
 from workers.worker import open_worker

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError
+from swarm.orchestrator.control import Control, read_control
 from swarm.records import ProposalClaimed, WorkerStatus
-from swarm.study.settings import Control, RunSettings, read_control
+from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState, Trial
 
 

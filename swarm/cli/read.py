@@ -13,7 +13,7 @@ from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
 from swarm.repo import Repo
 from swarm.report.summary import summarize
-from swarm.study.settings import Layout, brain_path
+from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
 from swarm.trial.contract import TRIAL_PHASES
 
@@ -22,9 +22,9 @@ def open_brain(given: Path | None) -> Brain:
     """The brain that was named, the repository's, or the one in this folder. SwarmError when there is none."""
     if given is None:
         try:
-            given = brain_path(Repo.open(Path.cwd()).root, None)
+            given = Layout(root=Repo.open(Path.cwd()).root).brain
         except RepoError:
-            given = brain_path(Path.cwd(), None)
+            given = Layout(root=Path.cwd()).brain
     if not given.exists():
         raise SwarmError(f"there is no brain at {given}; `swarm up` makes one, --brain names another")
     return Brain(given, clock=SystemClock())

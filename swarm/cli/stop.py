@@ -3,40 +3,27 @@
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from swarm.errors import SwarmError
-from swarm.orchestrator.orchestrator import orchestrator_record
+from swarm.orchestrator.control import Control, holder, orchestrator_runs, write_control
 from swarm.repo import Repo
-from swarm.study.settings import Control, Layout, write_control
+from swarm.study.settings import Layout
 
 
 def stop_running(cwd: Path, *, now: bool, timeout_s: float) -> int:
     """0 when the study has ended or none was running; raises SwarmError when it has not ended in time."""
     layout = Layout(root=Repo.open(cwd).root)
-    if not _running(layout):
+    if not orchestrator_runs(layout):
         print("No study is running here.")
         return 0
-    holder = orchestrator_record(layout)
-    if holder is None:
+    running = holder(layout)
+    if running is None:
         raise SwarmError("a study is starting; try again in a moment")
-    write_control(layout, holder["study_id"], Control.NOW if now else Control.DRAIN)
-    print(f"Asked study {holder['study_id']} to {'stop now' if now else 'finish its running trials'}.")
+    write_control(layout, running.study_id, Control.NOW if now else Control.DRAIN)
+    print(f"Asked study {running.study_id} to {'stop now' if now else 'finish its running trials'}.")
     deadline = time.monotonic() + timeout_s
-    while _running(layout):
+    while orchestrator_runs(layout):
         if time.monotonic() > deadline:
-            raise SwarmError(f"the study has not ended after {timeout_s:g} s (pid {holder['pid']}); try --now")
+            raise SwarmError(f"the study has not ended after {timeout_s:g} s (pid {running.pid}); try --now")
         time.sleep(0.2)
     print("Ended. Go on with: swarm up --resume")
     return 0
-
-
-def _running(layout: Layout) -> bool:
-    if not layout.orchestrator_lock.exists():
-        return False
-    lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except Timeout:
-        return True

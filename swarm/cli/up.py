@@ -12,8 +12,9 @@ from swarm.cli.terminal import lasting_console
 from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
+from swarm.orchestrator.control import only_orchestrator
 from swarm.orchestrator.opening import OpenStudy, open_study
-from swarm.orchestrator.orchestrator import Orchestrator, only_orchestrator
+from swarm.orchestrator.orchestrator import Orchestrator
 from swarm.repo import Repo
 from swarm.report.summary import StudySummary, summarize
 from swarm.study.options import UpOptions

@@ -29,6 +29,7 @@ from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.compare.analysis import Arm, Comparison, PairResult, compare, compare_pair
 from swarm.errors import DirtyTarget, SwarmError, UsageError
+from swarm.orchestrator.opening import script_found
 from swarm.repo import Repo
 from swarm.study.options import check_proposer
 from swarm.study.settings import Layout, Memory
@@ -114,7 +115,7 @@ class _Side:
         self._before = len(self._known.snapshot().studies)
         options = self._options
         flags = ["--workers", "1", "--trials", str(options.trials), "--target", options.target, "--seed", str(seed)]
-        flags += ["--proposer", _from_anywhere(self.arm.spec), "--memory", self.arm.memory, "--brain", str(self.brain)]
+        flags += ["--proposer", script_found(self.arm.spec), "--memory", self.arm.memory, "--brain", str(self.brain)]
         # Safe path: in a clone of this very project the clone's modules must not be imported in place of ours.
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -248,6 +249,7 @@ def _checked(options: CompareOptions, cwd: Path) -> tuple[Repo, Target]:
             raise UsageError(f"{flag} is {value}, and must lie between 1 and {most}")
     for arm in (options.a, options.b):
         check_proposer(arm.spec)
+        script_found(arm.spec)
     if {options.a.memory, options.b.memory} == {"shared", "own"}:
         raise UsageError("each arm has one worker, so shared and own memory are the same; compare with off or shuffled")
     repo = Repo.open(cwd)
@@ -259,12 +261,6 @@ def _checked(options: CompareOptions, cwd: Path) -> tuple[Repo, Target]:
             f"Commit or stash {target.folder} first."
         )
     return repo, target
-
-
-def _from_anywhere(spec: str) -> str:
-    """A script's path as the person gave it belongs to their folder, not to the clone's."""
-    kind, _, path = spec.partition(":")
-    return f"{kind}:{Path(path).absolute()}" if kind == "scripted" else spec
 
 
 def _identity(root: Path, clock: Clock) -> str:

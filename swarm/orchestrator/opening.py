@@ -7,42 +7,30 @@ first record in the brain, for ever, and as `settings.json` for the workers of t
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm import gate
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, MissingExtra, SwarmError, TargetError, UsageError
 from swarm.gpu import detect_probe
-from swarm.program import constants
+from swarm.orchestrator.data import prepare_data
+from swarm.orchestrator.settings_file import load_settings, save_settings
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.study.options import DataChoice, DeviceChoice, UpOptions, check_options
-from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, brain_path
+from swarm.study.options import DeviceChoice, UpOptions, check_options
+from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
 from swarm.trial.config import Device
-from swarm.trial.contract import code_root, harness_sha256
+from swarm.trial.contract import harness_sha256
 from swarm.version import VERSION, missing
 
 NOISE_REPLICATES = 5
 PROGRAM_FILE = "program.md"
-
-
-class DataReport(BaseModel):
-    """What `python -m swarm.harness.prepare --json` prints last."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    dataset: str
-    data_dir: Path
 
 
 @dataclass(frozen=True)
@@ -65,44 +53,54 @@ def open_study(
 ) -> OpenStudy:
     """Check everything, prepare the data, and write the study's first record. Raises SwarmError.
 
-    `advice(device, target)` answers `--gpu-mode auto`.
+    `advice(device name, target)` answers `--gpu-mode auto`.
     """
     check_options(options)
     _need_extras(options)
     repo = Repo.open(cwd)
-    brain = Brain(brain_path(repo.root, options.brain), clock=clock)
-    state = brain.snapshot()
+    layout = Layout(root=repo.root)
+    brain = Brain(options.brain.absolute() if options.brain is not None else layout.brain, clock=clock)
+    latest = brain.snapshot().latest
     if options.resume:
-        settings = _resumed(options, repo, state.latest, clock)
+        settings = _resumed(options, layout, latest, clock)
     else:
-        settings = _fresh(options, repo, brain.path, clock, say)
-        mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(settings), settings.target)
-        settings = settings.model_copy(update={"gpu_mode": mode, "noise_replicates": noise_replicates})
+        fresh = _fresh(options, repo, brain.path, clock, say, advice)
+        settings = fresh.model_copy(update={"noise_replicates": noise_replicates})
     brain.append(_first_record(settings, repo))
-    settings.save()
+    save_settings(settings)
     return OpenStudy(settings, brain, repo)
 
 
-def load_settings(path: Path) -> RunSettings:
-    """Raises SwarmError when the file is not the settings of a run."""
-    try:
-        return RunSettings.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise SwarmError(f"cannot read the settings of the run: {error}") from None
-    except ValidationError as error:
-        raise SwarmError(f"{path} is not the settings of a run: {error.errors()[0]['msg']}") from None
+def script_found(spec: str) -> str:
+    """A proposer's spec, with the path of a script made absolute. Raises UsageError when there is no such file."""
+    kind, _, path = spec.partition(":")
+    if kind != "scripted":
+        return spec
+    if not Path(path).is_file():
+        raise UsageError(f"--proposer {spec}: there is no file {path}")
+    return f"{kind}:{Path(path).absolute()}"
 
 
-def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Callable[[str], None]) -> RunSettings:
+def _fresh(
+    options: UpOptions,
+    repo: Repo,
+    brain: Path,
+    clock: Clock,
+    say: Callable[[str], None],
+    advice: Callable[[str, str], GpuMode],
+) -> RunSettings:
+    """The settings of a new study. What costs nothing is checked first, and the base program is committed last."""
+    proposers = _proposers(options)
     target = load_target(options.target, repo.root)
     _refuse_dirty(repo, target)
     device = _device(options.device)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
-    data = prepare_data(options.data, device, say)
     head = repo.head()
     source = target.base_source(repo.read(head, str(target.editable_path)), profile)
     if (refusal := gate.check_base(source)) is not None:
         raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
+    mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(device), target.name)
+    data = prepare_data(options.data, device, say)
     study_id = _study_id(target.name, clock, repo.root)
     base = repo.commit_change(
         head, {str(target.editable_path): source}, f"{study_id}: base program", f"refs/swarm/{study_id}/base"
@@ -120,6 +118,7 @@ def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Calla
         base_commit=base,
         program_text=_program_text(repo.root),
         device=device,
+        gpu_mode=mode,
         dataset=data.dataset,
         data_dir=data.data_dir,
         classes=target.classes,
@@ -131,21 +130,20 @@ def _fresh(options: UpOptions, repo: Repo, brain: Path, clock: Clock, say: Calla
         noise_replicates=NOISE_REPLICATES,
         trials=options.trials,
         deadline_at=_deadline(options, clock),
-        proposers=_proposers(options),
+        proposers=proposers,
         memory=options.memory,
         sandbox=options.sandbox,
         early_stop=options.early_stop,
         start_up=options.start_up,
         harness_sha256=harness_sha256(),
-        constants={name: constant.value for name, constant in constants.parse(source).items()},
     )
 
 
-def _resumed(options: UpOptions, repo: Repo, study: StudyState | None, clock: Clock) -> RunSettings:
+def _resumed(options: UpOptions, layout: Layout, study: StudyState | None, clock: Clock) -> RunSettings:
     """The settings of the latest study with the limits of now. Its objective may not have changed."""
     if study is None:
         raise UsageError("--resume: there is no study in this brain. Start one without --resume.")
-    path = Layout(root=repo.root).settings(study.study_id)
+    path = layout.settings(study.study_id)
     if not path.exists():
         raise UsageError(
             f"--resume: study {study.study_id} was not run in this clone ({path} is missing). "
@@ -169,27 +167,6 @@ def _resumed(options: UpOptions, repo: Repo, study: StudyState | None, clock: Cl
     )
 
 
-def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None]) -> DataReport:
-    """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
-    if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):
-        choice = "standin"
-    command = [sys.executable, "-P", "-m", "swarm.harness.prepare", "--dataset", choice, "--json"]
-    process = subprocess.Popen(command, cwd=code_root(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    last = ""
-    with process.stdout as lines:
-        for line in lines:
-            last = line.strip() or last
-            if last and not last.startswith("{"):
-                say(last)
-    if process.wait() != 0:
-        raise SwarmError(f"the data could not be prepared (exit code {process.returncode}); the reason stands above")
-    try:
-        return DataReport.model_validate_json(last)
-    except ValidationError:
-        raise SwarmError(f"the data was prepared, but the last line of that is not a report: {last[:200]}") from None
-
-
 def _need_extras(options: UpOptions) -> None:
     asks_models = any(spec.startswith("openai") for spec in (options.proposer, *options.worker_proposers.values()))
     for extra in ("train", "models") if asks_models else ("train",):
@@ -210,8 +187,8 @@ def _device(choice: DeviceChoice) -> Device:
     return "cuda" if detect_probe(choice).kind == "cuda" else "cpu"
 
 
-def _device_name(settings: RunSettings) -> str:
-    return detect_probe(settings.device).name
+def _device_name(device: Device) -> str:
+    return detect_probe(device).name
 
 
 def _threads(profile: Profile, workers: int, device: Device) -> int:
@@ -236,10 +213,8 @@ def _proposers(options: UpOptions) -> dict[str, ProposerSettings]:
     def of(spec: str) -> ProposerSettings:
         kind, _, rest = spec.partition(":")
         model, _, url = rest.partition("@") if kind == "openai" else ("", "", "")
-        if kind == "scripted":
-            spec = f"scripted:{Path(rest).absolute()}"
         return ProposerSettings(
-            spec=kind if kind == "openai" else spec,
+            spec=kind if kind == "openai" else script_found(spec),
             model=model or options.model,
             base_url=url or options.base_url,
             max_usd=options.max_usd,
@@ -293,7 +268,7 @@ def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
         data=settings.dataset,
         classes=settings.classes,
         device=settings.device,
-        device_name=_device_name(settings),
+        device_name=_device_name(settings.device),
         workers=settings.workers,
         seed=settings.seed,
         memory=settings.memory,

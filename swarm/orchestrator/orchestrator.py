@@ -8,8 +8,6 @@ with the others and says so.
 """
 
 import contextlib
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,14 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from filelock import FileLock, Timeout
-
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
+from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
-from swarm.study.settings import Control, Layout, RunSettings, read_control, write_control
+from swarm.study.settings import Layout, RunSettings
 from swarm.supervisor import Zygote
 from swarm.trial.contract import code_root
 
@@ -225,45 +222,6 @@ class Orchestrator:
 def zygote_socket(layout: Layout) -> Path:
     """Where workers find the zygote. One a repository; the orchestrator's lock keeps a second one away."""
     return layout.runtime / "zygote.sock"
-
-
-@contextlib.contextmanager
-def only_orchestrator(layout: Layout) -> Iterator[Callable[[str], None]]:
-    """At most one `swarm up` a repository, since worktrees and agents are named. Raises SwarmError with its holder.
-
-    Yields a function that tells others (`swarm stop`) the id of the study, once it is known.
-    """
-    layout.runtime.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        holder = orchestrator_record(layout)
-        who = f"pid {holder['pid']}, study {holder['study_id']}" if holder else "another process"
-        raise SwarmError(
-            f"a swarm is running in {layout.root} already ({who}). Watch it with `swarm status`, or end it with "
-            "`swarm stop`."
-        ) from None
-    try:
-        yield lambda study_id: _announce(layout, study_id)
-    finally:
-        layout.orchestrator_record.unlink(missing_ok=True)
-        lock.release()
-
-
-def orchestrator_record(layout: Layout) -> dict[str, str] | None:
-    """{"pid", "study_id"} of the running orchestrator as it wrote them, or None. A hint: the lock is the truth."""
-    try:
-        fields = json.loads(layout.orchestrator_record.read_text(encoding="utf-8"))
-        return {"pid": str(fields["pid"]), "study_id": str(fields["study_id"])}
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _announce(layout: Layout, study_id: str) -> None:
-    fresh = layout.orchestrator_record.with_suffix(".new")
-    fresh.write_text(json.dumps({"pid": os.getpid(), "study_id": study_id}), encoding="utf-8")
-    fresh.replace(layout.orchestrator_record)
 
 
 def _last_line(log: Path) -> str:

@@ -90,15 +90,11 @@ def check_options(options: UpOptions) -> None:
 
 
 def check_proposer(spec: str) -> None:
-    """Raises UsageError when `spec` names no proposer, or a script that cannot be read."""
+    """Raises UsageError when `spec` names no proposer."""
     kind, _, rest = spec.partition(":")
     if kind in ("auto", "embedded", "tpe") and not rest:
         return
-    if kind == "openai" or (kind == "cli" and rest):
-        return
-    if kind == "scripted" and rest:
-        if not Path(rest).is_file():
-            raise UsageError(f"--proposer {spec}: there is no file {rest}")
+    if kind == "openai" or (kind in ("cli", "scripted") and rest):
         return
     known = "auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE"
     raise UsageError(f"--proposer is {spec!r}; it is one of {known}")

@@ -1,24 +1,21 @@
-"""What one run was started with, and where its files lie.
+"""What a study was started with, and where its files lie. Pure: paths are named here and opened elsewhere.
 
-`swarm up` writes it once as `.swarm/studies/<study_id>/settings.json`; a worker is started with that path and nothing
-else. It holds no secret: keys stay in the environment of the processes that need them.
+`swarm up` writes the settings as `.swarm/studies/<study_id>/settings.json`; a worker is started with that path and its
+name, and nothing else. They hold no secret: keys stay in the environment of the processes that need them.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Budget, Scalar
+from swarm.records import Budget
 from swarm.trial.config import Device
 from swarm.trial.folder import TrialFolder
 
 Sandbox = Literal["auto", "strict", "none"]
 Memory = Literal["shared", "own", "off", "shuffled"]
 GpuMode = Literal["shared", "exclusive"]
-
-BRAIN_FILE = "swarm_brain.jsonl"
 
 
 class Layout(BaseModel):
@@ -27,6 +24,10 @@ class Layout(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     root: Path
+
+    @property
+    def brain(self) -> Path:
+        return self.root / "swarm_brain.jsonl"
 
     @property
     def runtime(self) -> Path:
@@ -77,6 +78,8 @@ class ProposerSettings(BaseModel):
 
 
 class RunSettings(BaseModel):
+    """Everything that was decided before the first second: by the options, the target and the machine."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     study_id: str
@@ -106,7 +109,6 @@ class RunSettings(BaseModel):
     early_stop: bool = True
     start_up: Literal["zygote", "spawn"] = "zygote"
     harness_sha256: str
-    constants: dict[str, Scalar] = {}
 
     @property
     def layout(self) -> Layout:
@@ -116,37 +118,3 @@ class RunSettings(BaseModel):
     def editable_path(self) -> str:
         """The editable file, relative to the repository."""
         return f"{self.target_folder}/{self.editable}"
-
-    def save(self) -> Path:
-        path = self.layout.settings(self.study_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        return path
-
-
-def brain_path(root: Path, given: Path | None) -> Path:
-    """The brain of a repository, or the one that was named."""
-    return given.absolute() if given is not None else root / BRAIN_FILE
-
-
-class Control(StrEnum):
-    """What the person at the keyboard wants. Lies in a file, so that every process of a study can see it."""
-
-    RUN = "run"
-    DRAIN = "drain"  # running trials finish, none starts
-    NOW = "now"  # running trials are stopped
-
-
-def read_control(layout: Layout, study_id: str) -> Control:
-    try:
-        return Control(layout.control(study_id).read_text(encoding="utf-8").strip())
-    except (FileNotFoundError, ValueError):
-        return Control.RUN
-
-
-def write_control(layout: Layout, study_id: str, control: Control) -> None:
-    path = layout.control(study_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(control, encoding="utf-8")
-    fresh.replace(path)

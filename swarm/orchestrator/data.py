@@ -1,0 +1,43 @@
+"""The data of a study, made before its first second."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from swarm.errors import SwarmError
+from swarm.study.options import DataChoice
+from swarm.trial.config import Device
+from swarm.trial.contract import code_root
+
+
+class DataReport(BaseModel):
+    """What `python -m swarm.harness.prepare --json` prints last."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dataset: str
+    data_dir: Path
+
+
+def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None]) -> DataReport:
+    """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
+    if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):
+        choice = "standin"
+    command = [sys.executable, "-P", "-m", "swarm.harness.prepare", "--dataset", choice, "--json"]
+    process = subprocess.Popen(command, cwd=code_root(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        last = line.strip() or last
+        if last and not last.startswith("{"):
+            say(last)
+    if process.wait() != 0:
+        raise SwarmError(f"the data could not be prepared (exit code {process.returncode}); the reason stands above")
+    try:
+        return DataReport.model_validate_json(last)
+    except ValidationError:
+        raise SwarmError(f"the data was prepared, but the last line of that is not a report: {last[:200]}") from None
