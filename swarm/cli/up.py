@@ -1,6 +1,5 @@
 """`swarm up`: open the study, run it, draw it, sum it up."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
 from swarm.orchestrator.control import only_orchestrator
+from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.opening import OpenStudy, open_study
 from swarm.orchestrator.orchestrator import Orchestrator
 from swarm.repo import Repo
@@ -38,7 +38,7 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
         announce(opened.settings.study_id)
         _say_what_runs(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock)
-        display = _Display(opened, console, clock, lambda: orchestrator.interrupts)
+        display = _Display(opened, console, clock, orchestrator.interrupts)
         with display.shown():
             reason = orchestrator.run(display.tick)
         display.last_lines()
@@ -47,13 +47,13 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
         print(summary.model_dump_json())
     else:
         _say_result(summary, reason, console)
-    return 130 if orchestrator.interrupts > 1 else 0
+    return 130 if orchestrator.interrupts.at_once else 0
 
 
 class _Display:
     """A live table on a terminal, plain lines in a pipe."""
 
-    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, interrupts: Callable[[], int]) -> None:
+    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, interrupts: Interrupts) -> None:
         self._opened = opened
         self._console = console
         self._clock = clock
@@ -87,7 +87,7 @@ class _Display:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _tell_interrupts(self) -> None:
-        count = self._interrupts()
+        count = self._interrupts.count
         if count == self._told:
             return
         self._told = count

@@ -15,124 +15,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
-
+from swarm.compare.values import Arm, ArmResult, Checkpoint, Comparison, Cost, Interval, PairResult
 from swarm.errors import SwarmError
 from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished, VerdictReached
-from swarm.study.settings import Memory
 from swarm.study.state import StudyState
 from swarm.study.trajectory import trajectory
 
-SCHEMA_VERSION = 1
 MIN_PAIRS = 6
 RESAMPLES = 10_000
 _COVERAGE = 0.95
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Arm(_Value):
-    """One side of a comparison. `spec` is a proposer as `swarm up --proposer` takes it."""
-
-    label: str
-    spec: str
-    memory: Memory = "shared"
-
-    @property
-    def name(self) -> str:
-        return self.spec if self.memory == "shared" else f"{self.spec}, memory {self.memory}"
-
-
-class Interval(_Value):
-    """A mean over `n` pairs with its 95 % interval; the ends are None below two pairs."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-
-class ArmResult(_Value):
-    """One arm in one pair, after the pair's equal number of trials. Losses in nats; unknown costs are None.
-
-    `leading_loss` is the mean of the program that the study built on, lucky runs included; `confirmed_loss` that of the
-    best confirmed program, or of the baseline while none is. `tokens` and `usd` cover every call of the study so far,
-    refused and failed ones too.
-    """
-
-    study_id: str
-    baseline_loss: float
-    leading_loss: float
-    confirmed_loss: float
-    confirmed_gains: int
-    curve: tuple[float | None, ...]  # leading loss after 1, 2, ... trials
-    complete: int
-    failed: dict[str, int]
-    refused: dict[str, int]
-    calls: int
-    tokens: int | None
-    usd: float | None
-    device_s: float
-
-
-class PairResult(_Value):
-    """Both arms from one seed. `longest_block`: most trials that one arm started in a row; 1 is strict alternation.
-    `side_by_side`: share of the pair's time in which both arms were at work."""
-
-    seed: int
-    trials: int
-    a: ArmResult
-    b: ArmResult
-    longest_block: int
-    side_by_side: float
-
-
-class Cost(_Value):
-    """Of one arm over all pairs. A rate is None when its cost is unknown or nothing was confirmed."""
-
-    confirmed_gains: int
-    calls: int
-    device_s: float
-    device_s_per_gain: float | None
-    tokens: int | None
-    usd: float | None
-    tokens_per_gain: float | None
-    usd_per_gain: float | None
-
-
-class Checkpoint(_Value):
-    """The leading loss of B minus that of A after so many trials."""
-
-    trials: int
-    difference: Interval
-
-
-class Comparison(_Value):
-    schema_version: int = SCHEMA_VERSION
-    a: Arm
-    b: Arm
-    target: str
-    data: str
-    device: str
-    budget: str
-    pairs: tuple[PairResult, ...]
-    leading: Interval
-    confirmed: Interval
-    checkpoints: tuple[Checkpoint, ...]
-    cost_a: Cost
-    cost_b: Cost
-    conclusion: str
-
-
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a study stood after some number of trials."""
+class Progress:
+    """How far a study had come after some number of trials."""
 
     baseline_loss: float | None
     leading_loss: float | None
@@ -184,7 +80,7 @@ def compare_pair(a: StudyState, b: StudyState) -> PairResult | None:
     )
 
 
-def standing_after(study: StudyState, trials: int) -> Standing:
+def progress_after(study: StudyState, trials: int) -> Progress:
     """What the study led with and had confirmed once `trials` of its trials had ended and were judged."""
     limit = _seq_after(study, trials)
     losses: dict[str, list[float]] = {}
@@ -196,7 +92,7 @@ def standing_after(study: StudyState, trials: int) -> Standing:
     base = losses.get(study.baseline.name) if study.baseline else None
     baseline_loss = fmean(base) if base else None
     leading = [step.mean for step in trajectory(study) if step.seq < limit]
-    return Standing(
+    return Progress(
         baseline_loss=baseline_loss,
         leading_loss=leading[-1] if leading else None,
         confirmed_loss=min(kept) if kept else baseline_loss,
@@ -278,8 +174,8 @@ def _require_same_start(a: StudyState, b: StudyState) -> None:
 
 
 def _arm_result(study: StudyState, trials: int) -> ArmResult | None:
-    standing = standing_after(study, trials)
-    if standing.baseline_loss is None or standing.leading_loss is None or standing.confirmed_loss is None:
+    progress = progress_after(study, trials)
+    if progress.baseline_loss is None or progress.leading_loss is None or progress.confirmed_loss is None:
         return None
     counted = _counted(study)[:trials]
     limit = _seq_after(study, trials)
@@ -289,11 +185,11 @@ def _arm_result(study: StudyState, trials: int) -> ArmResult | None:
     spans = [study.trials[finished.trial_id].seconds for finished in counted]
     return ArmResult(
         study_id=study.study_id,
-        baseline_loss=standing.baseline_loss,
-        leading_loss=standing.leading_loss,
-        confirmed_loss=standing.confirmed_loss,
-        confirmed_gains=standing.confirmed_gains,
-        curve=tuple(standing_after(study, count).leading_loss for count in range(1, trials + 1)),
+        baseline_loss=progress.baseline_loss,
+        leading_loss=progress.leading_loss,
+        confirmed_loss=progress.confirmed_loss,
+        confirmed_gains=progress.confirmed_gains,
+        curve=tuple(progress_after(study, count).leading_loss for count in range(1, trials + 1)),
         complete=sum(finished.score is not None for finished in counted),
         failed=dict(Counter(str(finished.reason) for finished in counted if finished.reason is not None)),
         refused=dict(Counter(rejection.code for rejection in refused)),

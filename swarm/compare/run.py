@@ -13,23 +13,24 @@ Not promised: that the arms end with a comparison that is killed without a word 
 trials; `swarm stop` in the arm's folder ends one.
 """
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import get_args
 
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.compare.analysis import Arm, Comparison, PairResult, compare, compare_pair
-from swarm.errors import DirtyTarget, SwarmError, UsageError
-from swarm.orchestrator.opening import script_found
+from swarm.compare.analysis import compare, compare_pair
+from swarm.compare.values import Arm, Comparison, PairResult
+from swarm.errors import SwarmError, UsageError
+from swarm.orchestrator.control import Control
+from swarm.orchestrator.interrupts import Interrupts
+from swarm.orchestrator.opening import dated_id, require_committed, script_found
+from swarm.orchestrator.orchestrator import last_line
 from swarm.repo import Repo
 from swarm.study.options import check_proposer
 from swarm.study.settings import Layout, Memory
@@ -79,17 +80,21 @@ def run_comparison(
 
     `tick` gets each arm's label and study a few times a second. The first SIGINT lets both arms' running trials finish,
     the second (or SIGTERM) stops them; a pair that was cut short counts only if it is the first. Raises UsageError for
-    options that make no comparison, DirtyTarget, and SwarmError when an arm cannot run or nothing was measured.
+    options that make no comparison, and SwarmError when an arm cannot run or nothing was measured.
     """
     repo, target = _checked(options, cwd)
     options = replace(options, target=f"./{target.folder}")  # the same folder in each clone
-    folder = Layout(root=repo.root).runtime / "compare" / _identity(repo.root, clock)
+    folder = Layout(root=repo.root).runtime / "compare" / dated_id(repo.root, clock)
     sides = [_Side(arm, folder, options) for arm in (options.a, options.b)]
     for side in sides:
         _clone(repo, side.root)
     say(f"Comparing A: {options.a.name} with B: {options.b.name}. Brains and logs: {folder}")
-    with _Interrupts(sides) as interrupts:
-        pairs = _run_pairs(options, repo, sides, interrupts, clock, say, tick)
+    with Interrupts(lambda control: _pass_on(control, sides)) as interrupts:
+        try:
+            pairs = _run_pairs(options, repo, sides, interrupts, clock, say, tick)
+        finally:
+            for side in sides:
+                side.end()
     first = sides[0].first_study()
     if first is None:
         raise SwarmError(f"arm A ended before its study began; its log: {sides[0].log}")
@@ -157,39 +162,17 @@ class _Side:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait()
 
-    def last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:600] if lines else "it said nothing"
 
-
-class _Interrupts:
-    """Passes a person's wish to stop on to both arms: once drains, twice stops at once."""
-
-    def __init__(self, sides: Sequence[_Side]) -> None:
-        self.count = 0
-        self._sides = sides
-
-    def __enter__(self) -> "_Interrupts":
-        self._previous = {name: signal.signal(name, self._on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for side in self._sides:
-            side.end()
-        for name, handler in self._previous.items():
-            signal.signal(name, handler)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.count += 2 if number == signal.SIGTERM else 1
-        for side in self._sides:
-            side.signal(signal.SIGINT if self.count == 1 else signal.SIGTERM)
+def _pass_on(control: Control, sides: Sequence[_Side]) -> None:
+    for side in sides:
+        side.signal(signal.SIGINT if control is Control.DRAIN else signal.SIGTERM)
 
 
 def _run_pairs(
     options: CompareOptions,
     repo: Repo,
     sides: Sequence[_Side],
-    interrupts: _Interrupts,
+    interrupts: Interrupts,
     clock: Clock,
     say: Callable[[str], None],
     tick: Tick,
@@ -207,14 +190,11 @@ def _run_pairs(
     return pairs
 
 
-def _run_pair(
-    sides: Sequence[_Side], seed: int, interrupts: _Interrupts, clock: Clock, tick: Tick
-) -> PairResult | None:
+def _run_pair(sides: Sequence[_Side], seed: int, interrupts: Interrupts, clock: Clock, tick: Tick) -> PairResult | None:
     for side in sides:
         side.start(seed, clock)
     if interrupts.count:
-        for side in sides:
-            side.signal(signal.SIGTERM)
+        _pass_on(Control.NOW, sides)
     while any(side.running for side in sides):
         _show(sides, tick)
         _require_working(sides)
@@ -232,7 +212,7 @@ def _require_working(sides: Sequence[_Side]) -> None:
     for side in sides:
         if side.failed:
             arm = side.arm
-            raise SwarmError(f"arm {arm.label} ({arm.spec}) ended: {side.last_words()}. Log: {side.log}")
+            raise SwarmError(f"arm {arm.label} ({arm.spec}) ended: {last_line(side.log)}. Log: {side.log}")
 
 
 def _show(sides: Sequence[_Side], tick: Tick) -> None:
@@ -254,18 +234,8 @@ def _checked(options: CompareOptions, cwd: Path) -> tuple[Repo, Target]:
         raise UsageError("each arm has one worker, so shared and own memory are the same; compare with off or shuffled")
     repo = Repo.open(cwd)
     target = load_target(options.target, repo.root)
-    changed = repo.uncommitted(str(target.folder))
-    if changed:
-        raise DirtyTarget(
-            f"{', '.join(changed[:3])} has uncommitted changes, and both arms start from the last commit. "
-            f"Commit or stash {target.folder} first."
-        )
+    require_committed(repo, target)
     return repo, target
-
-
-def _identity(root: Path, clock: Clock) -> str:
-    moment = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
-    return f"{moment}-{hashlib.sha256(f'{root}{os.getpid()}{clock.now()}'.encode()).hexdigest()[:4]}"
 
 
 def _clone(repo: Repo, root: Path) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
-from swarm.compare.analysis import MIN_PAIRS, ArmResult, Comparison, Cost, interval_text
+from swarm.compare.analysis import MIN_PAIRS, interval_text
+from swarm.compare.values import ArmResult, Comparison, Cost
 
 Row = tuple[str, str, str]
 Side = Sequence[ArmResult]

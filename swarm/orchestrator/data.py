@@ -31,10 +31,11 @@ def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None])
     process = subprocess.Popen(command, cwd=code_root(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     last = ""
-    for line in process.stdout:
-        last = line.strip() or last
-        if last and not last.startswith("{"):
-            say(last)
+    with process.stdout as lines:
+        for line in lines:
+            last = line.strip() or last
+            if last and not last.startswith("{"):
+                say(last)
     if process.wait() != 0:
         raise SwarmError(f"the data could not be prepared (exit code {process.returncode}); the reason stands above")
     try:

@@ -92,7 +92,7 @@ def _fresh(
     """The settings of a new study. What costs nothing is checked first, and the base program is committed last."""
     proposers = _proposers(options)
     target = load_target(options.target, repo.root)
-    _refuse_dirty(repo, target)
+    require_committed(repo, target)
     device = _device(options.device)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
     head = repo.head()
@@ -101,7 +101,7 @@ def _fresh(
         raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
     mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(device), target.name)
     data = prepare_data(options.data, device, say)
-    study_id = _study_id(target.name, clock, repo.root)
+    study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = repo.commit_change(
         head, {str(target.editable_path): source}, f"{study_id}: base program", f"refs/swarm/{study_id}/base"
     )
@@ -174,7 +174,8 @@ def _need_extras(options: UpOptions) -> None:
             raise MissingExtra(extra, absent)
 
 
-def _refuse_dirty(repo: Repo, target: Target) -> None:
+def require_committed(repo: Repo, target: Target) -> None:
+    """Raises DirtyTarget when the target's folder holds something that HEAD does not know."""
     changed = repo.uncommitted(str(target.folder))
     if changed:
         raise DirtyTarget(
@@ -232,10 +233,10 @@ def _program_text(root: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else "Lower the validation loss.\n"
 
 
-def _study_id(target: str, clock: Clock, root: Path) -> str:
+def dated_id(root: Path, clock: Clock) -> str:
+    """The moment, with a tail that tells two of the same second apart."""
     moment = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
-    tail = hashlib.sha256(f"{root}{os.getpid()}{clock.now()}".encode()).hexdigest()[:4]
-    return f"{target}-{moment}-{tail}"
+    return f"{moment}-{hashlib.sha256(f'{root}{os.getpid()}{clock.now()}'.encode()).hexdigest()[:4]}"
 
 
 def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:

@@ -8,19 +8,19 @@ with the others and says so.
 """
 
 import contextlib
-import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from typing import Protocol
 
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.orchestrator.control import Control, read_control, write_control
+from swarm.orchestrator.interrupts import Interrupts
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import Layout, RunSettings
@@ -35,10 +35,35 @@ POLL_S = 0.2
 PRELOAD = "swarm.harness.preload"
 
 
+class WorkerProcess(Protocol):
+    """What the orchestrator asks of a worker's process; `subprocess.Popen` answers it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+def start_worker(settings: RunSettings, agent_id: str) -> WorkerProcess:
+    """A worker in a session of its own, so that Ctrl-C does not reach it. Its output is added to its log."""
+    layout, study_id = settings.layout, settings.study_id
+    command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
+    with layout.worker_log(study_id, agent_id).open("ab") as output:
+        return subprocess.Popen(
+            [*command, "--agent-id", agent_id],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=layout.root,
+            start_new_session=True,
+        )
+
+
 @dataclass
 class _Worker:
     agent_id: str
-    process: subprocess.Popen[bytes] | None = None
+    process: WorkerProcess | None = None
     done: bool = False
     given_up: bool = False
     not_before: float = 0.0
@@ -46,29 +71,32 @@ class _Worker:
 
 
 class Orchestrator:
-    """One study's run on this machine. `run` returns when the study has ended or was stopped."""
+    """One study on this machine. `run` returns when it has ended or was stopped."""
 
-    def __init__(self, settings: RunSettings, brain: Brain, repo: Repo, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        brain: Brain,
+        repo: Repo,
+        clock: Clock,
+        start: Callable[[RunSettings, str], WorkerProcess] = start_worker,
+    ) -> None:
+        self.interrupts = Interrupts(self._ask)
         self._settings = settings
         self._brain = brain
         self._repo = repo
         self._clock = clock
-        self._workers = [_Worker(f"worker_{number + 1}") for number in range(settings.workers)]
+        self._start_process = start
+        self._workers = [_Worker(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
-        self._interrupts = 0
-
-    @property
-    def interrupts(self) -> int:
-        """How often the person asked to stop: once drains, twice stops at once."""
-        return self._interrupts
 
     def run(self, tick: Callable[[], None]) -> str:
         """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended.
 
         Raises SwarmError when every worker had to be given up, with the last words of the first one.
         """
-        write_control(self._settings.layout, self._settings.study_id, Control.RUN)
-        with self._signals():
+        self._ask(Control.RUN)
+        with self.interrupts:
             try:
                 self._prepare()
                 while not all(worker.done for worker in self._workers):
@@ -83,7 +111,7 @@ class Orchestrator:
         )
         if all(worker.given_up for worker in self._workers):
             log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
-            raise SwarmError(f"no worker could go on: {_last_line(log)}. The whole story: {log}")
+            raise SwarmError(f"no worker could go on: {last_line(log)}. The whole story: {log}")
         return reason
 
     def _prepare(self) -> None:
@@ -94,9 +122,8 @@ class Orchestrator:
             self._warm_up()
 
     def _step(self) -> None:
-        past_deadline = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
-        if past_deadline and read_control(self._settings.layout, self._settings.study_id) is Control.RUN:
-            write_control(self._settings.layout, self._settings.study_id, Control.DRAIN)
+        if self._time_is_up() and self._asked() is Control.RUN:
+            self._ask(Control.DRAIN)
         for worker in self._workers:
             if not worker.done:
                 self._tend(worker)
@@ -123,7 +150,7 @@ class Orchestrator:
         if code is None:
             return
         worker.process = None
-        if code == 0 or self._interrupts > 1:
+        if code == 0 or self.interrupts.at_once:
             worker.done = True
             return
         if code == UsageError.exit_code:  # it will be as wrong the next time
@@ -133,7 +160,7 @@ class Orchestrator:
 
     def _schedule_restart(self, worker: _Worker) -> None:
         now = self._clock.monotonic()
-        while worker.starts and now - worker.starts[0] > RESTART_WINDOW_S:
+        while len(worker.starts) > 1 and now - worker.starts[0] > RESTART_WINDOW_S:
             worker.starts.popleft()
         if len(worker.starts) > RESTARTS_ALLOWED:
             self._give_up(worker, f"died {len(worker.starts)} times in {RESTART_WINDOW_S:.0f} s")
@@ -143,23 +170,12 @@ class Orchestrator:
     def _give_up(self, worker: _Worker, why: str) -> None:
         worker.done = worker.given_up = True
         log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
-        self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {_last_line(log)}")
+        self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {last_line(log)}")
 
     def _start(self, worker: _Worker) -> None:
         restarted = bool(worker.starts)
         worker.starts.append(self._clock.monotonic())
-        layout, study_id = self._settings.layout, self._settings.study_id
-        log = layout.worker_log(study_id, worker.agent_id)
-        command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
-        with log.open("ab") as output:
-            worker.process = subprocess.Popen(
-                [*command, "--agent-id", worker.agent_id],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=layout.root,
-                start_new_session=True,
-            )
+        worker.process = self._start_process(self._settings, worker.agent_id)
         if restarted:
             self._status(worker, "restarted", f"{worker.agent_id} restarted", pid=worker.process.pid)
 
@@ -179,7 +195,7 @@ class Orchestrator:
         """Leave nothing behind: no worker, no zygote, no worktree."""
         running = [worker.process for worker in self._workers if worker.process is not None]
         if running:
-            write_control(self._settings.layout, self._settings.study_id, Control.NOW)
+            self._ask(Control.NOW)
         deadline = self._clock.monotonic() + STOP_GRACE_S
         while any(process.poll() is None for process in running) and self._clock.monotonic() < deadline:
             self._clock.sleep(POLL_S)
@@ -194,28 +210,21 @@ class Orchestrator:
                 self._repo.remove_worktree(worker.agent_id)
 
     def _reason(self) -> str:
-        if self._interrupts:
-            return "stopped by the user" if self._interrupts > 1 else "drained by the user"
+        if self.interrupts.count:
+            return "stopped by the user" if self.interrupts.at_once else "drained by the user"
         if all(worker.given_up for worker in self._workers):
             return "no worker could go on"
-        control = read_control(self._settings.layout, self._settings.study_id)
-        if control is not Control.RUN:
-            past = self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
-            return "time is up" if past else "stopped by the user"
+        if self._asked() is not Control.RUN:
+            return "time is up" if self._time_is_up() else "stopped by the user"
         return "all trials done"
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        previous = {name: signal.signal(name, self._on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for name, handler in previous.items():
-                signal.signal(name, handler)
+    def _time_is_up(self) -> bool:
+        return self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._interrupts += 2 if number == signal.SIGTERM else 1
-        control = Control.DRAIN if self._interrupts == 1 else Control.NOW
+    def _asked(self) -> Control:
+        return read_control(self._settings.layout, self._settings.study_id)
+
+    def _ask(self, control: Control) -> None:
         write_control(self._settings.layout, self._settings.study_id, control)
 
 
@@ -224,7 +233,8 @@ def zygote_socket(layout: Layout) -> Path:
     return layout.runtime / "zygote.sock"
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The end of a process's log, for a message to a person."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:

@@ -127,15 +127,6 @@ class Repo:
         with self._lock():
             return self._worktrees().add(agent_id, commit, entries)
 
-    def reset_worktree(self, agent_id: str, commit: str, prefix: str) -> Path:
-        """Brings an existing worktree to `commit`; stray and changed files are gone afterwards.
-
-        The folder itself stays, so that a process that stands in it survives.
-        """
-        entries = self._below(commit, prefix)
-        with self._lock():
-            return self._worktrees().reset(agent_id, commit, entries)
-
     def remove_worktree(self, agent_id: str) -> None:
         """Removes the folder and git's entry of it. Nothing happens if there is none."""
         with self._lock():

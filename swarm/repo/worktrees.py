@@ -34,19 +34,6 @@ class Worktrees:
         self._fill(path, commit, entries)
         return path
 
-    def reset(self, agent_id: str, commit: str, entries: Sequence[Entry]) -> Path:
-        """As `add`, but an intact worktree keeps its folder."""
-        path = self._path(agent_id)
-        admin = self._admin(path)
-        if admin is None or not path.is_dir() or (admin / "index.lock").exists():
-            return self.add(agent_id, commit, entries)
-        for child in path.iterdir():
-            remove_tree(child)
-        # Whoever worked here may have pointed .git elsewhere.
-        (path / ".git").write_text(f"gitdir: {admin}\n")
-        self._fill(path, commit, entries)
-        return path
-
     def remove(self, agent_id: str) -> None:
         path = self._path(agent_id)
         admin = self._admin(path)

@@ -13,19 +13,9 @@ from fakes.fake_study import FakeStudy
 from fakes.tiny_study import SWARM, TinyStudy, make_tiny_study, stopped_at_the_end, write_script
 
 from swarm.brain import Brain
-from swarm.compare import (
-    MIN_PAIRS,
-    Arm,
-    Interval,
-    PairResult,
-    bootstrap_interval,
-    compare,
-    compare_pair,
-    comparison_lines,
-    comparison_markdown,
-    longest_block,
-    standing_after,
-)
+from swarm.compare.analysis import MIN_PAIRS, bootstrap_interval, compare, compare_pair, longest_block, progress_after
+from swarm.compare.text import comparison_lines, comparison_markdown
+from swarm.compare.values import Arm, Interval, PairResult
 from swarm.errors import SwarmError
 from swarm.records import FailReason, Usage
 from swarm.study.state import StudyState
@@ -94,7 +84,7 @@ def test_a_large_sample_gives_the_normal_interval():
 
 def test_a_study_is_read_as_it_stood_after_some_trials():
     fake = study_that_gains(-0.3)
-    after = [standing_after(fake.study, count) for count in range(1, 9)]
+    after = [progress_after(fake.study, count) for count in range(1, 9)]
     assert after[0].leading_loss is not None and after[4].leading_loss == pytest.approx(after[4].baseline_loss)
     assert after[5].leading_loss < after[4].leading_loss - 0.2, "one run is enough to lead"
     assert after[5].confirmed_loss == after[5].baseline_loss, "and not to be confirmed"
@@ -109,7 +99,7 @@ def test_a_simplification_is_kept_and_no_gain():
     for _ in range(2):
         fake.replicate(shorter, fake.study.baseline.mean)
     assert fake.study.programs[shorter].kept
-    standing = standing_after(fake.study, 8)
+    standing = progress_after(fake.study, 8)
     assert (standing.confirmed_gains, standing.confirmed_loss) == (0, standing.baseline_loss)
 
 
@@ -242,7 +232,7 @@ def test_what_makes_no_comparison_is_refused_before_anything_is_made(tiny, argum
 def test_a_dirty_target_is_refused(tiny):
     (tiny.root / "models/tiny/train.py").write_text("# edited\n")
     done = tiny.swarm("compare", "tpe", "tpe", "--target", "tiny")
-    assert done.returncode == 1 and "both arms start from the last commit" in done.stderr
+    assert done.returncode == 1 and "has uncommitted changes" in done.stderr
     assert not (tiny.root / ".swarm").exists()
 
 

@@ -137,7 +137,7 @@ def test_a_worktree_holds_the_targets_folder_only(user: GitRepository, repo: Rep
     (path / "stray").chmod(0o500)
     (path / ".git").write_text("gitdir: /nowhere\n")
     commit = repo.commit_change(base, {FILE: edited(5)}, "m", REF)
-    assert repo.reset_worktree("worker_1", commit, "models/toy") == path
+    assert repo.add_worktree("worker_1", commit, "models/toy") == path
     assert files_in(path) == [".git", "models/toy/target.toml", FILE]
     assert (path / FILE).read_text() == edited(5)
     assert inside.git("rev-parse", "HEAD") == commit
@@ -174,8 +174,8 @@ def test_worktrees_survive_loss_and_stale_locks(user: GitRepository, repo: Repo)
     assert own_lock.exists() and "the user's own" in user.git("worktree", "list")
 
     lock.touch()
-    assert repo.reset_worktree("worker_2", base, "models/toy") == second
-    assert repo.reset_worktree("worker_1", base, "models/toy") == first
+    assert repo.add_worktree("worker_2", base, "models/toy") == second
+    assert repo.add_worktree("worker_1", base, "models/toy") == first
     assert files_in(first) == files_in(second)
     with pytest.raises(RepoError, match="name of a worktree"):
         repo.add_worktree("../x", base, "models/toy")

@@ -77,7 +77,7 @@ def test_nothing_planted_in_a_repository_is_executed(user: GitRepository, tmp_pa
     commit = repo.commit_change(base, {FILE: TRAIN.replace("line 1\n", "first\n")}, "m", trial_ref("s", "t0001"))
     exported = repo.files(commit, "models/toy")
     repo.add_worktree("worker_1", base, "models/toy")
-    worktree = repo.reset_worktree("worker_1", commit, "models/toy")
+    worktree = repo.add_worktree("worker_1", commit, "models/toy")
     assert repo.diff(base, commit, FILE)
     repo.adopt(base, commit, FILE, "adopted", "m")
     repo.heal()

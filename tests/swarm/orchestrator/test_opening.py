@@ -1,0 +1,232 @@
+"""Opening a study: each refusal and what it leaves behind, and what the settings and the first record say."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.fake_clock import FakeClock
+from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
+
+from swarm.brain import Brain
+from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
+from swarm.orchestrator import opening
+from swarm.orchestrator.data import DataReport
+from swarm.orchestrator.opening import OpenStudy, open_study
+from swarm.orchestrator.settings_file import load_settings, save_settings
+from swarm.records import Budget
+from swarm.repo import Repo
+from swarm.study.options import UpOptions
+from swarm.study.settings import GpuMode, Layout
+
+NO_GPU = UpOptions(target="tiny", device="cpu", data="standin")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
+    """Its data is there already: making it takes seconds and is tested with the harness."""
+    monkeypatch.setattr(opening, "prepare_data", lambda *_: DataReport(dataset="standin", data_dir=tmp_path / "data"))
+    return make_tiny_study(tmp_path)
+
+
+def opened(
+    tiny: TinyStudy, advice: Callable[[str, str], GpuMode] = lambda device, target: "shared", **options: object
+) -> OpenStudy:
+    wanted = {**NO_GPU.__dict__, **options}
+    return open_study(UpOptions(**wanted), tiny.root, FakeClock(), lambda text: None, advice=advice)  # type: ignore[arg-type]
+
+
+def commit(tiny: TinyStudy, path: str, text: str) -> None:
+    tiny.repo.write(path, text)
+    tiny.repo.commit()
+
+
+def a_dirty_target(tiny: TinyStudy) -> None:
+    tiny.repo.write("models/tiny/train.py", TRAIN + "\n# edited\n")
+
+
+def a_program_that_is_no_program(tiny: TinyStudy) -> None:
+    commit(tiny, "models/tiny/train.py", "def main(:\n")
+
+
+def a_program_without_a_model(tiny: TinyStudy) -> None:
+    commit(tiny, "models/tiny/train.py", TRAIN.replace("def build_model", "def another"))
+
+
+def a_target_without_its_file(tiny: TinyStudy) -> None:
+    commit(tiny, "models/tiny/target.toml", "name = 'tiny'\n")
+
+
+def nothing(tiny: TinyStudy) -> None:
+    pass
+
+
+REFUSALS = [
+    (nothing, {"workers": 0}, UsageError, "--workers is 0, and must lie between 1 and 64"),
+    (nothing, {"proposer": "oracle"}, UsageError, "--proposer is 'oracle'; it is one of auto, "),
+    (nothing, {"proposer": "scripted:missing.jsonl"}, UsageError, "there is no file missing.jsonl"),
+    (nothing, {"worker_proposers": {"worker_9": "tpe"}}, UsageError, "--worker names 'worker_9'; this run has"),
+    (nothing, {"price_in": 1.0}, UsageError, "belong together"),
+    (nothing, {"target": "unknown"}, SwarmError, "unknown"),
+    (nothing, {"resume": True}, UsageError, "there is no study in this brain"),
+    (a_dirty_target, {}, DirtyTarget, "models/tiny/train.py has uncommitted changes"),
+    (a_program_that_is_no_program, {}, TargetError, "does not go with its target.toml: line 1: invalid syntax"),
+    (a_program_without_a_model, {}, TargetError, "models/tiny/train.py cannot be a study's first program"),
+    (a_target_without_its_file, {}, TargetError, "target.toml"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "options", "error", "words"), REFUSALS)
+def test_a_refused_study_leaves_nothing_behind(
+    tiny: TinyStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[TinyStudy], None],
+    options: dict[str, object],
+    error: type[SwarmError],
+    words: str,
+) -> None:
+    monkeypatch.setattr(opening, "prepare_data", lambda *_: pytest.fail("the data was prepared for a refused study"))
+    spoil(tiny)
+    with pytest.raises(error, match=words):
+        opened(tiny, **options)
+    nothing_was_written(tiny)
+
+
+def nothing_was_written(tiny: TinyStudy) -> None:
+    assert not tiny.brain.exists()
+    assert not list(tiny.root.glob(".swarm/studies/*"))
+    assert tiny.repo.git("for-each-ref", "refs/swarm") == ""
+
+
+@pytest.mark.parametrize("part", ["data", "advice"])
+def test_data_or_advice_that_fails_leaves_nothing_behind(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail(*_: object) -> GpuMode:
+        raise SwarmError(f"no {part} today")
+
+    if part == "data":
+        monkeypatch.setattr(opening, "prepare_data", fail)
+    with pytest.raises(SwarmError, match=f"no {part} today"):
+        opened(tiny, **({"advice": fail} if part == "advice" else {}))  # type: ignore[arg-type]
+    nothing_was_written(tiny)
+
+
+def test_a_fresh_study_is_written_down_twice(tiny: TinyStudy, tmp_path: Path) -> None:
+    tiny.repo.write("program.md", "Be bold.\n")
+    script = write_script(tmp_path / "script.jsonl")
+    study = opened(tiny, workers=2, trials=7, hours=2.0, seed=3, worker_proposers={"worker_2": f"scripted:{script}"})
+    settings = study.settings
+    assert settings == load_settings(settings.layout.settings(settings.study_id))
+    assert settings.study_id.startswith("tiny-19700112-134640-")
+    assert (settings.device, settings.dataset, settings.data_dir) == ("cpu", "standin", tmp_path / "data")
+    assert settings.budget == Budget(kind="samples", amount=3000, walltime_limit_s=60)
+    assert settings.deadline_at == FakeClock().now() + 7200
+    assert {agent: chosen.spec for agent, chosen in settings.proposers.items()} == {
+        "worker_1": "auto",
+        "worker_2": f"scripted:{script}",
+    }
+    record = Brain(tiny.brain).snapshot().latest
+    assert record is not None
+    said = record.opened
+    assert (said.study_id, said.base_commit, said.trials, said.seed) == (settings.study_id, settings.base_commit, 7, 3)
+    assert (said.workers, said.noise_replicates, said.device) == (2, 5, "cpu")
+    assert settings.program_text == "Be bold.\n"
+
+
+def test_the_base_program_is_committed_beside_the_users_branch(tiny: TinyStudy) -> None:
+    head = tiny.repo.git("rev-parse", "HEAD")
+    settings = opened(tiny).settings
+    assert Repo.open(tiny.root).refs(settings.study_id) == {"base": settings.base_commit}
+    assert tiny.repo.git("rev-parse", f"{settings.base_commit}^") == head
+    assert tiny.repo.git("rev-parse", "HEAD") == head
+
+
+def test_a_script_is_found_from_where_the_person_stands(
+    tiny: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = write_script(tmp_path / "script.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert opened(tiny, proposer="scripted:script.jsonl").settings.proposers["worker_1"].spec == f"scripted:{script}"
+
+
+def test_a_model_named_in_the_spec_goes_before_the_runs(tiny: TinyStudy) -> None:
+    proposers = opened(
+        tiny,
+        proposer="openai",
+        model="m",
+        base_url="http://a/v1",
+        worker_proposers={"worker_2": "openai:n@http://b/v1"},
+    ).settings.proposers
+    assert [(p.spec, p.model, p.base_url) for p in proposers.values()] == [
+        ("openai", "m", "http://a/v1"),
+        ("openai", "n", "http://b/v1"),
+    ]
+
+
+def test_another_brain_is_named_from_where_the_person_stands(
+    tiny: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert opened(tiny, brain=Path("other.jsonl")).settings.brain == tmp_path / "other.jsonl"
+    assert (tmp_path / "other.jsonl").exists() and not tiny.brain.exists()
+
+
+@pytest.mark.parametrize(("asked", "mode"), [("auto", "exclusive"), ("shared", "shared")])
+def test_the_gpu_mode_is_the_persons_or_else_the_advised_one(tiny: TinyStudy, asked: str, mode: str) -> None:
+    questions: list[tuple[str, str]] = []
+
+    def advice(device: str, target: str) -> GpuMode:
+        questions.append((device, target))
+        return "exclusive"
+
+    study = opened(tiny, advice, gpu_mode=asked)
+    assert study.settings.gpu_mode == mode
+    device = study.brain.snapshot().studies[study.settings.study_id].opened.device_name
+    assert questions == ([(device, "tiny")] if asked == "auto" else [])
+
+
+def test_another_budget_keeps_its_kill_limit_in_proportion_and_above_the_start_up(tiny: TinyStudy) -> None:
+    assert opened(tiny, budget_s=100.0).settings.budget == Budget(kind="solo_seconds", amount=100, walltime_limit_s=400)
+    assert opened(tiny, budget_s=2.0).settings.budget.walltime_limit_s == 60
+
+
+def test_a_resumed_study_keeps_its_objective_and_takes_the_limits_of_now(tiny: TinyStudy) -> None:
+    first = opened(tiny, trials=5, seed=3, early_stop=False).settings
+    commit(tiny, "models/tiny/train.py", TRAIN.replace("0.05", "0.5"))
+    again = opened(tiny, resume=True, trials=9, workers=3, hours=1.0, seed=4, proposer="tpe").settings
+    assert (again.study_id, again.base_commit, again.seed, again.early_stop) == (
+        *(first.study_id, first.base_commit, 3, False),
+    )
+    assert (again.trials, again.workers, len(again.proposers)) == (9, 3, 3)
+    assert again.deadline_at == FakeClock().now() + 3600
+    assert again == load_settings(again.layout.settings(again.study_id))
+    state = Brain(tiny.brain).snapshot()
+    assert list(state.studies) == [first.study_id]
+    assert state.studies[first.study_id].opened.trials == 9
+
+
+def test_a_study_of_another_clone_cannot_be_resumed(tiny: TinyStudy) -> None:
+    settings = opened(tiny).settings
+    settings.layout.settings(settings.study_id).unlink()
+    with pytest.raises(UsageError, match=f"study {settings.study_id} was not run in this clone"):
+        opened(tiny, resume=True)
+
+
+def test_a_study_of_another_harness_cannot_be_resumed(tiny: TinyStudy) -> None:
+    settings = opened(tiny).settings
+    save_settings(settings.model_copy(update={"harness_sha256": "another"}))
+    lines = tiny.brain.read_text()
+    with pytest.raises(SwarmError, match="the harness has changed since"):
+        opened(tiny, resume=True)
+    assert tiny.brain.read_text() == lines
+
+
+def test_damaged_settings_are_an_error_that_names_the_file(tiny: TinyStudy) -> None:
+    settings = opened(tiny).settings
+    path = settings.layout.settings(settings.study_id)
+    path.write_text(json.dumps({"study_id": "s"}))
+    with pytest.raises(SwarmError, match=f"{path} is not the settings of a study"):
+        opened(tiny, resume=True)
+    with pytest.raises(SwarmError, match="cannot read the settings"):
+        load_settings(Layout(root=tiny.root).settings("another"))

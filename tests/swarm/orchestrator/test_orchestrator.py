@@ -1,0 +1,257 @@
+"""The orchestrator beside a real brain and repository, with workers that only pretend: no process, no waiting."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from factories.records import study_opened
+from factories.settings import run_settings
+from fakes.fake_clock import FakeClock
+from fakes.git_repository import make_repository
+
+from swarm.brain import Brain
+from swarm.errors import SwarmError, UsageError
+from swarm.orchestrator import orchestrator as module
+from swarm.orchestrator.control import Control, read_control, write_control
+from swarm.orchestrator.orchestrator import POLL_S, RESTARTS_ALLOWED, STOP_GRACE_S, Orchestrator
+from swarm.repo import Repo
+from swarm.study.settings import ProposerSettings, RunSettings
+from swarm.study.state import StudyState
+
+
+@dataclass
+class FakeProcess:
+    """Ends with `code` after `life_s`, or with 0 as soon as `ends_when` says so; deaf to anything else but `kill`."""
+
+    clock: FakeClock
+    code: int = 0
+    life_s: float = float("inf")
+    ends_when: Callable[[], bool] = lambda: False
+    pid: int = 4711
+    started_at: float = field(init=False)
+    returncode: int | None = None
+
+    def __post_init__(self) -> None:
+        self.started_at = self.clock.monotonic()
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self.ends_when():
+            self.returncode = 0
+        if self.returncode is None and self.clock.monotonic() - self.started_at >= self.life_s:
+            self.returncode = self.code
+        return self.returncode
+
+    def kill(self) -> None:
+        self.returncode = -signal.SIGKILL
+
+    def wait(self) -> int:
+        assert self.returncode is not None
+        return self.returncode
+
+
+class Stage:
+    """An orchestrator whose workers are `cast(agent_id)`, one call a start."""
+
+    def __init__(self, tmp_path: Path, *, workers: int = 2, **fields: object) -> None:
+        self.git = make_repository(tmp_path / "repo")
+        self.repo = Repo.open(self.git.root)
+        agents = {f"worker_{number + 1}": ProposerSettings() for number in range(workers)}
+        self.settings = run_settings(
+            self.git.root, target_folder="models/toy", base_commit=self.repo.head(), workers=workers, proposers=agents,
+            start_up="spawn", **fields,
+        )  # fmt: skip
+        self.clock = FakeClock()
+        self.brain = Brain(self.settings.brain, clock=self.clock)
+        self.brain.append(study_opened())
+        self.starts: list[tuple[str, float]] = []
+        self.processes: list[FakeProcess] = []
+        self.cast: Callable[[str], FakeProcess] = lambda agent_id: self.process(life_s=1.0)
+        self.orchestrator = Orchestrator(self.settings, self.brain, self.repo, self.clock, self._start)
+
+    def process(self, **fields: object) -> FakeProcess:
+        return FakeProcess(self.clock, **fields)  # type: ignore[arg-type]
+
+    def obedient(self, agent_id: str) -> FakeProcess:
+        """Ends when it is told to, as workers do."""
+        return self.process(ends_when=lambda: self.control is not Control.RUN)
+
+    def run(self, tick: Callable[[], None] = lambda: None) -> str:
+        return self.orchestrator.run(tick)
+
+    def log(self, agent_id: str, text: str) -> None:
+        path = self.settings.layout.worker_log(self.settings.study_id, agent_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def at(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """A tick that acts once, so many seconds after the start."""
+        due, done = self.clock.monotonic() + seconds, []
+
+        def tick() -> None:
+            if not done and self.clock.monotonic() >= due:
+                done.append(True)
+                act()
+
+        return tick
+
+    @property
+    def control(self) -> Control:
+        return read_control(self.settings.layout, self.settings.study_id)
+
+    @property
+    def study(self) -> StudyState:
+        study = self.brain.snapshot().latest
+        assert study is not None
+        return study
+
+    def _start(self, settings: RunSettings, agent_id: str) -> FakeProcess:
+        self.starts.append((agent_id, self.clock.monotonic()))
+        self.processes.append(self.cast(agent_id))
+        return self.processes[-1]
+
+
+def nothing_is_left(stage: Stage) -> None:
+    assert all(process.returncode is not None for process in stage.processes)
+    assert not list((stage.git.root / ".swarm" / "worktrees").glob("*"))
+    assert len(stage.git.git("worktree", "list").splitlines()) == 1
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_each_worker_is_started_once_and_its_own_end_is_the_studys(stage: Stage) -> None:
+    seen = []
+    assert stage.run(lambda: seen.append(stage.clock.monotonic())) == "all trials done"
+    assert [agent_id for agent_id, _ in stage.starts] == ["worker_1", "worker_2"]
+    assert len(seen) >= 1 / POLL_S
+    assert stage.study.closed is not None and stage.study.closed.reason == "all trials done"
+    assert stage.study.restarts == {}
+    nothing_is_left(stage)
+
+
+def test_each_worker_has_a_worktree_while_the_study_runs(stage: Stage) -> None:
+    worktrees = stage.git.root / ".swarm" / "worktrees"
+    there: set[str] = set()
+    stage.run(lambda: there.update(path.name for path in worktrees.iterdir()))
+    assert there == {"worker_1", "worker_2"}
+    nothing_is_left(stage)
+
+
+def test_a_worker_that_dies_is_started_again_after_a_pause_that_doubles(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, workers=1)
+    fates = iter([-signal.SIGKILL, 1, 1, 0])
+    stage.cast = lambda agent_id: stage.process(code=next(fates), life_s=1.0)
+    assert stage.run() == "all trials done"
+    times = [at for _, at in stage.starts]
+    pauses = [later - earlier - 1.0 for earlier, later in pairwise(times)]
+    assert pauses == pytest.approx([1, 2, 4], abs=3 * POLL_S)
+    assert stage.study.restarts == {"worker_1": 3}
+    assert (stage.study.workers["worker_1"].status, stage.study.workers["worker_1"].pid) == ("restarted", 4711)
+
+
+def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(stage: Stage) -> None:
+    stage.log("worker_1", "Traceback\nValueError: no luck\n")
+    stage.cast = lambda agent_id: (
+        stage.process(code=1, life_s=1.0) if agent_id == "worker_1" else stage.process(life_s=200.0)
+    )
+    assert stage.run() == "all trials done"
+    assert [agent_id for agent_id, _ in stage.starts].count("worker_1") == RESTARTS_ALLOWED + 1
+    last = stage.study.workers["worker_1"]
+    assert last.status == "stopped"
+    assert last.description == "worker_1 died 6 times in 600 s, given up: ValueError: no luck"
+
+
+def test_deaths_that_lie_far_apart_are_forgiven_and_still_counted_as_restarts(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, workers=1)
+    fates = iter([1] * (2 * RESTARTS_ALLOWED) + [0])
+    stage.cast = lambda agent_id: stage.process(code=next(fates), life_s=module.RESTART_WINDOW_S + 1)
+    assert stage.run() == "all trials done"
+    assert stage.study.restarts == {"worker_1": 2 * RESTARTS_ALLOWED}
+
+
+def test_a_usage_error_would_be_as_wrong_the_next_time(stage: Stage) -> None:
+    stage.log("worker_1", "worker_1: --model is missing\n")
+    stage.cast = lambda agent_id: stage.process(code=UsageError.exit_code if agent_id == "worker_1" else 0, life_s=1.0)
+    assert stage.run() == "all trials done"
+    assert len(stage.starts) == 2
+    assert stage.study.workers["worker_1"].description == (
+        "worker_1 cannot work, given up: worker_1: --model is missing"
+    )
+
+
+def test_a_study_without_a_worker_left_ends_with_the_last_words_of_the_first(stage: Stage) -> None:
+    stage.log("worker_1", "worker_1: the disk is full\n")
+    stage.cast = lambda agent_id: stage.process(code=UsageError.exit_code, life_s=1.0)
+    with pytest.raises(SwarmError, match=r"no worker could go on: worker_1: the disk is full\. The whole story: "):
+        stage.run()
+    assert stage.study.closed is not None and stage.study.closed.reason == "no worker could go on"
+    nothing_is_left(stage)
+
+
+def test_the_first_interrupt_drains(stage: Stage) -> None:
+    stage.cast = stage.obedient
+    assert stage.run(stage.at(5, lambda: os.kill(os.getpid(), signal.SIGINT))) == "drained by the user"
+    assert stage.control is Control.DRAIN
+    assert stage.orchestrator.interrupts.count == 1 and not stage.orchestrator.interrupts.at_once
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_a_second_interrupt_or_a_sigterm_stops_at_once(stage: Stage, signals: tuple[signal.Signals, ...]) -> None:
+    stage.cast = lambda agent_id: stage.process(code=1, ends_when=lambda: stage.control is Control.NOW)
+
+    def stop() -> None:
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGINT)
+    assert stage.run(stage.at(5, stop)) == "stopped by the user"
+    assert stage.orchestrator.interrupts.at_once
+    assert signal.getsignal(signal.SIGINT) is before
+    nothing_is_left(stage)
+
+
+def test_a_worker_that_dies_while_all_is_stopped_is_not_replaced(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, workers=1)
+    stage.cast = lambda agent_id: stage.process(code=1, life_s=10.0)
+    assert stage.run(stage.at(5, lambda: os.kill(os.getpid(), signal.SIGTERM))) == "stopped by the user"
+    assert len(stage.starts) == 1
+
+
+def test_another_process_stops_the_study_through_the_control_file(stage: Stage) -> None:
+    stage.cast = stage.obedient
+    layout, study_id = stage.settings.layout, stage.settings.study_id
+    assert stage.run(stage.at(5, lambda: write_control(layout, study_id, Control.NOW))) == "stopped by the user"
+
+
+def test_what_was_asked_of_an_earlier_run_is_forgotten(stage: Stage) -> None:
+    write_control(stage.settings.layout, stage.settings.study_id, Control.NOW)
+    assert stage.run() == "all trials done"
+
+
+def test_the_deadline_drains(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, deadline_at=FakeClock().now() + 60)
+    stage.cast = stage.obedient
+    assert stage.run() == "time is up"
+    assert stage.control is Control.DRAIN
+    assert stage.clock.monotonic() == pytest.approx(60, abs=5 * POLL_S)
+
+
+def test_an_error_ends_the_workers_first_with_a_word_and_then_by_force(stage: Stage) -> None:
+    stage.cast = lambda agent_id: stage.obedient(agent_id) if agent_id == "worker_1" else stage.process()
+
+    def full_disk() -> None:
+        raise SwarmError("the disk is full")
+
+    with pytest.raises(SwarmError, match="the disk is full"):
+        stage.run(stage.at(5, full_disk))
+    assert stage.control is Control.NOW
+    assert [process.returncode for process in stage.processes] == [0, -signal.SIGKILL]
+    assert stage.clock.monotonic() == pytest.approx(5 + STOP_GRACE_S, abs=3 * POLL_S)
+    assert stage.study.closed is None
+    nothing_is_left(stage)
