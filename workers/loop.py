@@ -6,31 +6,46 @@ The worker keeps no fact of its own. Whatever it knows it reads from the brain, 
 place at any line.
 """
 
+from typing import Protocol
+
 from swarm.errors import StaleSnapshot
 from swarm.study.state import Trial
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
-from workers.worker import Worker
 
 
-def work(worker: Worker) -> None:
+class Steps(Protocol):
+    """What the loop is made of; `workers.worker` says what each step does."""
+
+    def unfinished(self) -> list[Trial]: ...
+    def settle(self, trial: Trial) -> None: ...
+    def may_start(self) -> bool: ...
+    def next_assignment(self) -> Assignment | None: ...
+    def claim_baseline(self) -> Trial: ...
+    def claim_replicate(self, program: str) -> Trial: ...
+    def claim_proposal(self, assignment: Propose) -> Trial | None: ...
+    def prepare_next(self) -> None: ...
+    def run(self, trial: Trial) -> None: ...
+
+
+def work(worker: Steps) -> None:
     """Until the study's limits are reached or somebody says stop. Raises SwarmError when it cannot go on."""
-    for left_behind in worker.unfinished():
-        worker.settle(left_behind)
+    for trial in worker.unfinished():
+        worker.settle(trial)
     while worker.may_start():
         assignment = worker.next_assignment()
         if assignment is None:
             return
         try:
-            trial = claim(worker, assignment)
+            claimed = claim(worker, assignment)
         except StaleSnapshot:
-            continue  # the other worker was quicker: look again
-        if trial is not None:
+            continue  # another worker was quicker: look again
+        if claimed is not None:
             worker.prepare_next()
-            worker.run(trial)
+            worker.run(claimed)
 
 
-def claim(worker: Worker, assignment: Assignment) -> Trial | None:
-    """A trial of what is owed; None when no proposal came of it."""
+def claim(worker: Steps, assignment: Assignment) -> Trial | None:
+    """The trial that the assignment asks for; None when no proposal came of it."""
     match assignment:
         case BaselineReplicate():
             return worker.claim_baseline()
