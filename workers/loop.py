@@ -6,28 +6,13 @@ The worker keeps no fact of its own. Whatever it knows it reads from the brain, 
 place at any line.
 """
 
-from typing import Protocol
-
 from swarm.errors import StaleSnapshot
 from swarm.study.state import Trial
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
+from workers.worker import Worker
 
 
-class Steps(Protocol):
-    """What the loop is made of; `workers.worker` says what each step does."""
-
-    def unfinished(self) -> list[Trial]: ...
-    def settle(self, trial: Trial) -> None: ...
-    def may_start(self) -> bool: ...
-    def next_assignment(self) -> Assignment | None: ...
-    def claim_baseline(self) -> Trial: ...
-    def claim_replicate(self, program: str) -> Trial: ...
-    def claim_proposal(self, assignment: Propose) -> Trial | None: ...
-    def prepare_next(self) -> None: ...
-    def run(self, trial: Trial) -> None: ...
-
-
-def work(worker: Steps) -> None:
+def work(worker: Worker) -> None:
     """Until the study's limits are reached or somebody says stop. Raises SwarmError when it cannot go on."""
     for trial in worker.unfinished():
         worker.settle(trial)
@@ -44,7 +29,7 @@ def work(worker: Steps) -> None:
             worker.run(claimed)
 
 
-def claim(worker: Steps, assignment: Assignment) -> Trial | None:
+def claim(worker: Worker, assignment: Assignment) -> Trial | None:
     """The trial that the assignment asks for; None when no proposal came of it."""
     match assignment:
         case BaselineReplicate():

@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.briefings import PROGRAM, briefing
+from factories.briefings import PROGRAM, briefing
+from factories.settings import run_settings
+from factories.studies import FakeStudy
 from fakes.fake_clock import FakeClock
-from fakes.fake_study import FakeStudy
 
 from swarm.errors import UsageError
-from swarm.records import Budget, Operator, Proposal, Usage
+from swarm.records import Operator, Proposal, Usage
 from swarm.study.options import UpOptions, check_options, check_proposer
-from swarm.study.settings import ProposerSettings, RunSettings
+from swarm.study.settings import ProposerSettings
 from workers.arms import EMBEDDED, LLM, OWN_AGENTS, SCRIPTED, Arms, Surroundings, build_arms
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
@@ -42,38 +43,11 @@ def _no_server_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def settings(root: Path, proposer: ProposerSettings) -> RunSettings:
-    return RunSettings(
-        study_id="fake-study",
-        root=root,
-        brain=root / "swarm_brain.jsonl",
-        target="tiny",
-        target_folder="models/tiny",
-        editable="train.py",
-        base_commit="0" * 40,
-        program_text="",
-        device="cpu",
-        dataset="standin",
-        data_dir=root / "data",
-        classes=100,
-        budget=Budget(kind="samples", amount=1, walltime_limit_s=1),
-        memory_mib=100,
-        threads=1,
-        workers=1,
-        seed=0,
-        noise_replicates=5,
-        trials=None,
-        deadline_at=None,
-        proposers={"worker_1": proposer},
-        harness_sha256="",
-    )
-
-
 def arms_of(root: Path, proposer: ProposerSettings, *, study: FakeStudy | None = None, **secrets: str) -> Arms:
     fake = study or FakeStudy()
     return build_arms(
         Surroundings(
-            settings=settings(root, proposer),
+            settings=run_settings(root, proposers={"worker_1": proposer}),
             agent_id="worker_1",
             clock=FakeClock(),
             merge=lambda base, ours, theirs: ours,

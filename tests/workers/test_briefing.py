@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing
-from fakes.fake_study import FakeStudy
+from factories.briefings import PROGRAM, attempt, briefing
+from factories.studies import FakeStudy
 
 from swarm.program import constants
 from swarm.records import Budget, FailReason, Note, Operator, Proposal, Steer

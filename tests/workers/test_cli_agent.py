@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing
+from factories.briefings import PROGRAM, attempt, briefing
 from fakes.fake_clock import FakeClock
 
 from swarm.errors import UsageError

@@ -3,21 +3,13 @@
 from collections import Counter
 
 import pytest
+from factories.records import claim, finished, started, study_opened
 
 from swarm.records import (
-    Budget,
     Decision,
-    FailReason,
     Note,
-    Operator,
-    ProposalClaimed,
     ProposalRejected,
     Resources,
-    Score,
-    StudyOpened,
-    TrialFinished,
-    TrialStarted,
-    TrialState,
     VerdictReached,
 )
 from swarm.study.state import StudyState
@@ -43,26 +35,7 @@ class Story:
 
     def __init__(self, workers=2, baselines=2):
         self.seq = 0
-        opened = StudyOpened(
-            study_id="s",
-            target="resnext",
-            target_folder="models/resnext",
-            editable="train.py",
-            base_commit="c",
-            base_tree_sha256="b",
-            objective_sha256="o",
-            harness_sha256="h",
-            program_sha256="p",
-            budget=Budget(kind="samples", amount=1000, walltime_limit_s=60),
-            data="standin",
-            classes=100,
-            device="cpu",
-            device_name="cpu",
-            workers=workers,
-            seed=0,
-            noise_replicates=2,
-        )
-        self.study = StudyState(opened)
+        self.study = StudyState(study_opened(workers=workers))
         for _ in range(baselines):
             self.end(self.claim(operator="baseline", arm="baseline"), 2.0)
 
@@ -74,16 +47,13 @@ class Story:
         trial_id = self.study.next_trial_id
         first = "t0001" if operator == "baseline" else trial_id
         self.apply(
-            ProposalClaimed(
+            claim(
+                trial_id,
                 agent_id=agent,
-                trial_id=trial_id,
-                operator=Operator(operator),
+                operator=operator,
                 family=family,
                 parent=None if operator == "baseline" else parent,
                 program=program or first,
-                tree_sha256=trial_id,
-                seed=1,
-                read_seq=1,
                 proposer=arm,
                 arm=arm,
             )
@@ -91,21 +61,8 @@ class Story:
         return trial_id
 
     def end(self, trial_id, loss=None, curve=(), peak_mib=None):
-        self.apply(TrialStarted(trial_id=trial_id, commit=trial_id, reservation_mib=1, lease_id="l", device_uuid="cpu"))
-        failed = loss is None
-        score = None if failed else Score(validation_loss=loss, top1=0, top5=0, calibrated_loss=loss, rows=5)
-        self.apply(
-            TrialFinished(
-                trial_id=trial_id,
-                state=TrialState.FAILED if failed else TrialState.COMPLETE,
-                reason=FailReason.CRASHED if failed else None,
-                score=score,
-                validation_loss=loss,
-                seed=1,
-                curve=curve,
-                resources=Resources(device="cpu", peak_mib=peak_mib),
-            )
-        )
+        self.apply(started(trial_id))
+        self.apply(finished(trial_id, loss, curve=curve, resources=Resources(device="cpu", peak_mib=peak_mib)))
 
     def verdict(self, program, decision, delta, leads=False, level="none"):
         self.apply(

@@ -8,10 +8,10 @@ import time
 from email.utils import formatdate
 
 import pytest
-from fakes.briefings import briefing
+from factories.briefings import briefing
+from factories.studies import FakeStudy
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import Drop, FakeLLM, Raw, Stall, Step, completion, envelope
-from fakes.fake_study import FakeStudy
 
 from swarm.records import ProposalRejected, Usage
 from workers.proposers import ProposalFailed

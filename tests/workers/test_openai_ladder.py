@@ -4,7 +4,7 @@ import json
 from typing import ClassVar
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing
+from factories.briefings import PROGRAM, attempt, briefing
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import FakeLLM, Raw, Step, completion, envelope, tune_a_constant
 from hypothesis import given, settings

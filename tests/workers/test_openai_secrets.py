@@ -10,7 +10,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing
+from factories.briefings import PROGRAM, attempt, briefing
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import Drop, FakeLLM, Raw, Request, Step, completion, envelope
 

@@ -1,7 +1,7 @@
 """The pattern search: further where it helped, round and halved where it failed, near misses together."""
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing, view
+from factories.briefings import PROGRAM, attempt, briefing, view
 
 from swarm.program.constants import assign, changed
 from workers.proposers import ProposalFailed

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fakes.briefings import attempt, briefing, view
+from factories.briefings import attempt, briefing, view
 
 from swarm import gate
 from swarm.program import constants

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from fakes.briefings import attempt, briefing, view
+from factories.briefings import attempt, briefing, view
 
 from swarm.errors import MergeConflict
 from workers.proposers import ProposalFailed

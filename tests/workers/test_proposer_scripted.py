@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing, view
+from factories.briefings import PROGRAM, attempt, briefing, view
 
 from swarm.errors import UsageError
 from swarm.program.constants import changed

@@ -4,7 +4,7 @@ import math
 import warnings
 
 import pytest
-from fakes.briefings import PROGRAM, attempt, briefing, view
+from factories.briefings import PROGRAM, attempt, briefing, view
 
 from swarm.program.constants import changed, parse
 from swarm.program.families import family_of

@@ -1,4 +1,4 @@
-"""A worker's worker beside a real repository and a real brain: what it prepares, rebases and writes down.
+"""A worker beside a real repository and a real brain: what it prepares, rebases and writes down.
 
 No trial runs here: the records of trials are appended as their runner would.
 """
@@ -11,24 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from factories.records import claim, finished, started, study_opened
+from factories.settings import run_settings
 from fakes.fake_llm import FakeLLM, Request, Stall, Step, envelope
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 
 from swarm import verdict
 from swarm.brain import Brain
 from swarm.clock import SystemClock
-from swarm.records import (
-    Budget,
-    Operator,
-    ProposalClaimed,
-    Score,
-    StudyOpened,
-    TrialFinished,
-    TrialStarted,
-    TrialState,
-)
 from swarm.repo import Repo
-from swarm.study.settings import ProposerSettings, RunSettings
+from swarm.study.settings import ProposerSettings
 from swarm.study.state import StudyState, Trial
 from workers.dispatch import DIAGNOSIS, Propose
 from workers.dispatch.stall import STALL
@@ -63,29 +55,19 @@ class Counting:
         return envelope(RATE, RATE.replace("0.05", f"{0.05 * 1.2**self.answers:.4g}"), cites=cited(request))
 
 
-class Office:
-    """One worker at its worker; `records` of others are written by hand."""
+class Bench:
+    """One worker and its study; the records of the other worker are written by hand."""
 
     def __init__(self, tiny: TinyStudy, server: FakeLLM, *, trials: int | None = None) -> None:
         self.server = server
         head = tiny.repo.git("rev-parse", "HEAD")
-        budget = Budget(kind="samples", amount=3000, walltime_limit_s=60)
         chosen = ProposerSettings(spec="openai", model="fake", base_url=server.url)
-        self.settings = RunSettings(
-            study_id="s", root=tiny.root, brain=tiny.brain, target="tiny", target_folder="models/tiny",
-            editable="train.py", base_commit=head, program_text="Lower it.", device="cpu", dataset="standin",
-            data_dir=tiny.root, classes=100, budget=budget, memory_mib=100, threads=1, workers=1, seed=0,
-            noise_replicates=2, trials=trials, deadline_at=None, proposers={"worker_1": chosen}, harness_sha256="h",
-        )  # fmt: skip
+        self.settings = run_settings(
+            tiny.root, study_id="s", base_commit=head, noise_replicates=2, trials=trials, proposers={"worker_1": chosen}
+        )
         self.brain = Brain(tiny.brain)
         self.repo = Repo.open(tiny.root)
-        self.brain.append(
-            StudyOpened(
-                study_id="s", target="tiny", target_folder="models/tiny", editable="train.py", base_commit=head,
-                base_tree_sha256="b", objective_sha256="o", harness_sha256="h", program_sha256="p", budget=budget,
-                data="standin", classes=100, device="cpu", device_name="cpu", workers=1, seed=0, noise_replicates=2,
-            )
-        )  # fmt: skip
+        self.brain.append(study_opened(study_id="s", base_commit=head, workers=1))
         self.worker = Worker(self.settings, "worker_1", SystemClock(), KEY)
 
     @property
@@ -97,14 +79,9 @@ class Office:
     def finish(self, trial: Trial, loss: float) -> None:
         program = trial.claim.program
         commit = self.repo.refs("s").get(program, self.settings.base_commit)
-        name = {"study_id": "s", "trial_id": trial.trial_id}
         self.brain.append(
-            TrialStarted(**name, commit=commit, reservation_mib=1, lease_id="l", device_uuid="cpu"),
-            TrialFinished(
-                **name, state=TrialState.COMPLETE, seed=1, validation_loss=loss,
-                score=Score(validation_loss=loss, top1=0, top5=0, calibrated_loss=loss, rows=5),
-            ),
-        )  # fmt: skip
+            started(trial.trial_id, study_id="s", commit=commit), finished(trial.trial_id, loss, study_id="s")
+        )
         for reached in verdict.conclude(self.study, trial.trial_id):
             self.brain.append(reached.model_copy(update={"study_id": "s"}))
 
@@ -119,12 +96,7 @@ class Office:
         assert source != TRAIN
         ref = f"refs/swarm/s/{name}"
         self.repo.commit_change(self.settings.base_commit, {self.settings.editable_path: source}, name, ref)
-        self.brain.append(
-            ProposalClaimed(
-                study_id="s", agent_id="worker_2", trial_id=name, operator=Operator.TUNE, family="optimiser",
-                parent="t0001", program=name, tree_sha256=name, seed=1, read_seq=1, proposer="tpe", arm="tpe",
-            )
-        )  # fmt: skip
+        self.brain.append(claim(name, study_id="s", agent_id="worker_2", proposer="tpe", arm="tpe"))
         self.finish(self.study.trials[name], loss)
         assert self.study.incumbent is not None and self.study.incumbent.name == name
         return name
@@ -151,90 +123,90 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
 
 
 @contextmanager
-def office(tiny: TinyStudy, *script: Step, **options: int) -> Iterator[Office]:
+def bench(tiny: TinyStudy, *script: Step, **options: int) -> Iterator[Bench]:
     with FakeLLM(script) as server:
-        yield Office(tiny, server, **options)
+        yield Bench(tiny, server, **options)
 
 
 PROPOSE = Propose(arm="llm", role="climber", seed=1)
 
 
 def test_the_first_proposal_is_made_during_the_last_run_of_the_noise_floor(tiny: TinyStudy) -> None:
-    with office(tiny, faster) as at:
-        at.worker.claim_baseline()
-        at.worker.prepare_next()
-        assert not at.background.busy and at.server.requests == []
-        at.worker.claim_baseline()
-        at.worker.prepare_next()
-        at.draft()
-        assert len(at.server.requests) == 1
+    with bench(tiny, faster) as on:
+        on.worker.claim_baseline()
+        on.worker.prepare_next()
+        assert not on.background.busy and on.server.requests == []
+        on.worker.claim_baseline()
+        on.worker.prepare_next()
+        on.draft()
+        assert len(on.server.requests) == 1
 
 
 def test_a_proposal_is_prepared_during_a_replicate_and_none_for_a_trial_that_will_not_be(tiny: TinyStudy) -> None:
-    with office(tiny, lighter, trials=5) as at:
-        at.measure_noise()
-        leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        at.finish(at.worker.claim_replicate(leader), 1.0)
-        assert len(at.study.trials) == 4 and verdict.replicates_owed(at.study)
-        at.worker.prepare_next()
-        at.draft()
-        at.worker.claim_replicate(leader)
-        at.background.take(0)
-        at.worker.prepare_next()
-        assert not at.background.busy and len(at.server.requests) == 1
+    with bench(tiny, lighter, trials=5) as on:
+        on.measure_noise()
+        leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+        on.finish(on.worker.claim_replicate(leader), 1.0)
+        assert len(on.study.trials) == 4 and verdict.replicates_owed(on.study)
+        on.worker.prepare_next()
+        on.draft()
+        on.worker.claim_replicate(leader)
+        on.background.take(0)
+        on.worker.prepare_next()
+        assert not on.background.busy and len(on.server.requests) == 1
 
 
 def test_a_prepared_proposal_follows_the_incumbent_and_keeps_its_receipt(tiny: TinyStudy) -> None:
-    with office(tiny, lighter) as at:
-        at.measure_noise()
-        at.worker.prepare_next()
-        draft = at.draft().leftover()
+    with bench(tiny, lighter) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        draft = on.draft().leftover()
         assert draft is not None and draft.follows == "t0001"
-        leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        trial = at.worker.claim_proposal(PROPOSE)
+        leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+        trial = on.worker.claim_proposal(PROPOSE)
         assert trial is not None
         claim = trial.claim
         assert (claim.parent, claim.constants_changed) == (leader, {"WEIGHT_DECAY": (1e-4, 1e-3)})
         assert (claim.read_seq, claim.briefing_sha256) == (draft.briefing.read_seq, draft.briefing.sha256)
-        assert claim.briefing_tokens == pytest.approx(len(at.server.requests[0].prompt) / 4, abs=3)
-        source = at.repo.read(at.repo.refs("s")[trial.trial_id], at.settings.editable_path)
+        assert claim.briefing_tokens == pytest.approx(len(on.server.requests[0].prompt) / 4, abs=3)
+        source = on.repo.read(on.repo.refs("s")[trial.trial_id], on.settings.editable_path)
         assert "MAX_LR = 0.2" in source and "WEIGHT_DECAY = 1e-3" in source
 
 
 def test_one_that_conflicts_with_the_new_incumbent_is_recorded_with_its_price(tiny: TinyStudy) -> None:
-    with office(tiny, faster) as at:
-        at.measure_noise()
-        at.worker.prepare_next()
-        at.draft()
-        leader = at.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
-        assert at.worker.claim_proposal(PROPOSE) is None
-        (refusal,) = at.study.rejections
+    with bench(tiny, faster) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        on.draft()
+        leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+        assert on.worker.claim_proposal(PROPOSE) is None
+        (refusal,) = on.study.rejections
         assert (refusal.code, refusal.arm) == ("conflict", "llm")
         assert f"made on t0001, and the incumbent is {leader} now" in refusal.detail
         assert refusal.usage is not None and refusal.usage.input_tokens == 1000
 
 
 def test_a_repeat_is_recorded_with_the_trial_that_it_repeats(tiny: TinyStudy) -> None:
-    with office(tiny, lighter) as at:
-        at.measure_noise()
-        first = at.worker.claim_proposal(PROPOSE)
+    with bench(tiny, lighter) as on:
+        on.measure_noise()
+        first = on.worker.claim_proposal(PROPOSE)
         assert first is not None
-        at.finish(first, 2.5)
-        at.background.start(PROPOSE)
-        assert at.background.take(20) is None
-        refusal = at.study.rejections[0]
+        on.finish(first, 2.5)
+        on.background.start(PROPOSE)
+        assert on.background.take(20) is None
+        refusal = on.study.rejections[0]
         assert (refusal.code, refusal.repeats) == ("duplicate", first.trial_id)
 
 
 def test_what_a_model_answered_for_nothing_is_recorded_at_the_end(tiny: TinyStudy) -> None:
-    with office(tiny, faster) as at:
-        at.measure_noise()
-        at.worker.proposing.clear()
-        assert at.study.rejections == []
-        at.worker.prepare_next()
-        at.draft()
-        at.worker.proposing.clear()
-        (refusal,) = at.study.rejections
+    with bench(tiny, faster) as on:
+        on.measure_noise()
+        on.worker.proposing.clear()
+        assert on.study.rejections == []
+        on.worker.prepare_next()
+        on.draft()
+        on.worker.proposing.clear()
+        (refusal,) = on.study.rejections
         assert refusal.code == "unused"
         assert refusal.usage is not None and refusal.usage.output_tokens == 200
 
@@ -246,28 +218,28 @@ def test_what_a_model_answered_before_the_study_ended_is_recorded_once(tiny: Tin
         may_answer.wait(20)
         return "no edit either"
 
-    with office(tiny, "no edit at all", late) as at:
-        at.measure_noise()
-        at.worker.prepare_next()
-        wait_until(lambda: len(at.server.requests) == 2)
-        at.worker.proposing.clear()
-        (refusal,) = at.study.rejections
+    with bench(tiny, "no edit at all", late) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        wait_until(lambda: len(on.server.requests) == 2)
+        on.worker.proposing.clear()
+        (refusal,) = on.study.rejections
         assert (refusal.code, refusal.arm, refusal.proposer) == ("llm_unfinished", "llm", "openai:fake")
         assert re.search(r"the study ended .*; answers: \(1\) [^(]+$", refusal.detail)
         assert refusal.usage is not None and refusal.usage.output_tokens == 200
         may_answer.set()
-        wait_until(lambda: not at.background.busy)
-        assert at.background.take(0) is None
-        assert at.study.rejections == [refusal]
+        wait_until(lambda: not on.background.busy)
+        assert on.background.take(0) is None
+        assert on.study.rejections == [refusal]
 
 
 def test_nothing_is_recorded_of_a_call_that_was_never_answered(tiny: TinyStudy) -> None:
-    with office(tiny, Stall()) as at:
-        at.measure_noise()
-        at.worker.prepare_next()
-        wait_until(lambda: len(at.server.requests) == 1)
-        at.worker.proposing.clear()
-        assert at.study.rejections == []
+    with bench(tiny, Stall()) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        wait_until(lambda: len(on.server.requests) == 1)
+        on.worker.proposing.clear()
+        assert on.study.rejections == []
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
@@ -278,25 +250,25 @@ def wait_until(reached: Callable[[], bool]) -> None:
 
 
 def test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedded_arms(tiny: TinyStudy) -> None:
-    with office(tiny, "no edit at all") as at:
-        at.measure_noise()
+    with bench(tiny, "no edit at all") as on:
+        on.measure_noise()
         for _ in range(6):
-            trial = at.worker.claim_proposal(PROPOSE)
+            trial = on.worker.claim_proposal(PROPOSE)
             assert trial is not None
-            at.finish(trial, 2.5)
-        arms = [trial.claim.arm for trial in at.study.trials.values() if trial.claim.arm != "baseline"]
+            on.finish(trial, 2.5)
+        arms = [trial.claim.arm for trial in on.study.trials.values() if trial.claim.arm != "baseline"]
         assert {"tpe", "library"} <= set(arms), arms
 
 
 def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
-    with office(tiny, Counting()) as at:
-        at.measure_noise()
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
         for number in range(STALL):
-            trial = at.worker.claim_proposal(PROPOSE)
+            trial = on.worker.claim_proposal(PROPOSE)
             assert trial is not None, number
-            at.finish(trial, 2.5)
+            on.finish(trial, 2.5)
         for _ in range(2):
-            assert isinstance(at.worker.next_assignment(), Propose)
-        (note,) = at.study.notes
+            assert isinstance(on.worker.next_assignment(), Propose)
+        (note,) = on.study.notes
         assert (note.topic, note.agent_id) == (DIAGNOSIS, "worker_1")
         assert note.detail.startswith("5 proposals finished without a confirmed keep.")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 from fakes.git_repository import make_repository
 
 from swarm.brain import Brain

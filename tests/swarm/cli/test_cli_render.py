@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 from rich.console import Console
 
 from swarm.cli.render import EventLines, live_view, ranking_lines

@@ -3,42 +3,16 @@
 from pathlib import Path
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.settings import run_settings
+from factories.studies import FakeStudy
 from fakes.tiny_study import make_tiny_study
 
 from swarm.compare.calibrate import PAIRED_RUNS, SOLO_RUNS, Calibration, evaluate, recommended, store
 from swarm.errors import SwarmError
 from swarm.harness.prepare import prepare
-from swarm.records import Budget, Resources, TrialFinished
+from swarm.records import Resources, TrialFinished
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState, replay
-
-
-def settings() -> RunSettings:
-    return RunSettings(
-        study_id="fake-study",
-        root=Path("/nowhere"),
-        brain=Path("/nowhere/brain.jsonl"),
-        target="tiny",
-        target_folder="models/tiny",
-        editable="train.py",
-        base_commit="0" * 40,
-        program_text="",
-        device="cpu",
-        dataset="standin",
-        data_dir=Path("/nowhere"),
-        classes=100,
-        budget=Budget(kind="solo_seconds", amount=20, walltime_limit_s=100),
-        memory_mib=1000,
-        threads=1,
-        workers=2,
-        seed=0,
-        noise_replicates=9,
-        trials=9,
-        deadline_at=None,
-        proposers={},
-        harness_sha256="",
-    )
 
 
 def calibration_study(*, alone: int = 5, together: int = 4, paired_rate: float = 0.8) -> StudyState:
@@ -70,7 +44,7 @@ def calibration_study(*, alone: int = 5, together: int = 4, paired_rate: float =
 
 @pytest.mark.parametrize(("paired_rate", "gain", "advice"), [(0.8, 1.6, "shared"), (0.5, 1.0, "exclusive")])
 def test_sharing_is_advised_where_it_pays(paired_rate: float, gain: float, advice: str) -> None:
-    found = evaluate(calibration_study(paired_rate=paired_rate), settings(), now=0.0)
+    found = evaluate(calibration_study(paired_rate=paired_rate), run_settings(), now=0.0)
     assert found.solo_images_per_s == pytest.approx(100)
     assert found.gain == pytest.approx(gain)
     assert found.recommendation == advice
@@ -80,13 +54,13 @@ def test_sharing_is_advised_where_it_pays(paired_rate: float, gain: float, advic
 
 def test_too_few_runs_are_an_error_that_says_how_many() -> None:
     with pytest.raises(SwarmError, match="2 runs alone and 4 in company"):
-        evaluate(calibration_study(alone=2), settings(), now=0.0)
+        evaluate(calibration_study(alone=2), run_settings(), now=0.0)
 
 
 def test_advice_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
     assert recommended("fake device", "tiny") == "shared"
-    found = evaluate(calibration_study(paired_rate=0.5), settings(), now=0.0)
+    found = evaluate(calibration_study(paired_rate=0.5), run_settings(), now=0.0)
     found.keep()
     assert recommended("fake device", "tiny") == "exclusive"
     assert recommended("another device", "tiny") == "shared"
@@ -99,7 +73,7 @@ def test_a_damaged_calibration_is_an_error_that_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWARM_CACHE", str(tmp_path))
-    evaluate(calibration_study(), settings(), now=0.0).keep()
+    evaluate(calibration_study(), run_settings(), now=0.0).keep()
     next(store().glob("*.json")).write_text("{}")
     with pytest.raises(SwarmError, match="run swarm calibrate again"):
         recommended("fake device", "tiny")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 from fakes.tiny_study import SWARM, TinyStudy, make_tiny_study, stopped_at_the_end, write_script
 
 from swarm.brain import Brain

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm.execution.memory import FIRST_HOST_RAM_MIB, evidence_of
 from swarm.records import Operator, ProposalClaimed, Scalar

@@ -3,7 +3,7 @@ import io
 import json
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm.records import FailReason
 from swarm.report.export import EXPORTERS, TSV_COLUMNS

@@ -3,7 +3,7 @@ import random
 
 import plotly.graph_objects as go
 import pytest
-from fakes.fake_study import FakeStudy, demo_study
+from factories.studies import FakeStudy, demo_study
 
 from swarm.report.figures import FIGURES, constants, history, lineage, timeline
 from swarm.report.figures.constants import value_of

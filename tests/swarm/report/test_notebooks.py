@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import plotly.graph_objects as go
 import pytest
-from fakes.fake_study import FakeStudy, demo_study
+from factories.studies import FakeStudy, demo_study
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient

@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from fakes.fake_study import FakeStudy, demo_study
+from factories.studies import FakeStudy, demo_study
 
 from swarm.records import FailReason
 from swarm.report import memory_rows, memory_table, report_html, report_markdown, sections, summary_fragment

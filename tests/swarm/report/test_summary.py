@@ -1,6 +1,6 @@
 """A study in numbers."""
 
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm.records import FailReason
 from swarm.report.summary import summarize

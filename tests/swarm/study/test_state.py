@@ -1,7 +1,7 @@
 """What the brain's lines add up to."""
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm.records import Decision, FailReason, StudyClosed, TrialFinished, TrialState, VerdictReached, WorkerStatus
 from swarm.study.state import overlapping_pairs, replay

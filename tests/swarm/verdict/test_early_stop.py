@@ -2,7 +2,7 @@ import math
 import random
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm.records import FailReason, Operator
 from swarm.verdict.early_stop import (

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from fakes.fake_study import FakeStudy
+from factories.studies import FakeStudy
 
 from swarm import verdict
 from swarm.records import Decision, FailReason, VerdictReached

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
-from fakes.fake_study import SIGMA, Night, simulate_night
+from factories.studies import SIGMA, Night, simulate_night
 
 from swarm.verdict import replication
 

@@ -7,21 +7,19 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from factories.records import claim, finished, started, study_opened
 
 from swarm.records import (
     Budget,
     FailReason,
     Operator,
-    ProposalClaimed,
     ProposalRejected,
     Record,
     Resources,
     Scalar,
-    Score,
-    StudyOpened,
     TrialFinished,
-    TrialStarted,
-    TrialState,
     WorkerStatus,
 )
 from swarm.study.state import BrainState, StudyState
@@ -45,20 +43,9 @@ class FakeStudy:
         self.now = EPOCH
         self.true_loss: dict[str, float] = {}
         self.write(
-            StudyOpened(
-                target="resnext",
-                target_folder="models/resnext",
-                editable="train.py",
-                base_commit="0" * 40,
-                base_tree_sha256=digest("baseline"),
-                objective_sha256=digest("objective"),
-                harness_sha256=digest("harness"),
-                program_sha256=digest("program"),
+            study_opened(
                 budget=Budget(kind="samples", amount=40_000, walltime_limit_s=60),
                 data=data,
-                classes=100,
-                device="cpu",
-                device_name="fake device",
                 workers=workers,
                 seed=seed,
                 noise_replicates=noise_replicates,
@@ -89,20 +76,15 @@ class FakeStudy:
         effect: float = 0.0,
         parent: str | None = None,
         program: str | None = None,
-        operator: Operator = Operator.TUNE,
-        family: str = "optimiser",
-        description: str = "synthetic change",
-        agent_id: str = "worker_1",
         constants: Mapping[str, tuple[Scalar | None, Scalar | None]] | None = None,
-        cites: Sequence[str] = (),
-        nearest: Sequence[str] = (),
-        expects: float | None = None,
         source_lines: int | None = None,
         tree: str | None = None,
-        proposer: str = "scripted",
-        briefing_tokens: int | None = None,
+        **fields: Any,
     ) -> str:
-        """A new trial. `effect` is the true change of the loss against the parent; `program` makes it a replicate."""
+        """A new trial. `effect` is the true change of the loss against the parent; `program` makes it a replicate.
+
+        `fields` are those of the record.
+        """
         trial_id = self.study.next_trial_id
         first = program or trial_id
         origin = self.study.trials.get(first)
@@ -111,48 +93,36 @@ class FakeStudy:
         else:
             lines = 200 if source_lines is None else source_lines
             self.true_loss[first] = (self.true_loss[parent] if parent else BASELINE_LOSS) + effect
-        self.write(
-            ProposalClaimed(
-                agent_id=agent_id,
-                description=description,
-                trial_id=trial_id,
-                operator=operator,
-                family=family,
-                parent=parent,
-                program=first,
-                tree_sha256=tree or digest(first),
-                constants_changed=dict(constants or {}),
-                source_lines=lines,
-                seed=len(self.study.trials),
-                read_seq=len(self.records),
-                cites=tuple(cites),
-                nearest=tuple(nearest),
-                expects=expects,
-                proposer=proposer,
-                briefing_tokens=briefing_tokens,
-            )
-        )
+        own: dict[str, Any] = {
+            "description": "synthetic change",
+            "parent": parent,
+            "program": first,
+            "tree_sha256": tree or digest(first),
+            "constants_changed": dict(constants or {}),
+            "source_lines": lines,
+            "seed": len(self.study.trials),
+            "read_seq": len(self.records),
+        }
+        self.write(claim(trial_id, **(own | fields)))
         return trial_id
 
-    def baseline(self, **options: object) -> str:
+    def baseline(self, **options: Any) -> str:
         base = self.study.baseline
         return self.claim(
             operator=Operator.BASELINE,
             family="baseline",
             description="synthetic baseline",
             program=base.name if base is not None else None,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
     def start(self, trial_id: str, *, after_s: float = 1.0) -> None:
         self.write(
-            TrialStarted(
+            started(
+                trial_id,
                 agent_id=self.study.trials[trial_id].claim.agent_id,
-                trial_id=trial_id,
                 commit=digest(trial_id)[:40],
                 reservation_mib=900,
-                lease_id=f"lease-{trial_id}",
-                device_uuid="fake",
             ),
             after_s=after_s,
         )
@@ -179,31 +149,28 @@ class FakeStudy:
     ) -> TrialFinished:
         if self.study.trials[trial_id].started is None:
             self.start(trial_id)
-        claim = self.study.trials[trial_id].claim
-        value = self.draw(trial_id) if loss is None else loss
-        finished = self.write(
-            TrialFinished(
-                agent_id=claim.agent_id,
-                description=claim.description,
-                validation_loss=value,
-                trial_id=trial_id,
-                state=TrialState.COMPLETE,
-                score=Score(validation_loss=value, top1=0.4, top5=0.7, calibrated_loss=value, rows=5000),
+        claimed = self.study.trials[trial_id].claim
+        record = self.write(
+            finished(
+                trial_id,
+                self.draw(trial_id) if loss is None else loss,
+                agent_id=claimed.agent_id,
+                description=claimed.description,
                 resources=Resources(
                     device="cpu", training_s=after_s, wall_s=after_s, peak_mib=peak_mib,
                     host_peak_mib=host_peak_mib, waited_s=waited_s, overlap_s=overlap_s,
                 ),
-                seed=claim.seed,
+                seed=claimed.seed,
                 curve=tuple(curve),
                 rungs=tuple(rungs),
                 audit=audit,
             ),
             after_s=after_s,
         )  # fmt: skip
-        assert isinstance(finished, TrialFinished)
+        assert isinstance(record, TrialFinished)
         if conclude_now:
             self.conclude(trial_id)
-        return finished
+        return record
 
     def conclude(self, trial_id: str) -> None:
         for verdict in conclude(self.study, trial_id):
@@ -219,16 +186,17 @@ class FakeStudy:
     ) -> None:
         if self.study.trials[trial_id].started is None:
             self.start(trial_id)
-        claim = self.study.trials[trial_id].claim
+        claimed = self.study.trials[trial_id].claim
         self.write(
-            TrialFinished(
-                agent_id=claim.agent_id,
-                description=claim.description,
-                trial_id=trial_id,
-                state=TrialState.FAILED,
+            finished(
+                trial_id,
+                None,
+                agent_id=claimed.agent_id,
+                description=claimed.description,
                 reason=reason,
                 detail="synthetic failure",
-                seed=claim.seed,
+                resources=None,
+                seed=claimed.seed,
                 rungs=tuple(rungs),
             ),
             after_s=after_s,
@@ -265,14 +233,12 @@ class FakeStudy:
         for _ in range(runs):
             self.finish(self.baseline())
 
-    def try_change(
-        self, effect: float = 0.0, loss: float | None = None, *, peak_mib: int = 700, **options: object
-    ) -> str:
+    def try_change(self, effect: float = 0.0, loss: float | None = None, *, peak_mib: int = 700, **options: Any) -> str:
         """Claim a change of the incumbent, run it and judge it; its name."""
         incumbent = self.study.incumbent
         assert incumbent is not None
         options.setdefault("parent", incumbent.name)
-        trial_id = self.claim(effect=effect, **options)  # type: ignore[arg-type]
+        trial_id = self.claim(effect=effect, **options)
         self.finish(trial_id, loss, peak_mib=peak_mib)
         return trial_id
 
