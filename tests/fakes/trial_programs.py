@@ -3,12 +3,14 @@
 import os
 import textwrap
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from swarm.supervisor import PhaseSpec, Running, TrialResult, TrialSpec, launch, proc
+from swarm.errors import TrialError
+from swarm.supervisor import PhaseSpec, Running, TrialResult, TrialSpec, kill_leftovers, launch, proc
 
 WAIT_LIMIT_S = 30.0
 
@@ -54,6 +56,13 @@ class Programs:
 
     def run(self, *phases: PhaseSpec, lease_fd: int | None = None, socket: Path | None = None, **settings: object):
         return finish(self.launch(self.spec(*phases, **settings), lease_fd, socket))
+
+    def close(self) -> None:
+        """No process of the trial is left, and none that has ended waits for us."""
+        kill_leftovers(self.folder)
+        for running in self.running:
+            with suppress(TrialError):
+                running.poll()
 
     def log(self, name: str = "train") -> str:
         return (self.folder / "logs" / f"{name}.log").read_text()

@@ -25,7 +25,7 @@ from swarm.execution.executor import MemoryEvidence, TrialOrder
 from swarm.harness import gate as gates
 from swarm.harness.gate import FileGate
 from swarm.records import Budget
-from swarm.supervisor import PhaseResult, Running, TrialResult, kill_leftovers
+from swarm.supervisor import PhaseResult, Running, TrialResult
 from swarm.trial.contract import code_root
 from swarm.trial.folder import TrialFolder
 
@@ -163,7 +163,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     built = Card(tmp_path, gate, [])
     yield built
     for tenant in built.tenants:
-        kill_leftovers(tenant.folder)
+        tenant.close()
 
 
 @needs_sandbox

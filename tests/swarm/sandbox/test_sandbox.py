@@ -16,7 +16,7 @@ from swarm.errors import SandboxError
 from swarm.harness import cpu
 from swarm.sandbox import SandboxReport, calls, seccomp
 from swarm.sandbox.ladder import require
-from swarm.supervisor import TrialResult, kill_leftovers
+from swarm.supervisor import TrialResult
 
 ROOT = Path(__file__).parents[3]
 needs_landlock = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     os.link(tmp_path / "labels.txt", tmp_path / "modules" / "hardlink_elsewhere")
     (built.folder / "program" / "link").symlink_to(tmp_path / "labels.txt")
     yield built
-    kill_leftovers(built.folder)
+    built.close()
 
 
 ATTEMPTS = """

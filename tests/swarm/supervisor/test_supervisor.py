@@ -12,7 +12,7 @@ import pytest
 from fakes.trial_programs import LIST_OPEN_FILES, Programs, finish, until
 
 from swarm.errors import TrialError
-from swarm.supervisor import TrialResult, TrialSpec, attach, kill_leftovers
+from swarm.supervisor import TrialResult, TrialSpec, attach
 from swarm.supervisor.environment import short_name
 from swarm.trial.contract import ExitCode
 
@@ -25,7 +25,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     built.folder.mkdir()
     built.modules.mkdir()
     yield built
-    kill_leftovers(built.folder)
+    built.close()
 
 
 def test_phases_run_in_order_and_leave_a_result(programs: Programs) -> None:

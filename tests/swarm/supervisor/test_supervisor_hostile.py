@@ -23,7 +23,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     built.folder.mkdir()
     built.modules.mkdir()
     yield built
-    kill_leftovers(built.folder)
+    built.close()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     (built.modules / "warmth" / "__init__.py").write_text("")
     (built.modules / "warmth" / "preload.py").write_text(PRELOAD)
     yield built
-    kill_leftovers(built.folder)
+    built.close()
 
 
 @pytest.fixture
