@@ -227,7 +227,7 @@ class AdmissionController:
             granted_s=now,
             predicted_mib=ticket.prediction.peak_mib,
             source=ticket.prediction.source,
-            _controller=self,
+            _keeper=self,
         )
 
     def _learn(self, ended: EndedRun, on_device_mib: int = 0) -> None:

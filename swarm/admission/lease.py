@@ -3,17 +3,25 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from swarm.admission.ledger.observe import Window
 from swarm.admission.policy.events import Kill
 from swarm.admission.policy.oom import Observed
 from swarm.admission.policy.predict import Source
 from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
 
-if TYPE_CHECKING:
-    from swarm.admission.controller import AdmissionController
+
+class LeaseKeeper(Protocol):
+    """What a lease asks of the controller that granted it."""
+
+    def bind(self, lease: "Lease", supervisor_pid: int) -> None: ...
+    def check(self, lease: "Lease", window: Window) -> tuple[Window, Kill | None]: ...
+    def launching(self, lease: "Lease", settle_s: float) -> AbstractContextManager[None]: ...
+    def cotenants(self, lease: "Lease") -> list[Cotenant]: ...
+    def release(self, lease: "Lease", observed: Observed | None) -> Released: ...
 
 
 @dataclass
@@ -37,8 +45,8 @@ class Lease:
     granted_s: float
     predicted_mib: int
     source: Source
-    _controller: "AdmissionController" = field(repr=False)
-    _over: tuple[tuple[float, bool], ...] = field(default=(), repr=False)
+    _keeper: LeaseKeeper = field(repr=False)
+    _over: Window = field(default=(), repr=False)
     _released: Released | None = field(default=None, repr=False)
 
     def bind(self, supervisor_pid: int) -> None:
@@ -46,14 +54,14 @@ class Lease:
 
         Raises ProcessLookupError when it has already ended.
         """
-        self._controller.bind(self, supervisor_pid)
+        self._keeper.bind(self, supervisor_pid)
 
     def poll(self) -> Kill | None:
         """Heartbeat and runtime policy; call it every second or so while the trial runs.
 
         A Kill is to be obeyed (stop the trial, release with `over_reservation=True`); it never comes for a spike.
         """
-        self._over, kill = self._controller.check(self, self._over)
+        self._over, kill = self._keeper.check(self, self._over)
         return kill
 
     @contextmanager
@@ -62,12 +70,12 @@ class Lease:
 
         Leaves when the new process shows up on the device, or after `settle_s`. A no-op on a CPU.
         """
-        with self._controller.launching(self, settle_s):
+        with self._keeper.launching(self, settle_s):
             yield
 
     def cotenants(self) -> list[Cotenant]:
         """Who else holds a lease on the device at this moment."""
-        return self._controller.cotenants(self)
+        return self._keeper.cotenants(self)
 
     def leave_to_trial(self) -> None:
         """Let go of our own hold on the lock: the lease then ends with the trial's processes. Nothing is released."""
@@ -79,7 +87,7 @@ class Lease:
         Without `observed` nothing is learnt. The tree must be dead: memory in use after this counts as foreign.
         """
         if self._released is None:
-            self._released = self._controller.release(self, observed)
+            self._released = self._keeper.release(self, observed)
         return self._released
 
 

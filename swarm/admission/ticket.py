@@ -1,7 +1,7 @@
 """A waiting request: a lock that keeps its place, and a sentence that says what it waits for."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from swarm.admission.lease import Lease
 from swarm.admission.ledger.entries import TicketEntry
@@ -10,8 +10,12 @@ from swarm.admission.policy.request import AdmissionCancelled, Request
 from swarm.clock import Clock
 from swarm.errors import AdmissionTimeout
 
-if TYPE_CHECKING:
-    from swarm.admission.controller import AdmissionController
+
+class TicketKeeper(Protocol):
+    """What a ticket asks of the controller that issued it."""
+
+    def try_grant(self, ticket: "Ticket") -> Lease | str: ...
+    def withdraw(self, ticket: "Ticket") -> None: ...
 
 
 class Ticket:
@@ -19,7 +23,7 @@ class Ticket:
 
     def __init__(
         self,
-        controller: "AdmissionController",
+        keeper: TicketKeeper,
         request: Request,
         entry: TicketEntry,
         prediction: Prediction,
@@ -33,7 +37,7 @@ class Ticket:
         self.entry = entry
         self.descriptor = descriptor
         self.why = "it has not looked yet"
-        self._controller = controller
+        self._keeper = keeper
         self._clock = clock
         self._poll_s = poll_s
         self._open = True
@@ -45,7 +49,7 @@ class Ticket:
 
     def poll(self) -> Lease | None:
         """One look. None while it has to wait; `why` then says in a sentence for what."""
-        answer = self._controller.try_grant(self)
+        answer = self._keeper.try_grant(self)
         if isinstance(answer, str):
             self.why = answer
             return None
@@ -76,4 +80,4 @@ class Ticket:
         """Give the place up. Does nothing after a grant."""
         if self._open:
             self._open = False
-            self._controller.withdraw(self)
+            self._keeper.withdraw(self)

@@ -232,7 +232,7 @@ def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_pa
     other = controller(tmp_path, clock, probe)
     ticket = other.request(ask("t1", 20_000))
     mine_with_use = controller(tmp_path, clock, probe)
-    lease._controller = mine_with_use
+    lease._keeper = mine_with_use
     lease.release(Observed(peak_mib=19_000))
     assert ticket.poll() is None
     assert "20000 of trial t0 of worker_1 not yet returned" in ticket.why
