@@ -11,7 +11,6 @@ from swarm.admission.policy.events import Grant
 from swarm.admission.policy.model import AdmissionState
 from swarm.admission.policy.predict import History, PeakQuery, Prediction, predict
 from swarm.admission.policy.request import Request
-from swarm.errors import UsageError
 from swarm.gpu.reading import DeviceKind
 
 KILL_GRACE_S = 8.0
@@ -29,14 +28,9 @@ class Intake:
     ram_mib: int
 
     def predict(self, request: Request, history: History) -> Prediction:
-        """The peak without the context; what the request says itself goes first. Raises UsageError for a fraction
-        that is none."""
+        """The peak without the context; what the request says itself goes first."""
         if request.memory_mib is not None:
             return Prediction(request.memory_mib - self.context_mib, 0.0, "given", 0)
-        if request.memory_fraction is not None:
-            if not 0 < request.memory_fraction <= 1:
-                raise UsageError(f"memory_fraction is {request.memory_fraction}; it must be above 0 and at most 1.")
-            return Prediction(int(self.room_mib * request.memory_fraction) - self.context_mib, 0.0, "given", 0)
         query = PeakQuery(
             code_sha256=request.code_sha256,
             parents=request.parents,

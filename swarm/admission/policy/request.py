@@ -19,9 +19,9 @@ class AdmissionCancelled(AdmissionError):
 class Request:
     """One trial's demand.
 
-    `memory_mib`, or `memory_fraction` of the largest device, is the whole reservation, context included; with neither
-    it is predicted from `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit
-    changes more than constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
+    `memory_mib` is the whole reservation, context included. Without it the reservation is predicted from
+    `code_sha256`, `parents` (hashes of the parents' code), `batch_ratio`, `structural` (the edit changes more than
+    constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
     not counted again; on a GPU a job that asks for more than the machine has is alone in it.
     """
@@ -31,7 +31,6 @@ class Request:
     study_id: str
     walltime_limit_s: float
     memory_mib: int | None = None
-    memory_fraction: float | None = None
     alone: bool = False
     code_sha256: str = ""
     parents: tuple[str, ...] = ()
@@ -46,9 +45,7 @@ class Request:
 
     def again(self, retry: Retry) -> "Request":
         """The request for the next attempt of the same trial."""
-        return replace(
-            self, memory_mib=retry.memory_mib, memory_fraction=None, alone=retry.alone, attempt=retry.attempt
-        )
+        return replace(self, memory_mib=retry.memory_mib, alone=retry.alone, attempt=retry.attempt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,11 +220,6 @@ def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Pat
     assert (known.peak_mib, known.source) == (8_000, "same_code")
 
 
-def test_memory_as_a_fraction_of_the_card(tmp_path: Path, clock: FakeClock) -> None:
-    ticket = controller(tmp_path, clock).request(ask("t0", None, memory_fraction=0.5))
-    assert ticket.memory_mib == 23_364 // 2
-
-
 def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_path: Path, clock: FakeClock) -> None:
     probe = SteadyProbe(replace(CARD, free_mib=4100, used_mib=20_000, attribution=Attribution.UNAVAILABLE))
     mine = controller(tmp_path, clock, SteadyProbe(replace(CARD, attribution=Attribution.UNAVAILABLE)))
