@@ -137,7 +137,6 @@ def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
         model=chosen.model,
         base_url=chosen.base_url,
         clock=around.clock,
-        prices=_prices(chosen),
         spend_limit=_spend_limit(around, chosen, "openai:"),
         transcripts=_transcripts(around),
         without_schema=_study_folder(around) / "llm" / "without_schema",
@@ -156,7 +155,6 @@ def _cli_agent(around: Surroundings, chosen: ProposerSettings, name: str) -> Pro
         scratch=_study_folder(around) / "agents" / around.agent_id,
         own_agents=Path(own) if own else None,
         clock=around.clock,
-        prices=_prices(chosen),
         spend_limit=_spend_limit(around, chosen, "cli:"),
         transcripts=_transcripts(around),
     )
@@ -173,6 +171,7 @@ def _spend_limit(around: Surroundings, chosen: ProposerSettings, proposers: str)
     return SpendLimit(
         max_usd=chosen.max_usd,
         max_tokens=chosen.max_tokens,
+        prices=_prices(chosen),
         recorded=lambda: spent_in(around.study(), proposers),
     )
 

@@ -13,8 +13,9 @@ from swarm.errors import StaleSnapshot
 from swarm.program.families import family_of
 from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
 from swarm.study.settings import RunSettings
-from swarm.study.state import BrainState, Program, StudyState
+from swarm.study.state import BrainState, StudyState
 from workers.briefing import Briefing
+from workers.dispatch import unclaimed_baselines
 
 
 class Refused(Exception):
@@ -41,14 +42,15 @@ class Draft:
 def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, source: str) -> ProposalClaimed:
     """Another run of the unchanged program, for the noise floor."""
     study = study_with_room(state, settings)
-    runs = len(study.baseline.trials) - _failures(study.baseline) if study.baseline else 0
-    if runs >= settings.noise_replicates:
+    missing = unclaimed_baselines(study)
+    if missing <= 0:
         raise StaleSnapshot("the noise floor has all its trials")
+    all_runs = study.opened.noise_replicates
     trial_id = study.next_trial_id
     return ProposalClaimed(
         agent_id=agent_id,
         study_id=study.study_id,
-        description=f"baseline, run {runs + 1} of {settings.noise_replicates}",
+        description=f"baseline, run {all_runs - missing + 1} of {all_runs}",
         trial_id=trial_id,
         operator=Operator.BASELINE,
         family="baseline",
@@ -194,10 +196,6 @@ def study_with_room(state: BrainState, settings: RunSettings) -> StudyState:
 def trial_seed(study_seed: int, trial_id: str) -> int:
     """A fresh seed for each trial, the same in each repetition of the study."""
     return int.from_bytes(hashlib.sha256(f"{study_seed}/{trial_id}".encode()).digest()[:4], "big")
-
-
-def _failures(program: Program) -> int:
-    return sum(trial.finished is not None and trial.loss is None for trial in program.trials)
 
 
 def _some(names: Sequence[str]) -> str:

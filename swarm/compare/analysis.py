@@ -20,6 +20,7 @@ from swarm.errors import SwarmError
 from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished, VerdictReached
 from swarm.study.state import StudyState
 from swarm.study.trajectory import trajectory
+from swarm.study.usage import total_usage
 
 MIN_PAIRS = 6
 RESAMPLES = 10_000
@@ -202,17 +203,12 @@ def _arm_result(study: StudyState, trials: int) -> ArmResult | None:
 
 def _spent(records: Iterable[ProposalClaimed | ProposalRejected]) -> tuple[int, int | None, float | None]:
     """Calls, tokens and USD. A sum with an unknown part is unknown; without a call both are zero."""
-    usages = [record.usage for record in records if record.usage is not None]
-    tokens, usd = 0, 0.0
-    tokens_known = usd_known = True
-    for usage in usages:
-        if usage.input_tokens is None or usage.output_tokens is None:
-            tokens_known = False
-        tokens += (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        usd_known = usd_known and usage.usd is not None
-        usd += usage.usd or 0.0
-    calls = sum(usage.calls for usage in usages)
-    return calls, tokens if tokens_known else None, round(usd, 6) if usd_known else None
+    spent = total_usage(record.usage for record in records if record.usage is not None)
+    if spent is None:
+        return 0, 0, 0.0
+    counted = spent.input_tokens is not None and spent.output_tokens is not None
+    tokens = (spent.input_tokens or 0) + (spent.output_tokens or 0) if counted else None
+    return spent.calls, tokens, round(spent.usd, 6) if spent.usd is not None else None
 
 
 def _counted(study: StudyState) -> list[TrialFinished]:

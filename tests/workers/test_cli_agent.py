@@ -274,7 +274,7 @@ def test_ceilings_hold_before_it_is_started(bench):
     failed = bench.failure("edit", spend_limit=SpendLimit(max_tokens=1000))
     assert failed.code == "llm_budget"
     assert not bench.scratch.exists()
-    model = bench.proposer("codex", spend_limit=SpendLimit(max_usd=0.03), prices=Prices(1, 1))
+    model = bench.proposer("codex", spend_limit=SpendLimit(max_usd=0.03, prices=Prices(1, 1)))
     assert model.propose(briefing()).usage.usd == pytest.approx(0.024885)
     with pytest.raises(ProposalFailed, match="Raise --max-usd"):
         model.propose(briefing())

@@ -14,10 +14,11 @@ from fakes.fake_clock import FakeClock
 from fakes.fake_llm import Drop, FakeLLM, Raw, Stall, Step, completion, envelope
 
 from swarm.records import ProposalRejected, Usage
+from swarm.study.usage import total_usage
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api import OpenAIProposer
-from workers.proposers.spending import Prices, SpendLimit, Spent, price, spent_in, total
+from workers.proposers.spending import Prices, SpendLimit, Spent, spent_in
 
 GOOD = envelope("CLASSES = 100", "CLASSES = 10")
 
@@ -240,10 +241,10 @@ class TestCost:
     COUNTS = {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}  # noqa: RUF012 - read only
 
     def test_the_servers_own_statement_wins(self):
-        assert self.usd({**self.COUNTS, "cost": 0.25}, prices=Prices(2, 10)) == 0.25
+        assert self.usd({**self.COUNTS, "cost": 0.25}, spend_limit=SpendLimit(prices=Prices(2, 10))) == 0.25
 
     def test_then_the_given_prices(self):
-        assert self.usd(self.COUNTS, prices=Prices(2, 10)) == pytest.approx(3.0)
+        assert self.usd(self.COUNTS, spend_limit=SpendLimit(prices=Prices(2, 10))) == pytest.approx(3.0)
 
     @pytest.mark.parametrize(
         "usage", [COUNTS, None, {}, {"prompt_tokens": "many", "completion_tokens": -1, "cost": "free"}, [1]]
@@ -253,16 +254,16 @@ class TestCost:
 
     def test_the_table_knows_common_models(self):
         pytest.importorskip("genai_prices", reason="without the extra `cost` known prices are not verified")
-        known = price(1000, 100, model="gpt-5-mini", base_url="https://api.openai.com/v1", prices=None)
+        known = SpendLimit().price(1000, 100, model="gpt-5-mini", base_url="https://api.openai.com/v1")
         assert known == pytest.approx(0.00045)
-        assert price(1000, 100, model="my-own", base_url="http://127.0.0.1:8000/v1", prices=None) is None
+        assert SpendLimit().price(1000, 100, model="my-own", base_url="http://127.0.0.1:8000/v1") is None
 
     def test_a_sum_with_an_unknown_part_is_unknown(self):
         usages = [Usage(input_tokens=1, output_tokens=2, usd=0.1), Usage(input_tokens=1, output_tokens=None, usd=0.1)]
-        summed = total(usages)
+        summed = total_usage(usages)
         assert summed is not None
         assert (summed.input_tokens, summed.output_tokens, summed.usd, summed.calls) == (2, None, 0.2, 2)
-        assert total([]) is None
+        assert total_usage([]) is None
 
 
 class TestCeilings:
@@ -294,8 +295,8 @@ class TestCeilings:
             spend_limit.check(tokens=20_000, usd=None)
 
     def test_dollars_are_counted_before_the_call(self):
-        assert self.run(GOOD, spend_limit=SpendLimit(max_usd=0.001), prices=Prices(1, 1)) == (["llm_budget"], 0)
-        codes, requests = self.run(GOOD, times=9, spend_limit=SpendLimit(max_usd=0.01), prices=Prices(1, 1))
+        assert self.run(GOOD, spend_limit=SpendLimit(max_usd=0.001, prices=Prices(1, 1))) == (["llm_budget"], 0)
+        codes, requests = self.run(GOOD, times=9, spend_limit=SpendLimit(max_usd=0.01, prices=Prices(1, 1)))
         assert codes and requests == 9 - len(codes) and requests * 0.0012 <= 0.01
 
     def test_an_unknown_price_allows_one_call_to_find_out(self):

@@ -5,7 +5,7 @@ a file or a clock, and no state is kept: a worker that is replaced goes on where
 """
 
 from workers.dispatch.assignments import Assignment, BaselineReplicate, Propose, Replicate, Role
-from workers.dispatch.choose import choose, next_proposal, proposals_are_near
+from workers.dispatch.choose import choose, next_proposal, proposals_are_near, unclaimed_baselines
 from workers.dispatch.stall import DIAGNOSIS, diagnosis_due
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "diagnosis_due",
     "next_proposal",
     "proposals_are_near",
+    "unclaimed_baselines",
 ]

@@ -47,7 +47,7 @@ def choose(
     `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
     state may get the same assignment: the claim settles who runs it.
     """
-    if _unclaimed_baselines(study) > 0:
+    if unclaimed_baselines(study) > 0:
         return BaselineReplicate()
     if owed := replicates_owed(study):
         return Replicate(owed[0])
@@ -75,10 +75,10 @@ def proposals_are_near(study: StudyState) -> bool:
 
     That is when the other workers alone could take the runs that nobody has claimed.
     """
-    return _unclaimed_baselines(study) < study.opened.workers
+    return unclaimed_baselines(study) < study.opened.workers
 
 
-def _unclaimed_baselines(study: StudyState) -> int:
+def unclaimed_baselines(study: StudyState) -> int:
     """Runs of the baseline that the noise floor still lacks; one that runs may count, one that failed does not."""
     runs = study.baseline.trials if study.baseline is not None else ()
     return study.opened.noise_replicates - sum(run.finished is None or run.loss is not None for run in runs)

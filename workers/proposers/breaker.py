@@ -1,10 +1,15 @@
 """A circuit breaker: a server or program that keeps failing is left alone for a while, and then tried once.
 
 Closed until `failures` calls in a row have failed; then open for `cooldown_s`, doubled at each further failure up to
-`max_cooldown_s`; then half-open: one call may pass, and its outcome closes or opens it again. One breaker a server.
+`max_cooldown_s`; then half-open: one call may pass, and its outcome closes or opens it again. What is wrong for good
+(a key, a name) opens it for ever. One breaker a server or program.
 """
 
+from typing import NoReturn
+
 from swarm.clock import Clock
+from swarm.records import Usage
+from workers.proposers import ProposalFailed
 
 
 class Breaker:
@@ -17,6 +22,19 @@ class Breaker:
         self._max_cooldown_s = max_cooldown_s
         self._failures = 0
         self._open_until: float | None = None
+        self._wrong_for_good: tuple[str, str] | None = None  # code and detail
+
+    def check(self, who: str) -> None:
+        """Raises ProposalFailed while no call may pass."""
+        if self._wrong_for_good is not None:
+            self.give_up(*self._wrong_for_good)
+        if (remaining_s := self.remaining_s) > 0:
+            raise ProposalFailed("llm_failed", f"{who} keeps failing and is left alone", cooldown_s=remaining_s)
+
+    def give_up(self, code: str, detail: str, usage: Usage | None = None) -> NoReturn:
+        """Raises ProposalFailed now, and at each later check."""
+        self._wrong_for_good = (code, detail)
+        raise ProposalFailed(code, detail, usage=usage, cooldown_s=float("inf"))
 
     @property
     def remaining_s(self) -> float:

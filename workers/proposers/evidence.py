@@ -88,11 +88,14 @@ def cites_for(briefing: Briefing, names: Mapping[str, object]) -> tuple[str, ...
         finished = sorted((a for a in related if a.delta is not None), key=_delta)
         failed = [a for a in related if a.delta is None]
         cited += [a.trial_id for a in (*finished[:1], *(failed[-1:] or finished[1:][-1:]))]
-    if not cited:
-        known = {attempt.trial_id for attempt in briefing.attempts}
-        cited = [trial_id for trial_id in briefing.nearest if trial_id in known][:2]
-        cited = cited or [a.trial_id for a in briefing.attempts[-2:]]
-    return tuple(dict.fromkeys(cited))[:MOST_CITES]
+    return tuple(dict.fromkeys(cited))[:MOST_CITES] or cites_without_kin(briefing)
+
+
+def cites_without_kin(briefing: Briefing) -> tuple[str, ...]:
+    """The attempts nearest to the incumbent, else the latest: what a proposer has read that builds on none of them."""
+    known = {attempt.trial_id for attempt in briefing.attempts}
+    nearest = [trial_id for trial_id in briefing.nearest if trial_id in known][:2]
+    return tuple(nearest or [attempt.trial_id for attempt in briefing.attempts[-2:]])
 
 
 def effects_of(briefing: Briefing, name: str) -> Iterator[tuple[Attempt, float]]:

@@ -17,9 +17,10 @@ from swarm.program import constants
 from swarm.program.families import FAMILIES, OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
 from workers.briefing import Briefing
+from workers.proposers import ProposalFailed
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
 from workers.redact import Redactor
-from workers.render import Prompt, clean
+from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, clean, render
 
 MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
@@ -92,6 +93,14 @@ def checked(draft: Draft, briefing: Briefing) -> Draft:
     if vram_mib is not None and limit is not None and vram_mib > limit:
         raise EditFailed(f"you predict a peak of {vram_mib:g} MiB and the limit is {limit} MiB: make it smaller.")
     return draft
+
+
+def prompt_for(briefing: Briefing, reply: Reply, max_tokens: int) -> Prompt:
+    """Raises ProposalFailed, with a rest, when the program alone is too long for the prompt."""
+    try:
+        return render(briefing, reply=reply, max_tokens=max_tokens)
+    except PromptTooLong as error:
+        raise ProposalFailed("llm_config", str(error), cooldown_s=TOO_LONG_REST_S) from error
 
 
 def to_proposal(

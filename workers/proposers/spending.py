@@ -5,17 +5,14 @@ genai-prices if it is installed and knows the model. Unknown stays None. Costs a
 """
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from swarm.records import ProposalClaimed, ProposalRejected, Usage
 from swarm.study.state import StudyState
 from workers.proposers import ProposalFailed
 
 OVER_CEILING = "llm_budget"
-
-_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def spent_in(study: StudyState, prefix: str = "") -> Spent:
 
 
 class SpendLimit:
-    """Asked before each call; told after it.
+    """Asked before each call; told after it. `prices` go before those of the table.
 
     `recorded` gives what the brain shows for the whole study, other workers included. Calls of this process that are
     not recorded yet are counted from the sum at the start. With several workers a ceiling can be passed by the calls
@@ -77,10 +74,12 @@ class SpendLimit:
         *,
         max_usd: float | None = None,
         max_tokens: int | None = None,
+        prices: Prices | None = None,
         recorded: Callable[[], Spent] = Spent,
     ) -> None:
         self._max_usd = max_usd
         self._max_tokens = max_tokens
+        self._prices = prices
         self._recorded = recorded
         self._own = recorded()
 
@@ -102,6 +101,16 @@ class SpendLimit:
         if self._max_usd is not None:
             self._check_usd(spent, usd, self._max_usd)
 
+    def price(
+        self, input_tokens: int | None, output_tokens: int | None, *, model: str, base_url: str | None = None
+    ) -> float | None:
+        """USD of one call, None when a count or the price is unknown."""
+        if input_tokens is None or output_tokens is None:
+            return None
+        if self._prices is not None:
+            return (input_tokens * self._prices.input + output_tokens * self._prices.output) / 1e6
+        return _listed_price(input_tokens, output_tokens, model, base_url)
+
     def record(self, usage: Usage) -> None:
         self._own = self._own.plus(usage)
 
@@ -122,14 +131,7 @@ class SpendLimit:
             )
 
 
-def price(
-    input_tokens: int | None, output_tokens: int | None, *, model: str, base_url: str | None, prices: Prices | None
-) -> float | None:
-    """USD of one call, None when a count or the price is unknown."""
-    if input_tokens is None or output_tokens is None:
-        return None
-    if prices is not None:
-        return (input_tokens * prices.input + output_tokens * prices.output) / 1e6
+def _listed_price(input_tokens: int, output_tokens: int, model: str, base_url: str | None) -> float | None:
     if importlib.util.find_spec("genai_prices") is None:
         return None
     import genai_prices
@@ -139,23 +141,3 @@ def price(
         return float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price)
     except (LookupError, ValueError):
         return None
-
-
-def total(usages: Iterable[Usage]) -> Usage | None:
-    """The sum over the calls of one proposal; a sum with an unknown part is unknown. None without a call."""
-    usages = list(usages)
-    if not usages:
-        return None
-    return Usage(
-        model=usages[-1].model,
-        input_tokens=_sum([usage.input_tokens for usage in usages]),
-        output_tokens=_sum([usage.output_tokens for usage in usages]),
-        usd=_sum([usage.usd for usage in usages]),
-        seconds=_sum([usage.seconds for usage in usages]),
-        calls=sum(usage.calls for usage in usages),
-    )
-
-
-def _sum(parts: Sequence[_Number | None]) -> _Number | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None

@@ -26,11 +26,11 @@ from workers.proposers.cli_agent.output import AgentOutput, read_output
 from workers.proposers.cli_agent.process import GRACE_S, Ran, run_agent
 from workers.proposers.cli_agent.workspace import Workspace, make_home, open_workspace
 from workers.proposers.edits import EditFailed
-from workers.proposers.reply import Draft, checked, parse_header, to_proposal
-from workers.proposers.spending import Prices, SpendLimit, price
+from workers.proposers.reply import Draft, checked, parse_header, prompt_for, to_proposal
+from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import MIN_SECRET, Redactor
-from workers.render import DEFAULT_MAX_TOKENS, TOO_LONG_REST_S, Prompt, PromptTooLong, clean, render
+from workers.render import DEFAULT_MAX_TOKENS, clean
 
 EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
 RATE_LIMIT_COOLDOWN_S = 900.0
@@ -59,7 +59,6 @@ class CliAgentProposer:
         clock: Clock | None = None,
         deadline_s: float = 300.0,
         grace_s: float = GRACE_S,
-        prices: Prices | None = None,
         spend_limit: SpendLimit | None = None,
         breaker: Breaker | None = None,
         transcripts: Path | None = None,
@@ -73,14 +72,12 @@ class CliAgentProposer:
         self._clock = clock or SystemClock()
         self._deadline_s = deadline_s
         self._grace_s = grace_s
-        self._prices = prices
         self._spend_limit = spend_limit or SpendLimit()
         self._breaker = breaker or Breaker(self._clock)
         self._redact = Redactor(_secrets(spec, variables))
         self._transcripts = Transcripts(transcripts, self._redact)
         self._max_prompt_tokens = max_prompt_tokens
         self._last_usd: float | None = None
-        self._wrong_for_good: tuple[str, str] | None = None
         self.strays = 0
 
     @classmethod
@@ -93,7 +90,6 @@ class CliAgentProposer:
         scratch: Path,
         own_agents: Path | None = None,
         clock: Clock | None = None,
-        prices: Prices | None = None,
         spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
     ) -> "CliAgentProposer":
@@ -109,7 +105,6 @@ class CliAgentProposer:
             variables={**environ, **secrets},
             model=model or None,
             clock=clock,
-            prices=prices,
             spend_limit=spend_limit,
             transcripts=transcripts,
         )
@@ -120,7 +115,7 @@ class CliAgentProposer:
 
     def propose(self, briefing: Briefing) -> Proposal:
         self._check()
-        rendered = self._render(briefing)
+        rendered = prompt_for(briefing, "files", self._max_prompt_tokens)
         prompt = self._redact(f"{rendered.system}\n{rendered.user}")
         with open_workspace(self._scratch, briefing.editable, briefing.incumbent.source) as workspace:
             ran = self._run(workspace, prompt)
@@ -143,17 +138,8 @@ class CliAgentProposer:
 
     def _check(self) -> None:
         """Raises ProposalFailed if the agent may not be started now."""
-        if self._wrong_for_good is not None:
-            raise ProposalFailed(*self._wrong_for_good, cooldown_s=float("inf"))
-        if (remaining_s := self._breaker.remaining_s) > 0:
-            raise ProposalFailed("llm_failed", f"{self._agent} keeps failing and is left alone", cooldown_s=remaining_s)
+        self._breaker.check(self._agent)
         self._spend_limit.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
-
-    def _render(self, briefing: Briefing) -> Prompt:
-        try:
-            return render(briefing, reply="files", max_tokens=self._max_prompt_tokens)
-        except PromptTooLong as error:
-            raise ProposalFailed("llm_config", str(error), cooldown_s=TOO_LONG_REST_S) from error
 
     def _run(self, workspace: Workspace, prompt: str) -> Ran:
         users_home = Path(self._variables["HOME"]) if "HOME" in self._variables else Path.home()
@@ -174,7 +160,7 @@ class CliAgentProposer:
         model = output.model or self._model
         usd = output.usd
         if usd is None and model:
-            usd = price(output.input_tokens, output.output_tokens, model=model, base_url=None, prices=self._prices)
+            usd = self._spend_limit.price(output.input_tokens, output.output_tokens, model=model)
         usage = Usage(
             model=clean(model, 80) if model else None,
             input_tokens=output.input_tokens,
@@ -209,16 +195,14 @@ class CliAgentProposer:
         if report.ended == "not_started":
             binary = self._spec.argv[0]
             detail = f"{binary} cannot be started: {report.detail}. Install it, or choose another --proposer."
-            self._wrong_for_good = ("llm_config", self._redact(detail))
-            raise ProposalFailed(*self._wrong_for_good, cooldown_s=float("inf"))
+            self._breaker.give_up("llm_config", self._redact(detail))
         reason = _failure(ran, output, self._deadline_s)
         if reason is None:
             return
         words = " ".join(f"{output.error or ''} {stderr[-2000:]}".split())
         detail = f"{self._agent} {reason}: {words[:600]}" if words else f"{self._agent} {reason}"
         if report.ended == "exit" and _NOT_SIGNED_IN.search(words):
-            self._wrong_for_good = ("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.")
-            raise ProposalFailed(*self._wrong_for_good, usage=usage, cooldown_s=float("inf"))
+            self._breaker.give_up("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.", usage)
         self._breaker.failed()
         if report.ended == "exit" and _RATE_LIMITED.search(words):
             raise ProposalFailed("llm_rate_limited", detail, usage=usage, cooldown_s=RATE_LIMIT_COOLDOWN_S)

@@ -8,7 +8,7 @@ from swarm.program.families import FAMILIES
 from swarm.records import Operator, Proposal
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
-from workers.proposers.evidence import turn_seed
+from workers.proposers.evidence import cites_without_kin, turn_seed
 from workers.proposers.library.edit import Edit
 from workers.proposers.library.network import NETWORK_EDITS
 from workers.proposers.library.program import DoesNotApply
@@ -85,7 +85,5 @@ def _draw(rng: random.Random, briefing: Briefing, family: str) -> float:
 def _cites(briefing: Briefing, family: Sequence[Attempt]) -> tuple[str, ...]:
     """The best and the worst of the family, else what lies nearest to the program."""
     judged = sorted((a for a in family if a.delta is not None), key=lambda attempt: attempt.delta or 0.0)
-    related = [attempt.trial_id for attempt in (*judged[:1], *judged[1:][-1:])]
-    known = {attempt.trial_id for attempt in briefing.attempts}
-    nearest = [trial_id for trial_id in briefing.nearest if trial_id in known][:2]
-    return tuple(related or nearest or [a.trial_id for a in briefing.attempts[-2:]])
+    related = tuple(attempt.trial_id for attempt in (*judged[:1], *judged[1:][-1:]))
+    return related or cites_without_kin(briefing)

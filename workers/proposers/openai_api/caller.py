@@ -3,7 +3,6 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from swarm.clock import Clock
 from swarm.records import Usage
@@ -11,7 +10,7 @@ from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api.completion import Completion, Counts
 from workers.proposers.openai_api.server import CallFailed, Message, Server
-from workers.proposers.spending import Prices, SpendLimit, price
+from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
 from workers.render import Prompt, clean, estimate_tokens
@@ -53,9 +52,7 @@ class Caller:
     transcripts: Transcripts
     spend_limit: SpendLimit
     breaker: Breaker
-    prices: Prices | None
     call_timeout_s: float
-    _wrong_for_good: tuple[str, str] | None = None  # code and detail
 
     def ask(self, turn: Turn, messages: Sequence[Message], schema: Schema | None = None) -> str:
         """The text of one answer, without secrets; retries a busy or failing server within the turn's deadline.
@@ -78,11 +75,7 @@ class Caller:
 
     def _check(self, turn: Turn, messages: Sequence[Message]) -> None:
         """Raises ProposalFailed if no call may be made now."""
-        if self._wrong_for_good is not None:
-            self._give_up(*self._wrong_for_good)
-        if (remaining_s := self.breaker.remaining_s) > 0:
-            detail = f"{self._where} keeps failing and is left alone"
-            raise ProposalFailed("llm_failed", detail, cooldown_s=remaining_s)
+        self.breaker.check(self._where)
         if self.clock.monotonic() >= turn.deadline:
             raise ProposalFailed("llm_failed", f"{self._where} took too long for one proposal")
         asked = sum(estimate_tokens(message["content"]) for message in messages)
@@ -135,10 +128,10 @@ class Caller:
         match failure.kind:
             case "auth":
                 remedy = "Set OPENAI_API_KEY to a key of this server, or OPENAI_BASE_URL to the server of your key."
-                self._give_up("llm_auth", f"{detail}. {remedy}")
+                self.breaker.give_up("llm_auth", f"{detail}. {remedy}")
             case "config":
                 remedy = f"Check the model's name, {self.server.model}, and OPENAI_BASE_URL."
-                self._give_up("llm_config", f"{detail}. {remedy}")
+                self.breaker.give_up("llm_config", f"{detail}. {remedy}")
             case "quota":
                 raise ProposalFailed("llm_quota", detail, cooldown_s=failure.retry_after_s or QUOTA_COOLDOWN_S)
             case "declined":
@@ -149,11 +142,6 @@ class Caller:
         if failure.kind == "rejected":
             raise ProposalFailed("llm_failed", detail, cooldown_s=self.breaker.remaining_s)
         return failure
-
-    def _give_up(self, code: str, detail: str) -> NoReturn:
-        """For good: the next call fails without a request."""
-        self._wrong_for_good = (code, detail)
-        raise ProposalFailed(code, detail, cooldown_s=float("inf"))
 
     def _wait(self, failure: CallFailed, attempt: int, deadline: float) -> None:
         """Sleeps until the next attempt, as the server says or with jittered doubling; raises if there is none."""
@@ -168,7 +156,7 @@ class Caller:
 
     def _price(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         server = self.server
-        return price(input_tokens, output_tokens, model=server.model, base_url=server.base_url, prices=self.prices)
+        return self.spend_limit.price(input_tokens, output_tokens, model=server.model, base_url=server.base_url)
 
     @property
     def _where(self) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from swarm.clock import Clock, SystemClock
 from swarm.errors import UsageError
 from swarm.records import Proposal
+from swarm.study.usage import total_usage
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
@@ -27,8 +28,8 @@ from workers.proposers.openai_api.caller import Caller, FormatRefused, PromptRef
 from workers.proposers.openai_api.mode import Mode, ModeOf
 from workers.proposers.openai_api.schema import SCHEMA
 from workers.proposers.openai_api.server import Message, Server
-from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
-from workers.proposers.spending import Prices, SpendLimit, total
+from workers.proposers.reply import Draft, Header, parse_header, prompt_for, read_envelope, read_schema, to_proposal
+from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
 from workers.render import (
@@ -65,9 +66,7 @@ class OpenAIProposer:
         mode: Mode = "envelope",
         deadline_s: float = 240.0,
         call_timeout_s: float = 120.0,
-        prices: Prices | None = None,
         spend_limit: SpendLimit | None = None,
-        breaker: Breaker | None = None,
         transcripts: Path | None = None,
         without_schema: Path | None = None,
         max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
@@ -88,8 +87,7 @@ class OpenAIProposer:
             redact=self._redact,
             transcripts=Transcripts(transcripts, self._redact),
             spend_limit=spend_limit or SpendLimit(),
-            breaker=breaker or Breaker(self._clock),
-            prices=prices,
+            breaker=Breaker(self._clock),
             call_timeout_s=call_timeout_s,
         )
 
@@ -102,7 +100,6 @@ class OpenAIProposer:
         model: str | None = None,
         base_url: str | None = None,
         clock: Clock | None = None,
-        prices: Prices | None = None,
         spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
         without_schema: Path | None = None,
@@ -125,7 +122,6 @@ class OpenAIProposer:
             headers=_headers(secrets.get("OPENAI_CUSTOM_HEADERS", "")),
             clock=clock,
             mode="schema" if mode == "schema" else "envelope",
-            prices=prices,
             spend_limit=spend_limit,
             transcripts=transcripts,
             without_schema=without_schema,
@@ -153,7 +149,7 @@ class OpenAIProposer:
             draft,
             briefing,
             proposer=self.name,
-            usage=total(turn.usages),
+            usage=total_usage(turn.usages),
             redact=self._redact,
             prompt=turn.prompt,
         )
@@ -165,7 +161,7 @@ class OpenAIProposer:
     def _in_all(self, turn: Turn, code: str, detail: str, cooldown_s: float = 0.0) -> ProposalFailed:
         """The failure with the price and the reasons of all answers of the turn."""
         in_all = self._redact(detail + _reasons(tuple(turn.refused)))
-        return ProposalFailed(code, in_all, usage=total(tuple(turn.usages)), cooldown_s=cooldown_s)
+        return ProposalFailed(code, in_all, usage=total_usage(tuple(turn.usages)), cooldown_s=cooldown_s)
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
         prompt, answer = self._first_answer(turn, briefing)
@@ -216,10 +212,7 @@ class OpenAIProposer:
             return None
 
     def _render(self, turn: Turn, briefing: Briefing, mode: Mode) -> Prompt:
-        try:
-            turn.prompt = render(briefing, reply=mode, max_tokens=self._max_prompt_tokens)
-        except PromptTooLong as error:
-            raise ProposalFailed("llm_config", str(error), cooldown_s=TOO_LONG_REST_S) from error
+        turn.prompt = prompt_for(briefing, mode, self._max_prompt_tokens)
         return turn.prompt
 
 
