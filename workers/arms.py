@@ -1,10 +1,9 @@
 """The arms of one worker: which proposers it has, and which of them rest.
 
-An arm that failed with a cool-down is left alone until that has passed. The embedded arms need no key, no server and no
-money: whatever happens to a language model, they keep the device busy.
+An arm that failed with a cool-down is left alone until it has passed. The embedded arms need no key, server or money:
+whatever happens to a language model, they keep the device busy.
 """
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.version import missing
 from workers.briefing import Briefing
+from workers.dispatch.assignments import LLM, SCRIPTED
 from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
@@ -26,17 +26,13 @@ from workers.proposers.scripted import ScriptedProposer
 from workers.proposers.spending import Prices, SpendLimit, spent_in
 from workers.proposers.tpe import TpeProposer
 
-EMBEDDED = ("tpe", "climb", "library", "recombine")
-LLM = "llm"
-SCRIPTED = "scripted"
-SCRIPT_FINISHED = "script_finished"
 OWN_AGENTS = "SWARM_AGENTS"  # names a file of coding agents like workers/proposers/cli_agent/agents.toml
 SLOW_ARMS = frozenset({LLM})
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What proposers may ask of the world: texts of programs, merges, and what was spent so far."""
+    """What proposers need from outside: texts of programs, merges, and what was spent so far."""
 
     settings: RunSettings
     agent_id: str
@@ -48,7 +44,7 @@ class Surroundings:
 
 
 class Arms:
-    """Proposers by the name of their arm. `chosen` are those that the policy may pick; the others only stand in."""
+    """Proposers by the name of their arm. The policy picks among `chosen`; the others stand in while these rest."""
 
     def __init__(self, proposers: Mapping[str, Proposer], chosen: tuple[str, ...], clock: Clock) -> None:
         self._proposers = dict(proposers)
@@ -57,7 +53,7 @@ class Arms:
         self._resting_until: dict[str, float] = {}
 
     def available(self) -> tuple[str, ...]:
-        """What the policy may pick now: the chosen arms that do not rest, else those that can stand in."""
+        """What the policy may pick now: the chosen arms that do not rest, else all others that do not."""
         return self._awake(self._chosen) or self._awake(tuple(self._proposers))
 
     def at_once(self, first: str) -> tuple[str, ...]:
@@ -75,13 +71,12 @@ class Arms:
         try:
             return self._proposers[arm].propose(briefing)
         except ProposalFailed as failure:
-            rest_s = math.inf if failure.code == SCRIPT_FINISHED else failure.cooldown_s
-            if rest_s > 0:
-                self._resting_until[arm] = self._clock.monotonic() + rest_s
+            if failure.cooldown_s > 0:
+                self._resting_until[arm] = self._clock.monotonic() + failure.cooldown_s
             raise
 
     def so_far(self, arm: str) -> ProposalFailed | None:
-        """What the arm's proposal under way has cost; None for an arm that does not count. For another thread."""
+        """What the arm's unfinished proposal has cost; None for an arm without costs. May be called from any thread."""
         proposer = self._proposers[arm]
         return proposer.so_far() if isinstance(proposer, Metered) else None
 

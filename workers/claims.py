@@ -1,7 +1,7 @@
 """Claims: a trial begins to exist by compare-and-append, so that "read before proposing" is true and not hoped for.
 
-Every builder here runs under the brain's lock, on a state that nobody can change any more. It raises StaleSnapshot when
-the world has moved on since the decision, and then nothing is written.
+Each builder runs under the brain's lock, on a state that nobody else can change. It raises StaleSnapshot when the study
+has changed since the decision, and then nothing is written.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """From an assignment to a draft: brief the arm, check its answer, give it one more turn, record what was refused.
 
-A draft may be made while a trial trains: it runs in a thread of its own with a brain of its own, so that the device
-never waits for a language model. What it was made on may have changed by the time it is claimed; the claim checks
-again.
+A draft may be made while a trial trains, in a thread with a brain of its own, so that the device never waits for a
+language model. The study may have changed by the time the draft is claimed; the claim checks it again.
 """
 
 import threading
@@ -57,7 +56,7 @@ class Drafter:
         self._answering = threading.Lock()
 
     def draft(self, assignment: Propose) -> Draft | None:
-        """A draft by the assignment's arm, or None after its turns. Every refusal and failure is in the brain then."""
+        """A draft by the assignment's arm, or None when its turns are used up. Each refusal and failure is recorded."""
         refusal: str | None = None
         for turn in range(TURNS):
             study = self._session.study()
@@ -78,8 +77,9 @@ class Drafter:
         return None
 
     def give_up(self) -> tuple[Briefing, str, ProposalFailed] | None:
-        """What the proposal that is being made has cost so far, for `failed` of another drafter; its own thread
-        records nothing of it afterwards. None when nothing is under way, or nothing was answered. From any thread."""
+        """Ends the proposal that is being made. Its own thread records nothing of it afterwards; another drafter does,
+        with `failed` and what is returned here. None when nothing is being made, or no call was answered. May be
+        called from any thread."""
         with self._answering:
             asked, self._under_way = self._under_way, None
             so_far = self._arms.so_far(asked[1]) if asked is not None else None
@@ -155,7 +155,7 @@ class Drafter:
         return detail
 
     def failed(self, briefing: Briefing, arm: str, failure: ProposalFailed) -> None:
-        """Records a proposal of which nothing came."""
+        """Records a call of an arm that gave no proposal."""
         self._session.brain.append(
             ProposalRejected(
                 agent_id=self._session.agent_id,
@@ -174,7 +174,7 @@ class Drafter:
 
 
 class Background:
-    """At most one draft in the making, in a daemon thread: a stalled model must not keep a worker from ending."""
+    """Makes one draft at a time in a daemon thread: a stalled model must not keep a worker from ending."""
 
     def __init__(self, make: Callable[[Propose], Draft | None]) -> None:
         self._make = make
@@ -194,7 +194,7 @@ class Background:
         return self._thread is not None and self._thread.is_alive()
 
     def take(self, patience_s: float) -> Draft | None:
-        """The draft, if it is ready or becomes so within `patience_s`. What its maker raised is raised here."""
+        """The draft, if it is ready within `patience_s`. What was raised while it was made is raised here."""
         if self._thread is not None:
             self._thread.join(patience_s)
         if self.busy:

@@ -2,8 +2,8 @@
 
     snapshot -> propose -> gate -> claim -> run -> judge -> record
 
-The worker keeps no fact of its own. Whatever it knows it reads from the brain, so that another process can take its
-place at any line.
+The worker keeps no fact of its own. Whatever it knows it reads from the brain, so that another process can take over
+at any line.
 """
 
 from swarm.errors import StaleSnapshot

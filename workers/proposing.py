@@ -1,4 +1,4 @@
-"""How a worker comes by the next trial of a new program: asked for ahead, rebased, checked, claimed, committed.
+"""The way from a proposal to a trial: prepared ahead, rebased, checked, claimed, committed.
 
 A language model thinks while a trial trains (`workers.drafts`). By the time its proposal can run, the incumbent may
 have moved: the proposal follows it, or is recorded as one that could not.
@@ -23,13 +23,13 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Proposing:
-    """The proposals of one worker. `behind` is a session for the thread that asks ahead; `device_mib` is what its
-    device holds, None where it does not say."""
+    """The proposals of one worker. `background_session` is for the thread that prepares the next one; `device_mib` is
+    the memory of the device, None where it does not say."""
 
     def __init__(
         self,
         session: Session,
-        behind: Session,
+        background_session: Session,
         repo: Repo,
         sources: Sources,
         secrets: Mapping[str, str],
@@ -45,19 +45,19 @@ class Proposing:
                 agent_id=session.agent_id,
                 clock=session.clock,
                 merge=repo.merge,
-                source_of=lambda name: sources.of_program(behind.study(), name),
-                study=behind.study,
+                source_of=lambda name: sources.of_program(background_session.study(), name),
+                study=background_session.study,
                 secrets=secrets,
             )
         )
         limit_mib = device_mib if session.settings.device == "cuda" else None
         self._drafter = Drafter(session, sources, self._arms, limit_mib)
-        self._behind = Drafter(behind, sources, self._arms, limit_mib)
-        self.background = Background(self._behind.draft)
-        self._dry_turns = 0  # in a row in which no arm had anything new
+        self._background_drafter = Drafter(background_session, sources, self._arms, limit_mib)
+        self.background = Background(self._background_drafter.draft)
+        self._dry_turns = 0  # in a row without anything new from any arm
 
     def arms(self) -> tuple[str, ...]:
-        """Those that the policy may pick now."""
+        """The arms that the policy may pick now."""
         return self._arms.available()
 
     def claim(self, assignment: Propose) -> Trial | None:
@@ -77,8 +77,8 @@ class Proposing:
     def prepare(self) -> None:
         """Let a model think about the next proposal while the trial that was just claimed trains.
 
-        Whatever else is owed before it. Arms that answer at once are asked when the trial has ended: they know its
-        result then.
+        It does not matter what else is owed before it. Arms that answer at once are asked when the trial has ended,
+        because they know its result then.
         """
         study, arms = self._session.study(), self._arms.available()
         if arms and self._session.has_room(study) and proposals_are_near(study):
@@ -87,8 +87,8 @@ class Proposing:
                 self.background.start(assignment)
 
     def clear(self) -> None:
-        """Record what an unused draft has cost, made or in the making."""
-        if (unfinished := self._behind.give_up()) is not None:
+        """Record what a draft has cost that nobody will use, finished or not."""
+        if (unfinished := self._background_drafter.give_up()) is not None:
             self._drafter.failed(*unfinished)
         draft = self.background.leftover()
         if draft is not None:
@@ -98,8 +98,8 @@ class Proposing:
         return next_proposal(study, agent_id=self._session.agent_id, arms=arms, device_mib=self._device_mib)
 
     def _draft(self, assignment: Propose) -> Draft | None:
-        """The prepared draft if there is one; else the assignment's arm, or the one that the policy would have
-        chosen without a model; else whatever else can propose at once."""
+        """The prepared draft if there is one; else one by the assignment's arm, or by the arm that the policy would
+        have chosen without a model; else by any other arm that answers at once."""
         slow = assignment.arm in SLOW_ARMS
         if slow:
             self.background.start(assignment)

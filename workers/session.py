@@ -1,4 +1,4 @@
-"""A worker's place in a study: its name, its brain, and whether it may go on."""
+"""A worker's side of a study: its name, its brain, and whether it may go on."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from swarm.study.state import BrainState, StudyState, Trial
 
 
 class Session:
-    """Used by one thread at a time, as its brain is; made in the worker's process, whose parent is the orchestrator."""
+    """For one thread at a time, as its brain is. Made in the worker's process, whose parent is the orchestrator."""
 
     def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, clock: Clock) -> None:
         self.settings = settings
@@ -57,6 +57,7 @@ class Session:
         return self.settings.trials is None or len(study.trials) < self.settings.trials
 
     def orphaned(self) -> bool:
+        """Whether the orchestrator has gone."""
         return os.getppid() != self._orchestrator_pid
 
     def stop_reason(self) -> str | None:

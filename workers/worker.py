@@ -1,7 +1,7 @@
-"""A worker's worker: everything it works with, and the steps of its loop.
+"""One worker: everything it works with, and the steps of its loop.
 
-`workers.loop` reads as one screen because the steps are here; the rules are elsewhere (what is owed: `dispatch`; what
-may run: `swarm.gate`; what it meant: `swarm.verdict`).
+`workers.loop` puts the steps in order. The rules are elsewhere: what is owed next in `dispatch`, what may run in
+`swarm.gate`, what a result means in `swarm.verdict`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ AGENT_LOCK_TIMEOUT_S = 60.0
 
 
 class Worker:
-    """One worker of one study."""
+    """One worker of one study. `secrets` are the keys that its proposers may need."""
 
     def __init__(self, settings: RunSettings, agent_id: str, clock: Clock, secrets: Mapping[str, str]) -> None:
         self.settings = settings
@@ -43,8 +43,8 @@ class Worker:
         sources = Sources(settings, self._repo)
         probe = detect_probe(settings.device)
         self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
-        behind = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
-        self.proposing = Proposing(session, behind, self._repo, sources, secrets, self._device_mib)
+        background = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
+        self.proposing = Proposing(session, background, self._repo, sources, secrets, self._device_mib)
         self._base_source = sources.of_commit(settings.base_commit)
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
@@ -82,7 +82,7 @@ class Worker:
         ]
 
     def settle(self, trial: Trial) -> None:
-        """Adopt, collect, run again or give up a trial that somebody left behind."""
+        """Adopt, collect, run again or give up a trial that an earlier process left unfinished."""
         self._runner.settle(trial, self._known_commit(trial))
 
     def may_start(self) -> bool:
@@ -160,12 +160,12 @@ class Worker:
 
 @contextmanager
 def open_worker(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]) -> Iterator[Worker]:
-    """A worker whose agent nobody else plays. Raises SwarmError when another process still does after a while."""
+    """The worker with this name, started and closed. Raises SwarmError while another process has the name."""
     lock = FileLock(settings.layout.study(settings.study_id) / f"{agent_id}.lock", fallback_to_soft=False)
     try:
         lock.acquire(timeout=AGENT_LOCK_TIMEOUT_S)
     except Timeout:
-        raise SwarmError(f"{agent_id} is played by another process already; stop it first") from None
+        raise SwarmError(f"another process is {agent_id} already; stop it first") from None
     worker = Worker(settings, agent_id, SystemClock(), secrets)
     try:
         worker.start()

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, read_back, set_torn_bytes_aside
+from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, set_torn_bytes_aside
 from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered
 from swarm.brain.lock import WriterLock
 from swarm.brain.seal import Sealed, identified, seal
@@ -98,17 +98,6 @@ class Brain:
             if sealed:
                 self._write(fd, sealed)
             return self._stored([record.id for record in built], sealed)
-
-    def reverify(self) -> None:
-        """Accept appends again after a failed fsync, once the disk proves itself.
-
-        The end of the file is read back from the disk, past the cache, and synced. Raises BrainError while it fails
-        and BrainReplaced when what had been read is gone.
-        """
-        with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
-            read_back(self._disk, fd, self.path)
-            self._apply(self._tail.new_lines_of(fd))
-            self._distrusted = ""
 
     def watch(self, timeout_s: float | None = None, poll_s: float = 5.0) -> Iterator[BrainState]:
         """The state now and again after each change, until `timeout_s` has passed (None: for ever).

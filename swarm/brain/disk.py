@@ -9,7 +9,6 @@ from pathlib import Path
 from swarm.errors import BrainError, DiskFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_END_BYTES = 1 << 20
 
 
 class Disk:
@@ -76,17 +75,6 @@ def set_torn_bytes_aside(disk: Disk, fd: int, path: Path, start: int) -> None:
         disk.truncate(fd, start)
     except OSError as problem:
         raise BrainError(f"cannot cut {len(torn)} torn bytes off {path}: {problem.strerror}") from problem
-
-
-def read_back(disk: Disk, fd: int, path: Path) -> None:
-    """Sync the file, drop it from the page cache and read its end from the disk. Raises BrainError."""
-    try:
-        disk.sync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        size = os.fstat(fd).st_size
-        os.pread(fd, _END_BYTES, max(0, size - _END_BYTES))
-    except OSError as problem:
-        raise BrainError(f"{path}: the disk still fails ({problem.strerror}). Check it before going on.") from problem
 
 
 def _write_whole(disk: Disk, fd: int, path: Path, data: bytes, size: int) -> None:

@@ -13,12 +13,15 @@ from swarm.errors import UsageError
 from swarm.records import Operator, Proposal, Usage
 from swarm.study.options import UpOptions, check_options, check_proposer
 from swarm.study.settings import ProposerSettings
-from workers.arms import EMBEDDED, LLM, OWN_AGENTS, SCRIPTED, Arms, Surroundings, build_arms
+from workers.arms import OWN_AGENTS, Arms, Surroundings, build_arms
 from workers.briefing import Briefing
+from workers.dispatch.assignments import LLM, SCRIPTED
 from workers.proposers import ProposalFailed
 
 AGENT = Path(__file__).parents[1] / "fakes" / "fake_agents" / "agent.py"
 KEY = "secret-key-of-the-user-0123456789"
+
+EMBEDDED = ("tpe", "climb", "library", "recombine")
 
 
 class Always:

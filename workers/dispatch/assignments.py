@@ -5,6 +5,9 @@ from typing import Literal, TypeAlias
 
 Role = Literal["climber", "jumper"]
 
+LLM = "llm"  # the arm of a language model, whichever it is
+SCRIPTED = "scripted"  # the arm that replays a script
+
 
 @dataclass(frozen=True, slots=True)
 class BaselineReplicate:

@@ -22,14 +22,13 @@ from collections.abc import Callable, Sequence
 from swarm import verdict
 from swarm.records import Decision
 from swarm.study.state import Program, StudyState
-from workers.dispatch.assignments import Assignment, BaselineReplicate, Propose, Replicate, Role
+from workers.dispatch.assignments import SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due
 
 FOLLOW_UPS = 2
 FAMILY_SWITCH = 0.5  # how often a worker leaves a family after its discard
-SCRIPTED = "scripted"
 ON_THE_INCUMBENT = (SCRIPTED, "recombine")  # arms that have no use for another lineage to start from
 SUITED: dict[Role, tuple[str, ...]] = {"climber": ("climb",), "jumper": ("library", "recombine")}
 
@@ -42,7 +41,7 @@ def choose(
     device_mib: int | None = None,
     replicates_owed: Callable[[StudyState], Sequence[str]] = verdict.replicates_owed,
 ) -> Assignment | None:
-    """The next assignment of a free worker; None when nothing is owed and it has no arm to propose with.
+    """The next assignment of a free worker; None when no run is owed and there is no arm to propose with.
 
     `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
     state may get the same assignment: the claim settles who runs it.

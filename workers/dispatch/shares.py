@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from swarm.study.state import Program, StudyState
+from workers.dispatch.assignments import LLM
 from workers.dispatch.stall import leads_or_kept, proposals
 
 FLOOR = 0.10
 PRIOR_TRIALS = 5  # an arm counts as average until it has had about this many trials
 
 EMBEDDED: Mapping[str, float] = {"tpe": 0.35, "climb": 0.25, "library": 0.25, "recombine": 0.05}
-WITH_MODEL: Mapping[str, float] = {"tpe": 0.20, "climb": 0.20, "library": 0.15, "llm": 0.30, "recombine": 0.05}
+WITH_MODEL: Mapping[str, float] = {"tpe": 0.20, "climb": 0.20, "library": 0.15, LLM: 0.30, "recombine": 0.05}
 
 
 def arm_shares(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
@@ -19,7 +20,7 @@ def arm_shares(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
     towards it while the arm has few trials). No arm falls below 10 %, or below its share in the table if that is less.
     An arm that the table does not know gets the floor.
     """
-    table = WITH_MODEL if "llm" in arms else EMBEDDED
+    table = WITH_MODEL if LLM in arms else EMBEDDED
     base = {arm: table.get(arm, FLOOR) for arm in arms}
     rates = _relative_gains(study, arms)
     raw = _normalised({arm: base[arm] * rates[arm] for arm in arms})

@@ -21,12 +21,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, islice
 
-from swarm.program.constants import Choice, Int, Linear, Log, Space, assign, same_value
+from swarm.program.constants import Choice, Int, Linear, Log, Space, same_value
 from swarm.program.families import FAMILIES, family_of
-from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
+from swarm.records import Operator, Proposal, Scalar
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
-from workers.proposers.evidence import cites_for, expected_effect, was_tried
+from workers.proposers.evidence import tuned, was_tried
 from workers.proposers.spaces import as_text, at, searched, unit
 
 LONGER = 1.5
@@ -59,7 +59,7 @@ class ClimbProposer:
         spaces = searched(briefing.incumbent.source)
         untried = (move for move in _moves(briefing, spaces) if not was_tried(briefing, move.changes))
         for move in islice(untried, int(briefing.refusal is not None), None):
-            return _proposal(self.name, briefing, spaces, move)
+            return tuned(self.name, briefing, spaces, move.changes, _description(briefing, move))
         raise ProposalFailed("search_exhausted", "no constant has an untried step left around the incumbent")
 
 
@@ -191,16 +191,6 @@ def _order(briefing: Briefing, spaces: Mapping[str, Space]) -> list[str]:
     return sorted(spaces, key=rank)
 
 
-def _proposal(proposer: str, briefing: Briefing, spaces: Mapping[str, Space], move: _Move) -> Proposal:
+def _description(briefing: Briefing, move: _Move) -> str:
     old = briefing.incumbent.constants
-    listed = ", ".join(f"{as_text(name, value)} (was {old[name]})" for name, value in move.changes.items())
-    return Proposal(
-        operator=Operator.TUNE,
-        family=family_of(next(iter(move.changes))),
-        description=f"{move.why}: {listed}"[:MAX_DESCRIPTION],
-        parent=briefing.incumbent.trial_id,
-        source=assign(briefing.incumbent.source, move.changes),
-        cites=cites_for(briefing, move.changes),
-        expects=expected_effect(briefing, spaces, move.changes),
-        proposer=proposer,
-    )
+    return f"{move.why}: " + ", ".join(f"{as_text(name, new)} (was {old[name]})" for name, new in move.changes.items())

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from swarm.gate.novelty import is_near
-from swarm.program.constants import Space
-from swarm.records import Operator, Scalar
+from swarm.program.constants import Space, assign
+from swarm.program.families import family_of
+from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
 from workers.briefing import Attempt, Briefing
 from workers.proposers.spaces import unit
 
@@ -75,6 +76,22 @@ def expected_effect(briefing: Briefing, spaces: Mapping[str, Space], changes: Ma
     effects = [_neighbour_effect(briefing, name, spaces[name], value) for name, value in changes.items()]
     known = [effect for effect in effects if effect is not None]
     return round(sum(known), 5) if known else None
+
+
+def tuned(
+    proposer: str, briefing: Briefing, spaces: Mapping[str, Space], changes: Mapping[str, Scalar], description: str
+) -> Proposal:
+    """The incumbent with new values for some constants, with what the attempts say about them."""
+    return Proposal(
+        operator=Operator.TUNE,
+        family=family_of(next(iter(changes))),
+        description=description[:MAX_DESCRIPTION],
+        parent=briefing.incumbent.trial_id,
+        source=assign(briefing.incumbent.source, changes),
+        cites=cites_for(briefing, changes),
+        expects=expected_effect(briefing, spaces, changes),
+        proposer=proposer,
+    )
 
 
 def cites_for(briefing: Briefing, names: Mapping[str, object]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ claimed, as the briefing shows by its description, is not offered again.
 """
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -75,7 +76,8 @@ class ScriptedProposer:
             self._offers[self._last] = OFFERS
         number = self._next(briefing)
         if number is None:
-            raise ProposalFailed("script_finished", f"all {len(self._lines)} lines of {self._path.name} were offered")
+            detail = f"all {len(self._lines)} lines of {self._path.name} were offered"
+            raise ProposalFailed("script_finished", detail, cooldown_s=math.inf)
         self._last = number
         self._offers[number] += 1
         line = self._lines[number]

@@ -17,16 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from swarm.program.constants import Choice, Int, Log, Space, assign, same_value
+from swarm.program.constants import Choice, Int, Log, Space, same_value
 from swarm.program.families import family_of
-from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
+from swarm.records import Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import (
     Observation,
-    cites_for,
-    expected_effect,
     observations,
+    tuned,
     turn_seed,
     was_tried,
 )
@@ -66,7 +65,8 @@ class TpeProposer:
             values = estimator.sample(briefing.incumbent.constants, free, rng.getrandbits(32))
             changes = differences(spaces, briefing.incumbent.constants, values)
             if changes and not was_tried(briefing, changes):
-                return _proposal(self.name, briefing, spaces, changes)
+                listed = ", ".join(as_text(name, value) for name, value in changes.items())
+                return tuned(self.name, briefing, spaces, changes, f"set {listed}")
         raise ProposalFailed("search_exhausted", f"{TRIES} sampled changes in a row had been tried before")
 
 
@@ -166,19 +166,3 @@ def _decode(space: Space, drawn: int | float) -> Scalar:
             return int(drawn)
         case _:
             return rounded(space, float(drawn))
-
-
-def _proposal(
-    proposer: str, briefing: Briefing, spaces: Mapping[str, Space], changes: Mapping[str, Scalar]
-) -> Proposal:
-    listed = ", ".join(as_text(name, value) for name, value in changes.items())
-    return Proposal(
-        operator=Operator.TUNE,
-        family=family_of(next(iter(changes))),
-        description=f"set {listed}"[:MAX_DESCRIPTION],
-        parent=briefing.incumbent.trial_id,
-        source=assign(briefing.incumbent.source, changes),
-        cites=cites_for(briefing, changes),
-        expects=expected_effect(briefing, spaces, changes),
-        proposer=proposer,
-    )

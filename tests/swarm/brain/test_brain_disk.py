@@ -99,19 +99,6 @@ def test_a_failed_fsync_is_no_acknowledgement_and_stops_further_appends(path: Pa
     assert brain.snapshot().seq == 1
 
 
-def test_appends_go_on_once_the_disk_is_verified(path: Path) -> None:
-    disk = FailingDisk("sync")
-    brain = Brain(path, disk=disk)
-    with pytest.raises(BrainError):
-        brain.append(note())
-    with pytest.raises(BrainError, match="still fails"):
-        brain.reverify()
-    disk.failing.clear()
-    brain.reverify()
-    assert [record.seq for record in brain.append(note())] == [2]
-    assert verify(path).ok
-
-
 def test_a_failed_rollback_is_said_and_the_next_writer_repairs(path: Path) -> None:
     class Stuck(ShortDisk):
         def truncate(self, fd: int, size: int) -> None:

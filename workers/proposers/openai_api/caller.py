@@ -16,6 +16,7 @@ from workers.redact import Redactor
 from workers.render import Prompt, clean, estimate_tokens
 
 MAX_RETRIES = 3  # of one call, for a server that is busy or down
+CALL_TIMEOUT_S = 120.0
 LONGEST_WAIT_S = 60.0  # a longer Retry-After becomes the worker's cool-down
 EXPECTED_OUTPUT_TOKENS = 3_000  # for the ceilings, before a call whose answer has no limit of its own
 QUOTA_COOLDOWN_S = 1800.0
@@ -52,7 +53,6 @@ class Caller:
     transcripts: Transcripts
     spend_limit: SpendLimit
     breaker: Breaker
-    call_timeout_s: float
 
     def ask(self, turn: Turn, messages: Sequence[Message], schema: Schema | None = None) -> str:
         """The text of one answer, without secrets; retries a busy or failing server within the turn's deadline.
@@ -84,7 +84,7 @@ class Caller:
 
     def _call(self, turn: Turn, messages: Sequence[Message], schema: Schema | None) -> Completion:
         started = self.clock.monotonic()
-        limit_s = min(self.call_timeout_s, turn.deadline - started)
+        limit_s = min(CALL_TIMEOUT_S, turn.deadline - started)
         try:
             completion = self.server.complete(messages, deadline_s=limit_s, schema=schema)
         except CallFailed as failure:

@@ -65,7 +65,6 @@ class OpenAIProposer:
         clock: Clock | None = None,
         mode: Mode = "envelope",
         deadline_s: float = 240.0,
-        call_timeout_s: float = 120.0,
         spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
         without_schema: Path | None = None,
@@ -88,7 +87,6 @@ class OpenAIProposer:
             transcripts=Transcripts(transcripts, self._redact),
             spend_limit=spend_limit or SpendLimit(),
             breaker=Breaker(self._clock),
-            call_timeout_s=call_timeout_s,
         )
 
     @classmethod
