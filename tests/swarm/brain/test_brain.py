@@ -7,12 +7,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from factories import records
+from factories.records import study_opened
 from fakes.failing_disk import RecordingDisk, UnsyncedDisk
 from fakes.fake_clock import FakeClock
 
 from swarm.brain import GENESIS, Brain, read_records, verify
 from swarm.errors import BrainError, BrainNotOurs, StaleSnapshot
-from swarm.records import KNOWN_KINDS, MAX_LINE_BYTES, Budget, Note, ProposalClaimed, Record, StudyOpened
+from swarm.records import KNOWN_KINDS, MAX_LINE_BYTES, Note, ProposalClaimed, Record, StudyOpened
 from swarm.study.state import BrainState
 
 STUDY = "resnext-20260101-000000-4f2a"
@@ -43,39 +45,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened() -> StudyOpened:
-    return StudyOpened(
-        study_id=STUDY,
-        target="resnext",
-        target_folder="models/resnext",
-        editable="train.py",
-        base_commit="0" * 40,
-        base_tree_sha256="1" * 64,
-        objective_sha256="2" * 64,
-        harness_sha256="3" * 64,
-        program_sha256="4" * 64,
-        budget=Budget(kind="samples", amount=1000, walltime_limit_s=60),
-        data="standin",
-        classes=100,
-        device="cpu",
-        device_name="cpu",
-        workers=2,
-        seed=1,
-        noise_replicates=2,
-    )
+    return study_opened(study_id=STUDY)
 
 
 def claim(**fields: object) -> ProposalClaimed:
-    values = {
-        "study_id": STUDY,
-        "operator": "tune",
-        "family": "schedule",
-        "parent": "t0001",
-        "tree_sha256": "5" * 64,
-        "seed": 1,
-        "read_seq": 1,
-        "proposer": "tpe",
-    }
-    return ProposalClaimed.model_validate({**values, **fields})
+    return records.claim(**{"study_id": STUDY, **fields})
 
 
 def test_an_append_fills_the_envelope_and_chains(path: Path) -> None:

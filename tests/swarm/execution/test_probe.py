@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from factories.records import study_opened
+from factories.settings import run_settings
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 
 import swarm.execution.runner
@@ -22,7 +24,7 @@ from swarm.execution.local import LocalExecutor
 from swarm.execution.memory import FIRST_HOST_RAM_MIB
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import CpuProbe
-from swarm.records import Budget, FailReason, Operator, ProposalClaimed, Resources, StudyOpened, TrialFinished
+from swarm.records import FailReason, Operator, ProposalClaimed, Resources, TrialFinished
 from swarm.repo import Repo, trial_ref
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
@@ -123,52 +125,12 @@ def data() -> Path:
 def bench(tmp_path: Path, zygote: Path, data: Path) -> Bench:
     tiny = make_tiny_study(tmp_path)
     repo = Repo.open(tiny.root)
-    budget = Budget(kind="samples", amount=3000, walltime_limit_s=60)
-    settings = RunSettings(
-        study_id=STUDY,
-        root=tiny.root,
-        brain=tiny.brain,
-        target="tiny",
-        target_folder="models/tiny",
-        editable="train.py",
-        base_commit=repo.head(),
-        program_text="",
-        device="cpu",
-        dataset="standin",
-        data_dir=data,
-        classes=100,
-        budget=budget,
-        memory_mib=PROFILE_MIB,
-        threads=1,
-        workers=1,
-        seed=1,
-        noise_replicates=3,
-        trials=None,
-        deadline_at=None,
-        proposers={},
+    settings = run_settings(
+        tiny.root, study_id=STUDY, base_commit=repo.head(), data_dir=data, memory_mib=PROFILE_MIB, seed=1,
         harness_sha256=harness_sha256(),
-    )
+    )  # fmt: skip
     brain = Brain(tiny.brain)
-    opened = StudyOpened(
-        study_id=STUDY,
-        target="tiny",
-        target_folder="models/tiny",
-        editable="train.py",
-        base_commit=repo.head(),
-        base_tree_sha256="",
-        objective_sha256="",
-        harness_sha256="",
-        program_sha256="",
-        budget=budget,
-        data="standin",
-        classes=100,
-        device="cpu",
-        device_name="cpu",
-        workers=1,
-        seed=1,
-        noise_replicates=3,
-    )
-    brain.append(opened)
+    brain.append(study_opened(study_id=STUDY, base_commit=repo.head(), budget=settings.budget, workers=1))
     admission = AdmissionController(tiny.ledger, CpuProbe(), SystemClock())
     executor = LocalExecutor(settings.layout.trials(STUDY), data, admission, SystemClock(), zygote=zygote)
     return Bench(tiny, settings, repo, brain, admission, executor)

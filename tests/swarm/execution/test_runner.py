@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories.records import study_opened
+from factories.settings import run_settings
 from fakes.fake_clock import FakeClock
 from fakes.scripted_executor import LOSS, RUNG_LOSS, STEPS, ScriptedExecutor, World
 
@@ -15,13 +17,11 @@ from swarm.records import (
     FailReason,
     Operator,
     ProposalClaimed,
-    StudyOpened,
     TrialFinished,
     TrialStarted,
     WorkerStatus,
     parse_record,
 )
-from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
 from swarm.trial.contract import harness_sha256
 from swarm.verdict import early_stop
@@ -39,51 +39,10 @@ class Bench:
         self.scripts: dict[str, str] = {}
         self.stop_reason: Callable[[], str | None] = lambda: None
         self.leave: Callable[[], bool] = lambda: False
-        self.settings = RunSettings(
-            study_id=STUDY,
-            root=folder,
-            brain=folder / "swarm_brain.jsonl",
-            target="tiny",
-            target_folder="models/tiny",
-            editable="train.py",
-            base_commit="c0",
-            program_text="",
-            device="cpu",
-            dataset="standin",
-            data_dir=folder,
-            classes=100,
-            budget=BUDGET,
-            memory_mib=1200,
-            threads=1,
-            workers=1,
-            seed=0,
-            noise_replicates=2,
-            trials=None,
-            deadline_at=None,
-            proposers={},
-            harness_sha256=harness_sha256(),
+        self.settings = run_settings(
+            folder, study_id=STUDY, base_commit="c0", budget=BUDGET, noise_replicates=2, harness_sha256=harness_sha256()
         )
-        self.brain.append(
-            StudyOpened(
-                study_id=STUDY,
-                target="tiny",
-                target_folder="models/tiny",
-                editable="train.py",
-                base_commit="c0",
-                base_tree_sha256="",
-                objective_sha256="",
-                harness_sha256="",
-                program_sha256="",
-                budget=BUDGET,
-                data="standin",
-                classes=100,
-                device="cpu",
-                device_name="cpu",
-                workers=1,
-                seed=0,
-                noise_replicates=2,
-            )
-        )
+        self.brain.append(study_opened(study_id=STUDY, base_commit="c0", budget=BUDGET, workers=1))
 
     def claim(self, script: str, parent: Trial | None = None) -> Trial:
         number = len(self.study.trials) + 1
