@@ -1,0 +1,80 @@
+"""What is written down: the records of the brain and the study's vocabulary.
+
+Every record is frozen, and one record is one line of `swarm_brain.jsonl`. The envelope (`v` to `prev`) is filled in by
+`swarm.brain` at the moment of the append; a record made by anybody else carries the defaults. All records have the
+three keys of the original two-agent run, `agent_id`, `validation_loss` and `description`.
+
+Units stand in the names: `_s` seconds, `_mib` MiB. Losses are mean cross-entropies in nats. A missing number is None
+and never zero; a failed trial has a reason and no loss.
+"""
+
+from swarm.records.kinds import (
+    KNOWN_KINDS,
+    History,
+    IncumbentChanged,
+    Note,
+    ProposalClaimed,
+    ProposalRejected,
+    Record,
+    Steer,
+    StudyClosed,
+    StudyOpened,
+    TrialFinished,
+    TrialStarted,
+    UnknownRecord,
+    VerdictReached,
+    WorkerStatus,
+    parse_record,
+)
+from swarm.records.text import Block, Line, block, one_line
+from swarm.records.values import (
+    FORMAT_VERSION,
+    MAX_DESCRIPTION,
+    MAX_LINE_BYTES,
+    Budget,
+    Decision,
+    FailReason,
+    Operator,
+    Proposal,
+    Resources,
+    Scalar,
+    Score,
+    TrialState,
+    Usage,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "KNOWN_KINDS",
+    "MAX_DESCRIPTION",
+    "MAX_LINE_BYTES",
+    "Block",
+    "Budget",
+    "Decision",
+    "FailReason",
+    "History",
+    "IncumbentChanged",
+    "Line",
+    "Note",
+    "Operator",
+    "Proposal",
+    "ProposalClaimed",
+    "ProposalRejected",
+    "Record",
+    "Resources",
+    "Scalar",
+    "Score",
+    "Steer",
+    "StudyClosed",
+    "StudyOpened",
+    "TrialFinished",
+    "TrialStarted",
+    "TrialState",
+    "UnknownRecord",
+    "Usage",
+    "VerdictReached",
+    "WorkerStatus",
+    "block",
+    "one_line",
+    "parse_record",
+]

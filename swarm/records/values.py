@@ -1,0 +1,125 @@
+"""The vocabulary of the records: what a trial, a proposal and a score are made of. Units stand in the names."""
+
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from swarm.records.text import Line
+
+FORMAT_VERSION = 1
+MAX_LINE_BYTES = 32 * 1024
+MAX_DESCRIPTION = 300
+
+Scalar: TypeAlias = bool | int | float | Line
+
+
+class TrialState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class FailReason(StrEnum):
+    OUT_OF_MEMORY = "out_of_memory"
+    INFEASIBLE = "infeasible"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    DIVERGED = "diverged"
+    PRUNED = "pruned"
+    INVALID_OUTPUT = "invalid_output"
+    HARNESS_MODIFIED = "harness_modified"
+    OVER_BUDGET = "over_budget"
+    ABANDONED = "abandoned"
+
+
+class Decision(StrEnum):
+    KEEP = "keep"
+    DISCARD = "discard"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Operator(StrEnum):
+    """How a proposal was made; the search policy spends trials by operator."""
+
+    BASELINE = "baseline"  # the unchanged program: the noise floor
+    TUNE = "tune"  # another value of a declared constant
+    STRUCTURAL = "structural"  # an edit of the program's code
+    RECOMBINE = "recombine"  # two good changes of different lineages in one program
+    ABLATE = "ablate"  # one kept edit left out
+    REPLICATE = "replicate"  # the same program again on a fresh seed
+
+
+class Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Budget(Value):
+    """How much work one trial may do. `walltime_limit_s` is the kill limit, not a budget."""
+
+    kind: Literal["solo_seconds", "seconds", "samples"]
+    amount: float = Field(gt=0)
+    walltime_limit_s: float = Field(gt=0)
+
+
+class Usage(Value):
+    """What one call of a language model cost. Unknown is None and never zero."""
+
+    model: Line | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    usd: float | None = None
+    seconds: float | None = None
+    calls: int = 1
+
+
+class Proposal(Value):
+    """One change to the program, before anything has run. A value, not a record: the claim records it."""
+
+    operator: Operator
+    family: Line = Field(description="what kind of change: optimiser, schedule, architecture, ...")
+    description: Line = Field(min_length=1, max_length=MAX_DESCRIPTION)
+    parent: Line = Field(description="trial id of the program that was edited")
+    source: str = Field(description="the whole new text of the editable file")
+    cites: tuple[Line, ...] = ()
+    expects: float | None = Field(default=None, description="predicted change of the metric, negative is better")
+    proposer: Line
+    merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it combines")
+    usage: Usage | None = None
+    briefing_tokens: int | None = Field(default=None, description="of the prompt, estimated; None if no model read one")
+    shown: tuple[Line, ...] | None = Field(default=None, description="records in the prompt; None if no model read one")
+
+
+class Score(Value):
+    """Computed by the trusted scorer from the logits; nothing in it comes from the candidate's own words."""
+
+    validation_loss: float
+    top1: float
+    top5: float
+    calibrated_loss: float
+    rows: int
+
+
+class Resources(Value):
+    """What a trial used and on what."""
+
+    device: Line
+    torch: Line | None = None
+    threads: int | None = None
+    steps: int | None = None
+    samples: int | None = None
+    solo_rate: float | None = Field(default=None, description="training images per solo second")
+    training_s: float | None = Field(default=None, description="budget spent, in the budget's unit")
+    wall_s: float | None = None
+    waited_s: float | None = Field(default=None, description="between the request for memory and the lease")
+    probe_s: float | None = Field(default=None, description="wall seconds of the three steps that measured its memory")
+    overhead_s: dict[Line, float] = Field(default_factory=dict, description="wall seconds outside training, itemised")
+    reservation_mib: int | None = None
+    reserved_by: Line | None = Field(default=None, description="evidence of the reservation: same_code, probe, ...")
+    peak_mib: int | None = Field(default=None, description="most memory of the device, without a CUDA context")
+    host_peak_mib: int | None = Field(default=None, description="most RAM that one of its processes held")
+    alloc_retries: int | None = None
+    params_m: float | None = None
+    co_tenants: tuple[Line, ...] = ()
+    overlap_s: float | None = Field(default=None, description="seconds with at least one co-tenant")
