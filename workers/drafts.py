@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm import verdict
+from swarm.errors import TrialError
 from swarm.records import Proposal, ProposalRejected
 from swarm.repo import Repo
+from swarm.study.lineage import commit_of
 from swarm.study.settings import RunSettings
-from swarm.study.state import StudyState
+from swarm.study.state import Program, StudyState
 from workers.arms import Arms
 from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
@@ -38,10 +40,14 @@ class Sources:
         return self.of_commit(self.commit_of(study, name))
 
     def commit_of(self, study: StudyState, name: str) -> str:
-        program = study.programs[name]
-        if program is study.baseline:
-            return self.settings.base_commit
-        return program.first.commit or self.repo.refs(study.study_id)[name]
+        """Raises TrialError when its author died before the commit."""
+        commit = self.known_commit(study, study.programs[name])
+        if commit is None:
+            raise TrialError(f"program {name} has no commit")
+        return commit
+
+    def known_commit(self, study: StudyState, program: Program) -> str | None:
+        return commit_of(study, program) or commit_of(study, program, self.repo.refs(study.study_id))
 
 
 class Drafter:
@@ -101,7 +107,6 @@ class Drafter:
             role=assignment.role,
             program_text=self._session.settings.program_text,
             read_source=self._sources.of_commit,
-            base_commit=self._session.settings.base_commit,
             memory=self._session.settings.memory,
             seed=assignment.seed,
             sigma=noise.sigma if noise is not None else None,

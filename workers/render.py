@@ -1,26 +1,27 @@
 """A briefing as the text that a language model reads: bounded, with everything that was written by others as data.
 
-Templates are files in `workers/prompts/`. Records become one JSON line each, with control and direction characters
-removed and every field cut to a limit, so that no text of a record can leave its line or pretend to be a heading. What
-this does not promise is that a model ignores what such a text says; the power of an answer is limited elsewhere.
+Templates are files in `workers/prompts/`. Records become one JSON line each and every field is cut to a limit, so that
+no text of a record can leave its line or pretend to be a heading. What this does not promise is that a model ignores
+what such a text says; the power of an answer is limited elsewhere.
 
 Sizes are estimated as four characters a token (no tokenizer works offline for every model).
 """
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Literal
 
 from swarm.errors import SwarmError
-from swarm.program import constants
 from swarm.program.families import FAMILIES
-from swarm.records import Scalar
+from swarm.records import one_line
+from swarm.target.objective import Objective
+from swarm.verdict.standing import Standing
 from workers.briefing import Attempt, Briefing, ProgramView
+from workers.regions import MAX_WORD, regions, rounded, scalar
 
 CHARS_PER_TOKEN = 4
 DEFAULT_MAX_TOKENS = 12_000
@@ -28,7 +29,6 @@ TOO_LONG_REST_S = 600.0  # of a model for which the program is too long: another
 MAX_RECORDS = 40
 MAX_LISTED = 20
 MAX_DESCRIPTION = 240
-MAX_WORD = 60
 MAX_PROGRAM_TEXT = 6_000
 MAX_REFUSAL = 600
 
@@ -58,7 +58,8 @@ def render(briefing: Briefing, *, reply: Reply = "envelope", max_tokens: int = D
     what was tried of each constant, the findings and the diagnosis, and the last records at the end. The program is
     always whole, because blocks must quote it. Raises PromptTooLong when it alone is too long.
     """
-    system = _fill("system", editable=briefing.editable, reply=_reply(reply, briefing.editable))
+    expected = _prediction(briefing.objective)
+    system = _fill("system", editable=briefing.editable, reply=_reply(reply, briefing, expected), **expected)
     ranked = _ranked(briefing)[:MAX_RECORDS]
     for size, brief in _SIZES:
         shown = ranked[:size]
@@ -84,46 +85,43 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
-def clean(text: str, limit: int) -> str:
-    """One line without control, format (direction, zero width) and unassigned characters, at most `limit` long."""
-    spaced = re.sub(r"\s+", " ", text[: 4 * limit + 200])
-    kept = "".join(char for char in spaced if not unicodedata.category(char).startswith("C")).strip()
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
-
-
 def _fill(name: str, **values: str) -> str:
     text = (_PROMPTS / f"{name}.md").read_text(encoding="utf-8")
     return Template(text).substitute(values).strip() + "\n"
 
 
-def _reply(reply: Reply, editable: str) -> str:
-    families = ", ".join(FAMILIES)
-    if reply == "files":
-        return _fill("reply_files", families=families, editable=editable)
-    return _fill(f"reply_{reply}", families=families)
+def _reply(reply: Reply, briefing: Briefing, expected: dict[str, str]) -> str:
+    return _fill(f"reply_{reply}", families=", ".join(FAMILIES), editable=briefing.editable, **expected)
+
+
+def _prediction(objective: Objective) -> dict[str, str]:
+    """How to say what is expected of a change."""
+    sign = ("positive", "0.01") if objective.maximized else ("negative", "-0.01")
+    return {"objective": objective.name, "sign": sign[0], "example": sign[1]}
 
 
 def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int, brief: bool) -> str:
     ids = {attempt.trial_id for attempt in shown}
     in_order = [attempt for attempt in briefing.attempts if attempt.trial_id in ids]
-    kept = [a for a in briefing.attempts if a.outcome in ("kept", "leading")]
-    refuted = [a for a in briefing.attempts if a.outcome == "discarded" and a.trial_id not in ids]
-    failed = [a for a in briefing.attempts if a.outcome == "failed"]
+    objective = briefing.objective
+    helped = [a for a in briefing.attempts if a.helped]
+    refuted = [a for a in briefing.attempts if a.standing is Standing.DISCARDED and a.trial_id not in ids]
+    failed = [a for a in briefing.attempts if a.failed]
     return _fill(
         "briefing",
         program=briefing.program_text.strip()[:MAX_PROGRAM_TEXT],
         study=_study(briefing, brief),
-        noise=_noise(briefing.sigma),
+        noise=_noise(briefing),
         memory=_memory(briefing),
-        regions="Left out: too long." if brief else _lines(_regions(briefing)) or "No constant is declared.",
-        kept=_newest(kept, listed) or "Nothing yet.",
-        refuted=_newest(refuted, listed) or "Nothing yet.",
-        failed=_newest(failed, listed) or "Nothing.",
-        records=_lines(map(_record, in_order)) or "None.",
+        regions="Left out: too long." if brief else _lines(regions(briefing)) or "No constant is declared.",
+        helped=_newest(helped, listed, objective) or "Nothing yet.",
+        refuted=_newest(refuted, listed, objective) or "Nothing yet.",
+        failed=_newest(failed, listed, objective) or "Nothing.",
+        records=_lines(_record(attempt, objective) for attempt in in_order) or "None.",
         findings="Left out: too long." if brief else _quoted(briefing.findings),
-        steering="\n".join(f"- {clean(line, MAX_DESCRIPTION)}" for line in briefing.steering) or "None.",
+        steering="\n".join(f"- {one_line(line, MAX_DESCRIPTION)}" for line in briefing.steering) or "None.",
         editable=briefing.editable,
-        current=_program(briefing.incumbent),
+        current=_program(briefing.incumbent, objective),
         source=_fenced(briefing.incumbent.source),
         turn=_turn(briefing),
     )
@@ -133,29 +131,30 @@ def _ranked(briefing: Briefing) -> list[Attempt]:
     """The nearest first, then what runs now (so that nobody repeats it), then the newest."""
     rank = {trial_id: place for place, trial_id in enumerate(briefing.nearest)}
     newest_first = briefing.attempts[::-1]
-    return sorted(newest_first, key=lambda a: (rank.get(a.trial_id, len(rank)), a.outcome != "running"))
+    return sorted(newest_first, key=lambda a: (rank.get(a.trial_id, len(rank)), not a.running))
 
 
 def _study(briefing: Briefing, brief: bool) -> str:
-    lines = [f"The metric is {briefing.metric}, lower is better."]
+    objective = briefing.objective
+    lines = [f"The objective is the {objective.label}: {objective.better} is better."]
     if briefing.left is None:
-        lines.append(
-            f"The current program is the incumbent, the best that the study has: {_program(briefing.incumbent)}."
-        )
+        current = _program(briefing.incumbent, objective)
+        lines.append(f"The current program is the incumbent, the best that the study has: {current}.")
     else:
-        left = next((_program(view) for view in briefing.alternatives if view.trial_id == briefing.left), briefing.left)
+        views = (view for view in briefing.alternatives if view.trial_id == briefing.left)
+        left = next((_program(view, objective) for view in views), briefing.left)
         lines.append(
             f"The search around the incumbent ({left}) has stalled: the current program is of another lineage."
         )
     if briefing.budget is not None:
         lines.append(f"One training may use {briefing.budget.amount:g} {briefing.budget.kind}.")
-    running = sum(attempt.outcome == "running" for attempt in briefing.attempts)
+    running = sum(attempt.running for attempt in briefing.attempts)
     lines.append(f"Workers that share the device: {briefing.workers}. Trials claimed or running now: {running}.")
     lines.append(f"You are the {briefing.role}: {_ROLES[briefing.role]}")
     if briefing.diagnosis and not brief:
-        lines.append(f"Diagnosis of the search so far: {clean(briefing.diagnosis, 1000)}")
+        lines.append(f"Diagnosis of the search so far: {one_line(briefing.diagnosis, 1000)}")
     if briefing.cooled_families:
-        cooled = ", ".join(clean(family, MAX_WORD) for family in briefing.cooled_families)
+        cooled = ", ".join(one_line(family, MAX_WORD) for family in briefing.cooled_families)
         lines.append(f"These families failed repeatedly and rest now: {cooled}. Choose another.")
     return "\n".join(lines)
 
@@ -166,19 +165,21 @@ _ROLES = {
 }
 
 
-def _program(program: ProgramView) -> str:
-    if program.loss is None:
+def _program(program: ProgramView, objective: Objective) -> str:
+    if program.cost is None:
         return f"{program.trial_id}, no result yet"
     runs = "1 run" if program.replicates == 1 else f"{program.replicates} runs"
-    return f"{program.trial_id}, loss {program.loss:.4f} over {runs}"
+    return f"{program.trial_id}, {objective.name} {objective.text(program.cost)} over {runs}"
 
 
-def _noise(sigma: float | None) -> str:
+def _noise(briefing: Briefing) -> str:
+    sigma, size = briefing.sigma, briefing.objective.size
     if sigma is None:
         return "Not measured yet: no difference between two runs means anything so far."
     return (
-        f"Two runs of the same program differ by a standard deviation of {sigma:.4f}. A difference below {sigma:.4f} "
-        f"is noise, one of {2 * sigma:.4f} is a hint, {3 * sigma:.4f} and more is likely real. Aim for the last kind."
+        f"Two runs of the same program differ by a standard deviation of {size(sigma)}. A difference below "
+        f"{size(sigma)} is noise, one of {size(2 * sigma)} is a hint, {size(3 * sigma)} and more is likely real. Aim "
+        "for the last kind."
     )
 
 
@@ -188,7 +189,7 @@ def _memory(briefing: Briefing) -> str:
         lines.append(f"The limit is {briefing.memory_limit_mib} MiB.")
     if briefing.incumbent.peak_mib is not None:
         lines.append(f"The current program peaks at {briefing.incumbent.peak_mib} MiB.")
-    peaks = [a.peak_mib for a in briefing.attempts if a.peak_mib is not None and a.outcome != "failed"]
+    peaks = [a.peak_mib for a in briefing.attempts if a.peak_mib is not None and not a.failed]
     if peaks:
         lines.append(f"The {len(peaks)} measured changes peak between {min(peaks)} and {max(peaks)} MiB.")
     too_big = [a.trial_id for a in briefing.attempts if a.reason in ("out_of_memory", "infeasible")]
@@ -197,95 +198,36 @@ def _memory(briefing: Briefing) -> str:
     return " ".join(lines) or "Nothing measured yet."
 
 
-MAX_TRIED = 6
-
-
-def _regions(briefing: Briefing) -> Iterator[dict[str, object]]:
-    spaces = _spaces(briefing.incumbent.source)
-    for name, now in briefing.incumbent.constants.items():
-        yield _region(briefing, name, now, spaces.get(name))
-
-
-def _region(briefing: Briefing, name: str, now: Scalar, space: str | None) -> dict[str, object]:
-    """Where one constant was tried: its range, and the effect of the values nearest to the present one."""
-    tried = [
-        (attempt.changed[name][1], attempt.delta, attempt.outcome)
-        for attempt in briefing.attempts
-        if name in attempt.changed and attempt.changed[name][1] is not None
-    ]
-    numbers = [value for value, _, _ in tried if isinstance(value, int | float) and not isinstance(value, bool)]
-    entry: dict[str, object] = {"constant": clean(name, MAX_WORD), "now": _scalar(now)}
-    if space is not None:
-        entry["search"] = space
-    if numbers:
-        entry["tried_range"] = [min(numbers), max(numbers)]
-    if tried:
-        nearest = sorted(tried, key=lambda item: _distance(item[0], now))[:MAX_TRIED]
-        entry["tried"] = len(tried)
-        entry["effects"] = [
-            [_scalar(value), _round(delta) if delta is not None else end] for value, delta, end in nearest
-        ]
-    return entry
-
-
-def _spaces(source: str) -> dict[str, str]:
-    spaces = {}
-    for name, constant in constants.parse(source).items():
-        match constant.space:
-            case constants.Log(low, high):
-                spaces[name] = f"log({low:g}, {high:g})"
-            case constants.Linear(low, high):
-                spaces[name] = f"linear({low:g}, {high:g})"
-            case constants.Int(low, high):
-                spaces[name] = f"int({low}, {high})"
-            case constants.Choice(values):
-                spaces[name] = f"one of {json.dumps([_scalar(value) for value in values[:12]])}"
-    return spaces
-
-
-def _distance(value: Scalar | None, now: Scalar) -> float:
-    numeric = isinstance(value, int | float) and isinstance(now, int | float)
-    return abs(float(value) - float(now)) if numeric else 0.0  # type: ignore[arg-type]
-
-
-def _record(attempt: Attempt) -> dict[str, object]:
+def _record(attempt: Attempt, objective: Objective) -> dict[str, object]:
     changed = {
-        clean(name, MAX_WORD): [_scalar(old), _scalar(new)] for name, (old, new) in list(attempt.changed.items())[:12]
+        one_line(name, MAX_WORD): [scalar(old), scalar(new)] for name, (old, new) in list(attempt.changed.items())[:12]
     }
     entry: dict[str, object] = {
         "id": attempt.trial_id,
-        "by": clean(attempt.agent_id, MAX_WORD),
+        "by": one_line(attempt.agent_id, MAX_WORD),
         "parent": attempt.parent,
-        "operator": clean(attempt.operator, MAX_WORD),
-        "family": clean(attempt.family, MAX_WORD),
-        "description": clean(attempt.description, MAX_DESCRIPTION),
+        "operator": one_line(attempt.operator, MAX_WORD),
+        "family": one_line(attempt.family, MAX_WORD),
+        "description": one_line(attempt.description, MAX_DESCRIPTION),
         "changed": changed,
-        "outcome": attempt.outcome,
+        "standing": attempt.standing,
         "reason": attempt.reason,
-        "loss": _round(attempt.loss),
-        "delta": _round(attempt.delta),
+        objective.key: rounded(attempt.cost, objective),
+        "delta": rounded(attempt.delta, objective),
         "runs": attempt.replicates,
         "peak_mib": attempt.peak_mib,
     }
     return {key: value for key, value in entry.items() if value not in (None, {}, 0)}
 
 
-def _newest(attempts: Sequence[Attempt], count: int) -> str:
-    return _lines(map(_brief_record, attempts[-count:] if count else ()))
+def _newest(attempts: Sequence[Attempt], count: int, objective: Objective) -> str:
+    return _lines(_brief_record(attempt, objective) for attempt in (attempts[-count:] if count else ()))
 
 
-def _brief_record(attempt: Attempt) -> dict[str, object]:
-    brief = _record(attempt)
-    brief["description"] = clean(attempt.description, MAX_DESCRIPTION // 2)
+def _brief_record(attempt: Attempt, objective: Objective) -> dict[str, object]:
+    brief = _record(attempt, objective)
+    brief["description"] = one_line(attempt.description, MAX_DESCRIPTION // 2)
     return {key: brief[key] for key in ("id", "description", "changed", "delta", "reason", "peak_mib") if key in brief}
-
-
-def _scalar(value: Scalar | None) -> Scalar | None:
-    return clean(value, MAX_WORD) if isinstance(value, str) else value
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, 5)
 
 
 def _lines(entries: Iterable[dict[str, object]]) -> str:
@@ -293,7 +235,7 @@ def _lines(entries: Iterable[dict[str, object]]) -> str:
 
 
 def _quoted(texts: Sequence[str]) -> str:
-    return "\n".join(json.dumps(clean(text, MAX_DESCRIPTION), ensure_ascii=False) for text in texts) or "None."
+    return "\n".join(json.dumps(one_line(text, MAX_DESCRIPTION), ensure_ascii=False) for text in texts) or "None."
 
 
 def _fenced(source: str) -> str:
@@ -306,7 +248,7 @@ def _fenced(source: str) -> str:
 def _turn(briefing: Briefing) -> str:
     turn = "Propose one change to the current program."
     if briefing.refusal:
-        refusal = json.dumps(clean(briefing.refusal, MAX_REFUSAL), ensure_ascii=False)
+        refusal = json.dumps(one_line(briefing.refusal, MAX_REFUSAL), ensure_ascii=False)
         turn = f"Your last proposal was refused: {refusal}\nPropose another change to the current program."
     if briefing.attempts_left <= 1:
         turn += " This is your last turn for this slot."

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
-from swarm.errors import SwarmError, TrialError
+from swarm.errors import SwarmError
 from swarm.execution.local import LocalExecutor
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
@@ -40,12 +40,12 @@ class Worker:
         self.agent_id = agent_id
         self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
         self._repo = Repo.open(settings.root)
-        sources = Sources(settings, self._repo)
+        self._sources = Sources(settings, self._repo)
         probe = detect_probe(settings.device)
         self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
         background = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
-        self.proposing = Proposing(session, background, self._repo, sources, secrets, self._device_mib)
-        self._base_source = sources.of_commit(settings.base_commit)
+        self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
+        self._base_source = self._sources.of_commit(settings.base_commit)
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
             settings,
@@ -120,7 +120,7 @@ class Worker:
         self.proposing.prepare()
 
     def run(self, trial: Trial) -> None:
-        self._runner.run(trial, self._commit(trial))
+        self._runner.run(trial, self._sources.commit_of(self._session.study(), trial.claim.program))
 
     def _write_diagnosis(self, text: str) -> None:
         """A note in the brain, once for every five proposals without a confirmed keep."""
@@ -133,22 +133,14 @@ class Worker:
         )
         self._session.brain.transact(lambda state: [note] if diagnosis_due(state.studies[note.study_id]) else [])
 
-    def _commit(self, trial: Trial) -> str:
-        commit = self._known_commit(trial)
-        if commit is None:
-            raise TrialError(f"trial {trial.trial_id} has no commit")
-        return commit
-
     def _known_commit(self, trial: Trial) -> str | None:
         """The commit of a trial's program; None if it was claimed and its author died before the commit."""
         study = self._session.study()
-        if study.program_of(trial.trial_id) is study.baseline:
-            return self.settings.base_commit
-        return self._repo.refs(study.study_id).get(trial.claim.program)
+        return self._sources.known_commit(study, study.program_of(trial.trial_id))
 
     def _require_working_baseline(self, study: StudyState) -> None:
         baseline = study.baseline
-        if baseline is None or baseline.losses:
+        if baseline is None or baseline.costs:
             return
         failed = [trial.finished for trial in baseline.trials if trial.finished is not None]
         if len(failed) >= BASELINE_FAILURES:

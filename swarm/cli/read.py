@@ -11,11 +11,14 @@ from swarm.brain import Brain, verify
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
+from swarm.records import block
 from swarm.repo import Repo
 from swarm.report.summary import summarize
+from swarm.study.lineage import commit_of, diff, parent_of
 from swarm.study.settings import Layout
-from swarm.study.state import StudyState, Trial
+from swarm.study.state import Program, StudyState, Trial
 from swarm.trial.contract import TRIAL_PHASES
+from swarm.verdict.standing import standing, standing_of_trial
 
 
 def open_brain(given: Path | None) -> Brain:
@@ -80,6 +83,8 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
     if as_json:
         print(json.dumps([part.model_dump(mode="json") for part in parts]))
         return
+    program = study.program_of(trial.trial_id)
+    print(f"{trial.trial_id} {standing_of_trial(study, trial)}, of program {program.name} {standing(study, program)}")
     for part in parts:
         print(f"{part.kind} at {datetime.fromtimestamp(part.at):%Y-%m-%d %H:%M:%S} (line {part.seq})")
         for key, value in part.model_dump(mode="json", exclude_none=True, exclude={"v", "id", "prev", "kind"}).items():
@@ -88,19 +93,19 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
     folder = Layout(root=_root_of(brain)).trial(study.study_id, trial.trial_id)
     for phase in TRIAL_PHASES:
         if tail := folder.log_tail(phase, lines=40, limit=4000):
-            print(f"--- {phase} ---\n{tail}")
+            print(f"--- {phase} ---\n{block(tail)}")
 
 
 def print_diff(brain: Path | None, study_id: str | None, name: str, *, against_base: bool) -> None:
     study = find_study(open_brain(brain), study_id)
     trial = find_trial(study, name)
     repo = Repo.open(_root_of(brain))
-    parent = trial.claim.parent
-    before = study.opened.base_commit
-    if parent is not None and not against_base:
-        before = commit_of(study, parent)
+    program = study.program_of(trial.trial_id)
+    before = study.baseline if against_base else parent_of(study, program)
     path = f"{study.opened.target_folder}/{study.opened.editable}"
-    sys.stdout.write(repo.diff(before, commit_of(study, trial.trial_id), path))
+    old, new = (repo.read(_commit(study, repo, one), path) for one in (before or program, program))
+    text = diff(old, new, path)
+    sys.stdout.write(block(text) if sys.stdout.isatty() else text)
 
 
 def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str | None) -> None:
@@ -108,12 +113,12 @@ def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str
     trial = find_trial(study, name)
     repo = Repo.open(_root_of(brain))
     chosen = branch or f"swarm/{study.study_id}/{trial.trial_id}"
-    loss = f", validation loss {trial.loss:.4f}" if trial.loss is not None else ""
-    message = f"{trial.claim.description}\n\nTrial {trial.trial_id} of study {study.study_id}{loss}."
+    objective = study.objective
+    result = f", {objective.name} {objective.text(trial.cost)}" if trial.cost is not None else ""
+    message = f"{trial.claim.description}\n\nTrial {trial.trial_id} of study {study.study_id}{result}."
     path = f"{study.opened.target_folder}/{study.opened.editable}"
-    commit = repo.adopt(
-        study.opened.base_commit, commit_of(study, trial.trial_id), path, branch=chosen, message=message
-    )
+    adopted = _commit(study, repo, study.program_of(trial.trial_id))
+    commit = repo.adopt(study.opened.base_commit, adopted, path, branch=chosen, message=message)
     print(f"Wrote {commit[:12]} onto the new branch {chosen}. Review it with: git diff HEAD...{chosen}")
 
 
@@ -138,8 +143,9 @@ def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None
 def print_memory(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
     from swarm.report import memory_rows, memory_table
 
-    rows = memory_rows(find_study(open_brain(brain), study_id))
-    print(json.dumps([row.model_dump(mode="json") for row in rows]) if as_json else memory_table(rows))
+    study = find_study(open_brain(brain), study_id)
+    rows = memory_rows(study)
+    print(json.dumps([row.model_dump(mode="json") for row in rows]) if as_json else memory_table(rows, study.objective))
 
 
 def print_verify(brain: Path | None, *, as_json: bool) -> int:
@@ -154,12 +160,12 @@ def print_verify(brain: Path | None, *, as_json: bool) -> int:
     return 0 if report.ok else 1
 
 
-def commit_of(study: StudyState, trial_id: str) -> str:
-    """The commit of a trial's program; the base commit stands for the baseline. SwarmError if it never started."""
-    trial = study.trials[trial_id]
-    if trial.commit is None:
-        raise SwarmError(f"trial {trial_id} was claimed and never started, so there is no program of it")
-    return trial.commit
+def _commit(study: StudyState, repo: Repo, program: Program) -> str:
+    """SwarmError when the program was claimed and never committed."""
+    commit = commit_of(study, program, repo.refs(study.study_id))
+    if commit is None:
+        raise SwarmError(f"{program.name} was claimed and never committed, so there is no program of it")
+    return commit
 
 
 def _root_of(brain: Path | None) -> Path:

@@ -9,19 +9,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.records import TrialState
+from swarm.records import TrialState, one_line
 from swarm.report.summary import ProgramRow, StudySummary
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
+from swarm.target.objective import Objective
 from swarm.trial.heartbeat import read_beat
+from swarm.verdict.standing import Standing, changes, standing_of_trial
 
 COLOURS = {
-    "kept": "bold green",
-    "leading": "green",
-    "baseline": "cyan",
-    "discard": "dim",
-    "inconclusive": "yellow",
-    "failed": "red",
+    Standing.KEPT: "bold green",
+    Standing.LEADING: "green",
+    Standing.SUPERSEDED: "magenta",
+    Standing.BASELINE: "cyan",
+    Standing.DISCARDED: "dim",
+    Standing.INCONCLUSIVE: "yellow",
 }
 TOP_ROWS = 10
 
@@ -44,7 +46,8 @@ def headline(summary: StudySummary) -> Text:
         text.append(f", {sum(summary.refused.values())} proposals refused")
     text.append(f"; {summary.kept} kept")
     if summary.noise_sigma is not None:
-        text.append(f"; noise floor {summary.noise_sigma:.4f} ({summary.noise_degrees} degrees of freedom)")
+        sigma = summary.objective.size(summary.noise_sigma)
+        text.append(f"; noise floor {sigma} ({summary.noise_degrees} degrees of freedom)")
     else:
         text.append("; noise floor not measured yet")
     if summary.pruned:
@@ -58,31 +61,36 @@ def headline(summary: StudySummary) -> Text:
 
 
 def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
-    """Programs by mean loss, best first."""
+    """Programs by their means, best first."""
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    for name, justify in (("#", "right"), ("program", "left"), ("loss", "right"), ("n", "right")):
+    for name, justify in (("#", "right"), ("program", "left"), (summary.objective.name, "right"), ("n", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name in ("vs base", "P(better)", "top-1"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column("verdict", no_wrap=True, min_width=len("inconclusive"))
+    table.add_column("standing", no_wrap=True, min_width=len("inconclusive"))
     table.add_column("change", overflow="ellipsis", no_wrap=True, ratio=1)
     for row in summary.ranking[:rows]:
-        table.add_row(*map(Text, _cells(row)), style=COLOURS.get(row.standing, ""))  # Text: a proposal is no markup
+        cells = map(Text, _cells(row, summary.objective))  # Text: a proposal is no markup
+        table.add_row(*cells, style=COLOURS.get(row.standing, ""))
     return table
 
 
 def ranking_lines(summary: StudySummary, rows: int = TOP_ROWS) -> Iterator[str]:
     """The same as plain lines, for pipes and logs."""
-    yield "rank program   loss     n  vs base  P(better)  top-1  verdict       change"
-    for row in summary.ranking[:rows]:
-        rank, program, loss, count, delta, better, top1, verdict, change = _cells(row)
-        yield f"{rank:>4} {program:<8} {loss:>7} {count:>3} {delta:>8} {better:>10} {top1:>6}  {verdict:<12}  {change}"
+    name = summary.objective.name
+    head = ("rank", "program", name, "n", "vs base", "P(better)", "top-1", "standing", "change")
+    for cells in (head, *(_cells(row, summary.objective) for row in summary.ranking[:rows])):
+        rank, program, value, count, delta, better, top1, standing, change = cells
+        yield (
+            f"{rank:>4} {program:<8} {value:>{max(7, len(name))}} {count:>3} {delta:>8} {better:>10} {top1:>6}  "
+            f"{standing:<12}  {change}"
+        )
 
 
 def live_view(study: StudyState, summary: StudySummary, layout: Layout) -> RenderableType:
     """What `swarm up` and `swarm status --watch` show while a study runs."""
     workers = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("worker", "state", "trial", "progress", "loss", "what"):
+    for name in ("worker", "state", "trial", "progress", "training loss", "what"):
         workers.add_column(name, overflow="ellipsis", no_wrap=True)
     for row in summary.workers:
         trial = study.trials.get(row.trial_id or "")
@@ -116,7 +124,7 @@ class EventLines:
     def __init__(self) -> None:
         self._claimed = 0
         self._finished: set[str] = set()
-        self._verdicts = 0
+        self._judged = 0
         self._rejections = 0
         self._notes = 0
         self._steers = 0
@@ -134,15 +142,12 @@ class EventLines:
         for trial in trials:
             if trial.finished is not None and trial.trial_id not in self._finished:
                 self._finished.add(trial.trial_id)
-                events.append((trial.finished.seq, trial.finished.at, _ending(trial)))
-        events.extend(
-            (verdict.seq, verdict.at, f"  {verdict.program} {verdict.decision}: {verdict.why}")
-            for verdict in study.verdicts[self._verdicts :]
-        )
-        self._verdicts = len(study.verdicts)
+                events.append((trial.finished.seq, trial.finished.at, _ending(study, trial)))
+        told = [change for change in changes(study) if change.seq > self._judged]
+        events.extend((change.seq, change.at, f"  {change.program} {change.standing}: {change.why}") for change in told)
+        self._judged = told[-1].seq if told else self._judged
         for refused in study.rejections[self._rejections :]:
-            why = " ".join(refused.detail.split())[:160]
-            text = f"{refused.agent_id} proposal refused ({refused.code}): {why}"
+            text = f"{refused.agent_id} proposal refused ({refused.code}): {one_line(refused.detail, 160)}"
             events.append((refused.seq, refused.at, text))
         self._rejections = len(study.rejections)
         events.extend((note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
@@ -164,27 +169,28 @@ class EventLines:
             yield f"{datetime.fromtimestamp(at):%H:%M:%S} {text}"
 
 
-def _ending(trial: Trial) -> str:
+def _ending(study: StudyState, trial: Trial) -> str:
     finished = trial.finished
     assert finished is not None
     if trial.state is TrialState.COMPLETE and finished.score is not None:
         took = f" in {finished.resources.wall_s:.0f} s" if finished.resources and finished.resources.wall_s else ""
         flags = f" [{', '.join(finished.flags)}]" if finished.flags else ""
         return (
-            f"{finished.agent_id} {trial.trial_id} loss {finished.score.validation_loss:.4f} "
+            f"{finished.agent_id} {trial.trial_id} {study.objective.name} {study.objective.text(trial.cost)} "
             f"top-1 {100 * finished.score.top1:.1f} %{took}{flags}"
         )
     lines = finished.detail.splitlines()
-    return f"{finished.agent_id} {trial.trial_id} failed: {finished.reason}: {lines[0] if lines else ''}"
+    standing = standing_of_trial(study, trial)
+    return f"{finished.agent_id} {trial.trial_id} {standing}: {finished.reason}: {lines[0] if lines else ''}"
 
 
-def _cells(row: ProgramRow) -> tuple[str, ...]:
+def _cells(row: ProgramRow, objective: Objective) -> tuple[str, ...]:
     return (
         str(row.rank),
         row.program,
-        f"{row.loss:.4f}",
+        objective.size(row.loss),
         str(row.replicates),
-        f"{row.delta_baseline:+.4f}" if row.delta_baseline is not None else "",
+        objective.change(objective.cost(row.delta_baseline)) if row.delta_baseline is not None else "",
         f"{row.probability:.2f}" if row.probability is not None else "",
         f"{100 * row.top1:.1f}" if row.top1 is not None else "",
         row.standing,

@@ -97,7 +97,7 @@ def calibrate(options: UpOptions, cwd: Path, clock: Clock, say: Callable[[str], 
 
 def evaluate(study: StudyState, settings: RunSettings, now: float) -> Calibration:
     """The figures of a calibration study: its first trials ran alone, the others in pairs."""
-    complete = [trial for trial in study.trials.values() if trial.loss is not None]
+    complete = [trial for trial in study.trials.values() if trial.cost is not None]
     alone = [trial for trial in complete if not _tenants(trial)]
     together = [trial for trial in complete if _tenants(trial)]
     if len(alone) < 3 or len(together) < 2:
@@ -105,7 +105,7 @@ def evaluate(study: StudyState, settings: RunSettings, now: float) -> Calibratio
             f"{len(alone)} runs alone and {len(together)} in company succeeded; at least 3 and 2 are needed. "
             f"See: swarm log --brain {settings.brain}"
         )
-    sigma = verdict.noise_floor([[trial.loss for trial in complete if trial.loss is not None]])
+    sigma = verdict.noise_floor([[trial.cost for trial in complete if trial.cost is not None]])
     assert sigma is not None
     first = complete[0].finished
     assert first is not None and first.resources is not None
@@ -117,7 +117,7 @@ def evaluate(study: StudyState, settings: RunSettings, now: float) -> Calibratio
         data=settings.dataset,
         at=now,
         runs=len(complete),
-        mean_loss=fmean(trial.loss for trial in complete if trial.loss is not None),
+        mean_loss=fmean(trial.cost for trial in complete if trial.cost is not None),
         sigma=sigma,
         solo_images_per_s=fmean(_rates(alone)),
         paired_images_per_s=2 * fmean(_rates(together)),

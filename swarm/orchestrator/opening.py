@@ -122,6 +122,7 @@ def _fresh(
         dataset=data.dataset,
         data_dir=data.data_dir,
         classes=target.classes,
+        objective=target.objective,
         budget=budget,
         memory_mib=profile.memory_mib,
         threads=_threads(profile, options.workers, device),
@@ -244,8 +245,7 @@ def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
     labelled = "procedural stand-in images, not CIFAR-100" if settings.dataset == "standin" else "CIFAR-100"
     budget = settings.budget
     objective = {
-        "metric": "validation_loss",
-        "direction": "minimize",
+        "objective": settings.objective.model_dump(),
         "budget": budget.model_dump(),
         "data": settings.dataset,
         "editable": settings.editable_path,
@@ -262,6 +262,7 @@ def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
         editable=settings.editable,
         base_commit=settings.base_commit,
         base_tree_sha256=gate.tree_sha256(source),
+        objective=settings.objective,
         objective_sha256=hashlib.sha256(json.dumps(objective, sort_keys=True).encode()).hexdigest(),
         harness_sha256=settings.harness_sha256,
         program_sha256=hashlib.sha256(settings.program_text.encode()).hexdigest(),

@@ -4,8 +4,9 @@ Every record is frozen, and one record is one line of `swarm_brain.jsonl`. The e
 `swarm.brain` at the moment of the append; a record made by anybody else carries the defaults. All records have the
 three keys of the original two-agent run, `agent_id`, `validation_loss` and `description`.
 
-Units stand in the names: `_s` seconds, `_mib` MiB. Losses are mean cross-entropies in nats. A missing number is None
-and never zero; a failed trial has a reason and no loss.
+Units stand in the names: `_s` seconds, `_mib` MiB. `validation_loss` holds the value of the study's objective, which is
+the mean cross-entropy in nats for the targets that come with the swarm. A missing number is None and never zero; a
+failed trial has a reason and no value.
 """
 
 from swarm.records.kinds import (
@@ -34,6 +35,7 @@ from swarm.records.values import (
     Budget,
     Decision,
     FailReason,
+    ObjectiveTerms,
     Operator,
     Proposal,
     Resources,
@@ -56,6 +58,7 @@ __all__ = [
     "IncumbentChanged",
     "Line",
     "Note",
+    "ObjectiveTerms",
     "Operator",
     "Proposal",
     "ProposalClaimed",

@@ -11,6 +11,7 @@ from swarm.records.values import (
     Budget,
     Decision,
     FailReason,
+    ObjectiveTerms,
     Operator,
     Resources,
     Scalar,
@@ -43,7 +44,8 @@ class StudyOpened(Record):
     editable: Line = Field(description="the one file that may change, relative to the target's folder")
     base_commit: Line
     base_tree_sha256: Line
-    objective_sha256: Line = Field(description="metric, budget, data and editable file, hashed at the start")
+    objective: ObjectiveTerms = ObjectiveTerms()
+    objective_sha256: Line = Field(description="objective, budget, data and editable file, hashed at the start")
     harness_sha256: Line
     program_sha256: Line = Field(description="of program.md as it was at the start")
     budget: Budget
@@ -131,7 +133,7 @@ class TrialStarted(Record):
 
 
 class TrialFinished(Record):
-    """A trial's only ending. `validation_loss` in the envelope is the scorer's number."""
+    """A trial's only ending. `validation_loss` in the envelope is the scorer's number: the objective's value."""
 
     kind: Literal["trial_finished"] = "trial_finished"
     trial_id: Line
@@ -169,11 +171,11 @@ class VerdictReached(Record):
     decision: Decision
     level: Literal["none", "provisional", "confirmed"]
     leads: bool = Field(description="it becomes what the workers build on")
-    probability: float = Field(description="posterior probability of a lower loss than the parent's")
+    probability: float = Field(description="posterior probability of a lower cost than the parent's")
     probability_incumbent: float | None = Field(
         default=None, description="the same against the incumbent of the moment"
     )
-    delta: float = Field(description="mean loss minus the parent's; negative is better")
+    delta: float = Field(description="mean cost minus the parent's; negative is better")
     sigma: float
     replicates: int
     parent_replicates: int

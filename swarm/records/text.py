@@ -17,11 +17,13 @@ _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SPACES = re.compile(r"\s+")
 
 
-def one_line(text: str) -> str:
-    """The text in one line: each run of white space that is more than blanks becomes one blank."""
-    if text.isprintable():
-        return text
-    return _kept(_SPACES.sub(" ", text), "").strip()
+def one_line(text: str, limit: int | None = None) -> str:
+    """The text in one line without what cannot be printed, cut with an ellipsis where it is longer than `limit`."""
+    if limit is not None:
+        text = text[: 4 * limit + 200]
+    if not text.isprintable():
+        text = _kept(_SPACES.sub(" ", text), "").strip()
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
 
 
 def block(text: str) -> str:

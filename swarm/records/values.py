@@ -63,6 +63,15 @@ class Budget(Value):
     walltime_limit_s: float = Field(gt=0)
 
 
+class ObjectiveTerms(Value):
+    """What a study optimises. How its numbers are compared and written: `swarm.target.objective`."""
+
+    name: Line = Field(default="validation loss", min_length=1, max_length=40)
+    unit: Line = Field(default="nats", max_length=20, description="empty where it has none")
+    direction: Literal["minimize", "maximize"] = "minimize"
+    digits: int = Field(default=4, ge=0, le=9, strict=True, description="after the point, in every text")
+
+
 class Usage(Value):
     """What one call of a language model cost. Unknown is None and never zero."""
 
@@ -83,7 +92,7 @@ class Proposal(Value):
     parent: Line = Field(description="trial id of the program that was edited")
     source: str = Field(description="the whole new text of the editable file")
     cites: tuple[Line, ...] = ()
-    expects: float | None = Field(default=None, description="predicted change of the metric, negative is better")
+    expects: float | None = Field(default=None, description="predicted change of the cost, negative is better")
     proposer: Line
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it combines")
     usage: Usage | None = None

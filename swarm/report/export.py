@@ -1,23 +1,28 @@
 """A study as a table for other tools: one row a finished trial, in the order in which they ended. Pure.
 
-`tsv` has the five columns of the `results.tsv` that such searches are commonly logged in; `csv` and `jsonl` have
-everything that fits in a flat row. A number that is not known is empty (null in jsonl) and never zero.
+`tsv` has the five columns, and the words, of the `results.tsv` that such searches are commonly logged in; `csv` and
+`jsonl` have everything that fits in a flat row. The column of the result is called after the objective. A number that
+is not known is empty (null in jsonl) and never zero.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import FailReason, Operator, TrialState
+from swarm.records import FailReason, Operator
+from swarm.study.lineage import commit_of
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.standing import Standing, standing_of_trial
 
-TSV_COLUMNS = ("commit", "loss", "memory_gb", "status", "description")
+_TSV_WORDS = {Standing.KEPT.value: "keep", Standing.DISCARDED.value: "discard", FailReason.CRASHED.value: "crash"}
 
 
 class TrialRow(BaseModel):
-    """One trial. Losses in nats, `delta` against the parent's mean, memory in MiB, times in seconds."""
+    """One trial. `value` is the objective's, `delta` its change against the parent's mean, `status` why the trial
+    failed or else the program's standing; memory in MiB, times in seconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,7 +38,7 @@ class TrialRow(BaseModel):
     proposer: str
     seed: int
     status: str
-    validation_loss: float | None
+    value: float | None
     top1: float | None
     top5: float | None
     probability: float | None
@@ -53,39 +58,39 @@ def trial_rows(study: StudyState) -> list[TrialRow]:
 
 
 def to_tsv(study: StudyState) -> str:
-    rows = (
-        {
-            "commit": (row.commit or "")[:7],
-            "loss": "" if row.validation_loss is None else f"{row.validation_loss:.6f}",
-            "memory_gb": "" if row.peak_mib is None else f"{row.peak_mib / 1024:.1f}",
-            "status": row.status,
-            "description": " ".join(row.description.split()),
-        }
+    lines = [("commit", study.objective.key, "memory_gb", "status", "description")]
+    lines += [
+        (
+            (row.commit or "")[:7],
+            "" if row.value is None else f"{row.value:.6f}",
+            "" if row.peak_mib is None else f"{row.peak_mib / 1024:.1f}",
+            _TSV_WORDS.get(row.status, row.status),
+            row.description,
+        )
         for row in trial_rows(study)
-    )
-    lines = ["\t".join(TSV_COLUMNS), *("\t".join(row[column] for column in TSV_COLUMNS) for row in rows)]
-    return "\n".join(lines) + "\n"
+    ]
+    return "".join("\t".join(line) + "\n" for line in lines)
 
 
 def to_csv(study: StudyState) -> str:
-    return _table(TrialRow.model_fields, (row.model_dump(mode="json") for row in trial_rows(study)))
+    text = io.StringIO()
+    columns = [study.objective.key if name == "value" else name for name in TrialRow.model_fields]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_named(study, row) for row in trial_rows(study))
+    return text.getvalue()
 
 
 def to_jsonl(study: StudyState) -> str:
-    return "".join(row.model_dump_json() + "\n" for row in trial_rows(study))
+    return "".join(json.dumps(_named(study, row), ensure_ascii=False) + "\n" for row in trial_rows(study))
 
 
 EXPORTERS: Mapping[str, Callable[[StudyState], str]] = {"tsv": to_tsv, "csv": to_csv, "jsonl": to_jsonl}
 
 
-def status_of(study: StudyState, trial: Trial) -> str:
-    """keep, discard or inconclusive, baseline, the reason of a failure, or complete while nothing is concluded."""
-    if trial.state is TrialState.FAILED and trial.reason is not None:
-        return "crash" if trial.reason is FailReason.CRASHED else trial.reason.value
-    program = study.program_of(trial.trial_id)
-    if program is study.baseline:
-        return "baseline"
-    return program.verdict.decision.value if program.verdict is not None else trial.state.value
+def _named(study: StudyState, row: TrialRow) -> dict[str, object]:
+    fields = row.model_dump(mode="json")
+    return {study.objective.key if name == "value" else name: value for name, value in fields.items()}
 
 
 def _row(study: StudyState, trial: Trial) -> TrialRow:
@@ -99,19 +104,19 @@ def _row(study: StudyState, trial: Trial) -> TrialRow:
         trial_id=trial.trial_id,
         program=program.name,
         parent=claim.parent,
-        commit=finished.commit or trial.commit,
+        commit=commit_of(study, program),
         agent_id=claim.agent_id,
         operator=claim.operator,
         family=claim.family,
         proposer=claim.proposer,
         seed=finished.seed,
-        status=status_of(study, trial),
-        validation_loss=trial.loss,
+        status=str(trial.reason or standing_of_trial(study, trial)),
+        value=finished.validation_loss,
         top1=score.top1 if score else None,
         top5=score.top5 if score else None,
         probability=verdict.probability if verdict else None,
-        delta=verdict.delta if verdict else None,
-        replicates=len(program.losses),
+        delta=study.objective.value(verdict.delta) if verdict else None,
+        replicates=len(program.costs),
         peak_mib=used.peak_mib if used else None,
         wall_s=used.wall_s if used else None,
         training_s=used.training_s if used else None,
@@ -120,11 +125,3 @@ def _row(study: StudyState, trial: Trial) -> TrialRow:
         finished_at=finished.at,
         description=claim.description,
     )
-
-
-def _table(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

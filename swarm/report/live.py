@@ -20,10 +20,9 @@ from plotly.offline import get_plotlyjs
 
 from swarm.brain import Brain
 from swarm.errors import SwarmError
-from swarm.records import TrialState
-from swarm.report import summary_fragment
 from swarm.report.figures import FIGURES
 from swarm.report.figures.style import data_label
+from swarm.report.summary import summarize
 from swarm.study.state import BrainState, StudyState
 
 BRAIN_NAME = "swarm_brain.jsonl"
@@ -45,11 +44,6 @@ def find_brain(path: Path | str | None = None) -> Path:
 def load_study(path: Path | str | None = None, study_id: str | None = None) -> StudyState | None:
     """The study as the brain has it now; the latest when no id is given, None when there is no such study."""
     return Brain(find_brain(path)).snapshot().study(study_id)
-
-
-def overview(study: StudyState | None) -> ipywidgets.HTML:
-    """Numbers and ranking of a study, for a notebook cell."""
-    return ipywidgets.HTML(summary_fragment(study))
 
 
 class LiveDashboard:
@@ -144,15 +138,14 @@ class LiveDashboard:
 
 
 def headline(study: StudyState) -> str:
-    """One line of HTML: what runs, how far it is, what leads."""
-    trials = study.trials.values()
-    running = sum(trial.state is TrialState.RUNNING for trial in trials)
-    done = sum(trial.finished is not None for trial in trials)
-    kept = sum(program.kept for program in study.programs.values())
-    incumbent = study.incumbent
-    lead = f"; incumbent {incumbent.name} at {incumbent.mean:.4f}" if incumbent and incumbent.mean is not None else ""
-    end = f"; closed: {html.escape(study.closed.reason)}" if study.closed is not None else ""
-    facts = f"{done} trials done, {running} running, {kept} kept{lead}{end}"
+    """One line of HTML: what runs, how far it is, what the workers build on."""
+    told, incumbent = summarize(study), study.incumbent
+    done = told.complete + sum(told.failed.values())
+    facts = f"{done} trials done, {told.running} running, {told.kept} kept"
+    if incumbent is not None and incumbent.mean is not None:
+        facts += f"; incumbent {incumbent.name} at {study.objective.with_unit(study.objective.text(incumbent.mean))}"
+    if told.closed is not None:
+        facts += f"; closed: {html.escape(told.closed)}"
     return f"<b>{html.escape(study.study_id)}</b> ({data_label(study)}): {facts}"
 
 

@@ -14,13 +14,13 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict
 
 from swarm.records import Decision, Operator, ProposalClaimed, ProposalRejected
-from swarm.report.summary import standing
 from swarm.study.state import Program, StudyState
+from swarm.target.objective import UNKNOWN, Objective
+from swarm.verdict.standing import GAINS, standing
 
 DUPLICATE_CODES = frozenset({"duplicate", "near_duplicate", "no_change"})
 ALL = "all"  # in place of a proposer's name: every proposal of the worker
 _OWN_IDEAS = frozenset({Operator.TUNE, Operator.STRUCTURAL, Operator.RECOMBINE, Operator.ABLATE})
-_GAINS = frozenset({"kept", "leading"})
 _Z = 1.959964  # of a 95 % interval
 
 
@@ -98,15 +98,15 @@ _COLUMNS = (
 _LEGEND = (
     "repeats: refused as such. cited: of the proposals that were shown related records. valid: of the citations. lift: "
     "share of gains when citing what had helped minus otherwise, percentage points [95 %] (proposals). error: of the "
-    "predicted change of the loss. sign: predicted rightly. climbs: gains that cite. tokens: longest prompt."
+    "predicted change. sign: predicted rightly. climbs: gains that cite. tokens: longest prompt."
 )
 
 
-def memory_table(rows: Sequence[MemoryRow]) -> str:
+def memory_table(rows: Sequence[MemoryRow], objective: Objective) -> str:
     """For a terminal: aligned columns and what they mean."""
     if not rows:
         return "No proposal yet."
-    cells = [_COLUMNS, *map(_cells, rows)]
+    cells = [_COLUMNS, *(_cells(row, objective) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_COLUMNS))]
     lines = [
         "  ".join(
@@ -118,23 +118,21 @@ def memory_table(rows: Sequence[MemoryRow]) -> str:
 
 
 def percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{share:.0%}"
+    return UNKNOWN if share is None else f"{share:.0%}"
 
 
-def number(value: float | None, digits: int = 4, *, signed: bool = False) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+def prediction_error(row: MemoryRow, objective: Objective) -> str:
+    return UNKNOWN if row.prediction_error is None else objective.size(row.prediction_error)
 
 
 def lift_text(lift: Lift | None) -> str:
     """In percentage points, with the numbers of proposals that it rests on."""
     if lift is None:
-        return "n/a"
+        return UNKNOWN
     return f"{_points(lift)} points, {lift.citing} citing and {lift.others} others"
 
 
-def _cells(row: MemoryRow) -> tuple[str, ...]:
+def _cells(row: MemoryRow, objective: Objective) -> tuple[str, ...]:
     def of(share: float | None, count: int) -> str:
         return f"{percent(share)} of {count}" if count else "-"
 
@@ -147,7 +145,7 @@ def _cells(row: MemoryRow) -> tuple[str, ...]:
         of(row.cited_when_related, row.with_related),
         of(row.citations_valid, row.citations),
         "-" if lift is None else f"{_points(lift)} ({lift.citing}, {lift.others})",
-        number(row.prediction_error) if row.predictions else "-",
+        prediction_error(row, objective) if row.predictions else "-",
         of(row.direction_right, row.predictions),
         str(row.gains),
         percent(row.climb_share) if row.gains else "-",
@@ -209,7 +207,7 @@ def _row(
 
 
 def _is_gain(study: StudyState, program: Program) -> bool:
-    return standing(study, program) in _GAINS
+    return standing(study, program) in GAINS
 
 
 def _helped_at(study: StudyState) -> dict[str, int]:

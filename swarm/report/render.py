@@ -7,6 +7,7 @@ from swarm.report.figures import FIGURES
 from swarm.report.figures.style import data_label
 from swarm.report.sections import Section, overview, ranking, sections
 from swarm.study.state import StudyState
+from swarm.verdict.standing import Standing
 
 _PAGE = string.Template("""<!doctype html>
 <html lang="en">
@@ -25,7 +26,7 @@ table { border-collapse: collapse; font-size: 13px; }
 th { text-align: left; border-bottom: 2px solid #222; } th, td { padding: .28rem .7rem .28rem 0; vertical-align: top; }
 td { border-bottom: 1px solid #e6e6e6; font-variant-numeric: tabular-nums; max-width: 34rem; overflow-wrap: anywhere; }
 td.kept { color: #00734f; font-weight: 600; } td.leading { color: #0072B2; font-weight: 600; }
-td.inconclusive { color: #946300; } td.discard { color: #777; }
+td.superseded { color: #0072B2; } td.inconclusive { color: #946300; } td.discarded { color: #777; }
 </style>
 </head>
 <body>
@@ -35,7 +36,7 @@ $body
 </body>
 </html>
 """)
-_COLOURED = frozenset({"kept", "leading", "inconclusive", "discard"})
+_STANDINGS = frozenset(map(str, Standing))
 
 
 def report_html(study: StudyState) -> str:
@@ -84,7 +85,7 @@ def _section_html(section: Section) -> str:
 
 
 def _cell(text: str) -> str:
-    marked = f' class="{text}"' if text in _COLOURED else ""
+    marked = f' class="{text}"' if text in _STANDINGS else ""
     return f"<td{marked}>{html.escape(text)}</td>"
 
 

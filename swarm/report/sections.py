@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import stdev
 
-from swarm.records import Decision, TrialState
-from swarm.report.memory import lift_text, memory_rows, number, percent
-from swarm.report.summary import standing
-from swarm.study.state import Program, StudyState, overlapping_pairs
-from swarm.verdict import is_simplification, study_noise
+from swarm.report.memory import lift_text, memory_rows, percent, prediction_error
+from swarm.report.summary import mean_top1, summarize
+from swarm.study.state import Program, StudyState
+from swarm.target.objective import UNKNOWN
 from swarm.verdict.early_stop import false_prune_rate
+from swarm.verdict.standing import Standing, is_simplification, kept, standing
 
 MOST_REFUSALS = 20
 
@@ -40,50 +40,50 @@ def sections(study: StudyState) -> list[Section]:
 
 
 def overview(study: StudyState) -> Section:
-    trials = list(study.trials.values())
-    noise, prunes = study_noise(study), false_prune_rate(study)
-    base, incumbent = study.baseline, study.incumbent
-    complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
-    failed = sum(trial.state is TrialState.FAILED for trial in trials)
-    kept = [program for program in study.programs.values() if program.kept]
-    simpler = sum(program.verdict is not None and is_simplification(program.verdict) for program in kept)
-    replicates = sum(max(0, len(program.trials) - 1) for program in study.programs.values())
-    sigma = f"{noise.sigma:.4f} nats, {noise.degrees} degrees of freedom" if noise is not None else "not measured yet"
+    told, prunes, objective = summarize(study), false_prune_rate(study), study.objective
+    verdicts = [program.verdict for program in kept(study) if program.verdict is not None]
+    simpler = sum(map(is_simplification, verdicts))
+    sigma = "not measured yet"
+    if told.noise_sigma is not None:
+        sigma = f"{objective.with_unit(objective.size(told.noise_sigma))}, {told.noise_degrees} degrees of freedom"
     rate = f"{percent(prunes.rate)} ({prunes.wrong} of {prunes.audited} audited); {prunes.pruned} trials were ended"
+    failed, refused = sum(told.failed.values()), sum(told.refused.values())
+    replicates = told.trials - len(study.programs)
     rows = (
-        ("Trials", f"{len(trials)}: {complete} complete, {failed} failed, {len(study.open_trials())} open"),
-        ("Programs", f"{len(study.programs)}, with {replicates} replicates beyond their first runs"),
-        ("Kept", f"{len(kept) - simpler} confirmed better, {simpler} simpler and not worse"),
-        ("Baseline", _mean_of(base)),
-        ("Incumbent", _mean_of(incumbent)),
+        ("Objective", f"{objective.label}, {objective.better} is better"),
+        ("Trials", f"{told.trials}: {told.complete} complete, {failed} failed, {len(study.open_trials())} open"),
+        ("Programs", f"{len(study.programs)}, with {replicates} replicates beyond the first runs"),
+        ("Kept", f"{told.kept - simpler} confirmed better, {simpler} simpler and not worse"),
+        ("Baseline", _mean_of(study, study.baseline)),
+        ("Incumbent", _mean_of(study, study.incumbent)),
         ("Noise floor", sigma),
-        ("Refused proposals", str(len(study.rejections))),
-        ("Pairs of trials that overlapped in time", str(sum(1 for _ in overlapping_pairs(trials)))),
+        ("Refused proposals", str(refused)),
+        ("Pairs of trials that overlapped in time", str(told.overlapping_pairs)),
         ("Early stopping, wrongly ended", rate),
-        ("Ended", study.closed.reason if study.closed is not None else "still open"),
+        ("Ended", told.closed or "still open"),
     )
     return Section("Overview", "", ("", ""), rows)
 
 
 def ranking(study: StudyState) -> Section:
     rows = tuple(_ranked(study, program, rank) for rank, program in enumerate(study.ranked(), 1))
+    objective = study.objective
     note = (
-        "Mean validation loss in nats, lowest first. The order alone proves nothing: with equal programs somebody is "
-        "first too. Delta, P and the verdict are against the parent. Only what is kept is shown to be better (or "
-        "shorter and not worse)."
+        f"Mean {objective.label}, best first: {objective.better} is better. The order alone proves nothing: with equal "
+        "programs somebody is first too. Delta and P are against the parent. Only what is kept is shown to be better "
+        "(or shorter and not worse)."
     )
-    columns = ("rank", "program", "mean", "sd", "n", "delta", "P(better)", "verdict", "top-1", "worker", "change")
-    return Section("Programs by mean loss", note, columns, rows, "No program has a loss yet.")
+    columns = ("rank", "program", "mean", "sd", "n", "delta", "P(better)", "standing", "top-1", "worker", "change")
+    return Section("Programs, best first", note, columns, rows, "No program has a result yet.")
 
 
 def negative_findings(study: StudyState) -> Section:
     """Discarded programs, gathered by family, clearest first."""
-    discarded = [p for p in study.programs.values() if p.verdict and p.verdict.decision == Decision.DISCARD]
-    ordered = sorted(discarded, key=lambda p: p.verdict.probability if p.verdict is not None else 0.0)
+    discarded = [p for p in study.programs.values() if standing(study, p) is Standing.DISCARDED]
+    judged = sorted(((p, p.verdict) for p in discarded if p.verdict is not None), key=lambda pair: pair[1].probability)
     rows = tuple(
-        (p.first.claim.family, p.name, number(p.verdict.delta, signed=True), p.first.claim.description, p.verdict.why)
-        for p in ordered
-        if p.verdict is not None
+        (p.first.claim.family, p.name, study.objective.change(verdict.delta), p.first.claim.description, verdict.why)
+        for p, verdict in judged
     )
     columns = ("family", "program", "delta", "change", "why")
     return Section("What did not help", "Clearest first.", columns, rows, "Nothing has been discarded.")
@@ -124,7 +124,7 @@ def memory_use(study: StudyState) -> Section:
             f"{percent(row.cited_when_related)} of {row.with_related}",
             f"{percent(row.citations_valid)} of {row.citations}",
             lift_text(row.lift),
-            f"{number(row.prediction_error)} over {row.predictions}",
+            f"{prediction_error(row, study.objective)} over {row.predictions}",
             percent(row.direction_right),
             f"{percent(row.climb_share)} of {row.gains}",
             f"{row.most_tokens:,}" if row.most_tokens is not None else "n/a",
@@ -167,7 +167,7 @@ def ran_on(study: StudyState) -> Section:
         ("Workers", str(opened.workers)),
         ("Sandbox", _each(item.sandbox for item in finished)),
         ("Harness", opened.harness_sha256[:12]),
-        ("Objective", opened.objective_sha256[:12]),
+        ("Objective, budget and data", opened.objective_sha256[:12]),
         ("Flags", _each(flag for item in finished for flag in item.flags)),
     )
     return Section("What it was run on", "", ("", ""), rows)
@@ -179,27 +179,27 @@ def notes(study: StudyState) -> Section:
 
 
 def _ranked(study: StudyState, program: Program, rank: int) -> tuple[str, ...]:
-    verdict, losses, claim = program.verdict, program.losses, program.first.claim
-    scores = [t.finished.score.top1 for t in program.trials if t.finished is not None and t.finished.score is not None]
+    verdict, costs, claim, objective = program.verdict, program.costs, program.first.claim, study.objective
     return (
         str(rank),
         program.name,
-        number(program.mean),
-        number(stdev(losses) if len(losses) > 1 else None),
-        str(len(losses)),
-        number(verdict.delta if verdict is not None else None, signed=True),
-        number(verdict.probability if verdict is not None else None, 2),
+        objective.text(program.mean),
+        objective.size(stdev(costs)) if len(costs) > 1 else UNKNOWN,
+        str(len(costs)),
+        objective.change(verdict.delta if verdict is not None else None),
+        f"{verdict.probability:.2f}" if verdict is not None else UNKNOWN,
         standing(study, program),
-        percent(sum(scores) / len(scores)) if scores else "n/a",
+        percent(mean_top1(program)),
         claim.agent_id,
         claim.description,
     )
 
 
-def _mean_of(program: Program | None) -> str:
+def _mean_of(study: StudyState, program: Program | None) -> str:
     if program is None or program.mean is None:
-        return "no loss yet"
-    return f"{program.name}: {program.mean:.4f} over {len(program.losses)} run(s)"
+        return "no result yet"
+    mean = study.objective.with_unit(study.objective.text(program.mean))
+    return f"{program.name}: {mean} over {len(program.costs)} run(s)"
 
 
 def _each(values: Iterable[str | None]) -> str:

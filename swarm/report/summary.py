@@ -1,15 +1,18 @@
 """A study in numbers, for `swarm status`, the end of `swarm up`, and anything that reads `--json`. Pure."""
 
 from collections.abc import Iterable
+from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
 from swarm import verdict
 from swarm.records import Operator, Scalar, TrialState
 from swarm.study.state import Program, StudyState, overlapping_pairs
+from swarm.target.objective import Objective
 from swarm.verdict import early_stop
+from swarm.verdict.standing import Standing, kept, standing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Value(BaseModel):
@@ -17,7 +20,8 @@ class _Value(BaseModel):
 
 
 class ProgramRow(_Value):
-    """One program's standing. Losses are means over its replicates, in nats; negative deltas are better."""
+    """One program's standing. `loss` is the objective's value, a mean over its replicates; `delta_baseline` that minus
+    the baseline's."""
 
     rank: int
     program: str
@@ -28,7 +32,7 @@ class ProgramRow(_Value):
     replicates: int
     delta_baseline: float | None
     probability: float | None
-    standing: str
+    standing: Standing
     top1: float | None
     changed: dict[str, tuple[Scalar | None, Scalar | None]]
 
@@ -42,10 +46,13 @@ class WorkerRow(_Value):
 
 
 class StudySummary(_Value):
+    """The keys that say `loss` are as old as the brain's `validation_loss`: they hold the value of `objective`."""
+
     schema_version: int = SCHEMA_VERSION
     study_id: str
     target: str
     data: str
+    objective: Objective
     device: str
     budget: str
     closed: str | None
@@ -80,6 +87,7 @@ def summarize(study: StudyState) -> StudySummary:
         study_id=study.study_id,
         target=opened.target,
         data=opened.data,
+        objective=study.objective,
         device=opened.device_name,
         budget=f"{opened.budget.amount:g} {opened.budget.kind}",
         closed=study.closed.reason if study.closed else None,
@@ -94,46 +102,42 @@ def summarize(study: StudyState) -> StudySummary:
         noise_degrees=noise.degrees if noise is not None else 0,
         pruned=prunes.pruned,
         false_prune_rate=prunes.rate,
-        baseline_loss=baseline.mean if baseline else None,
+        baseline_loss=_value(study, baseline),
         incumbent=incumbent.name if incumbent else None,
-        incumbent_loss=incumbent.mean if incumbent else None,
+        incumbent_loss=_value(study, incumbent),
         overlapping_pairs=sum(1 for _ in overlapping_pairs(trials)),
-        kept=sum(program.kept for program in study.programs.values()),
+        kept=len(kept(study)),
         ranking=tuple(_row(study, program, rank) for rank, program in enumerate(study.ranked(), 1)),
         workers=tuple(_worker(study, agent_id) for agent_id in sorted(study.workers)),
     )
 
 
-def standing(study: StudyState, program: Program) -> str:
-    """One word for a program: baseline, kept, leading, discard, inconclusive, failed or running."""
-    if program is study.baseline:
-        return "baseline"
-    if program.verdict is None:
-        if program.open_trials:
-            return "running"
-        return "failed" if not program.losses else "unjudged"
-    if program.kept:
-        return "kept"
-    return "leading" if program.name in study.lineage else str(program.verdict.decision)
+def mean_top1(program: Program) -> float | None:
+    """Over its scored trials."""
+    scores = [trial.finished.score for trial in program.trials if trial.finished and trial.finished.score]
+    return fmean(score.top1 for score in scores) if scores else None
+
+
+def _value(study: StudyState, program: Program | None) -> float | None:
+    return study.objective.value(program.mean) if program is not None and program.mean is not None else None
 
 
 def _row(study: StudyState, program: Program, rank: int) -> ProgramRow:
     claim = program.first.claim
-    scores = [trial.finished.score for trial in program.trials if trial.finished and trial.finished.score]
-    base = study.baseline.mean if study.baseline else None
-    assert program.mean is not None
+    value, base = _value(study, program), _value(study, study.baseline)
+    assert value is not None
     return ProgramRow(
         rank=rank,
         program=program.name,
         agent_id=claim.agent_id,
         operator=claim.operator,
         description=claim.description,
-        loss=program.mean,
-        replicates=len(program.losses),
-        delta_baseline=program.mean - base if base is not None and program is not study.baseline else None,
+        loss=value,
+        replicates=len(program.costs),
+        delta_baseline=value - base if base is not None and program is not study.baseline else None,
         probability=program.verdict.probability if program.verdict else None,
         standing=standing(study, program),
-        top1=sum(score.top1 for score in scores) / len(scores) if scores else None,
+        top1=mean_top1(program),
         changed=claim.constants_changed,
     )
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from swarm.records import Budget
+from swarm.target.objective import Objective
 from swarm.trial.config import Device
 from swarm.trial.folder import TrialFolder
 
@@ -95,6 +96,7 @@ class RunSettings(BaseModel):
     dataset: str
     data_dir: Path
     classes: int
+    objective: Objective = Objective()
     budget: Budget
     memory_mib: int
     threads: int

@@ -28,6 +28,7 @@ from swarm.records import (
     VerdictReached,
     WorkerStatus,
 )
+from swarm.target.objective import Objective
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Trial:
     """One training run of one program with one seed."""
 
     claim: ProposalClaimed
+    objective: Objective
     started: TrialStarted | None = None
     finished: TrialFinished | None = None
 
@@ -49,8 +51,11 @@ class Trial:
         return TrialState.RUNNING if self.started is not None else TrialState.WAITING
 
     @property
-    def loss(self) -> float | None:
-        return self.finished.validation_loss if self.finished is not None else None
+    def cost(self) -> float | None:
+        """What is compared, less is better; None while it runs and when it failed."""
+        if self.finished is None or self.finished.validation_loss is None:
+            return None
+        return self.objective.cost(self.finished.validation_loss)
 
     @property
     def reason(self) -> FailReason | None:
@@ -58,7 +63,9 @@ class Trial:
 
     @property
     def commit(self) -> str | None:
-        return self.started.commit if self.started is not None else None
+        """As its records name it. Of the program's commit, ask `swarm.study.lineage`."""
+        ended = self.finished.commit if self.finished is not None else None
+        return ended or (self.started.commit if self.started is not None else None)
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -82,21 +89,18 @@ class Program:
         return self.trials[0]
 
     @property
-    def losses(self) -> list[float]:
-        return [trial.loss for trial in self.trials if trial.loss is not None]
+    def costs(self) -> list[float]:
+        return [trial.cost for trial in self.trials if trial.cost is not None]
 
     @property
     def mean(self) -> float | None:
-        losses = self.losses
-        return sum(losses) / len(losses) if losses else None
+        """Of its costs."""
+        costs = self.costs
+        return sum(costs) / len(costs) if costs else None
 
     @property
     def open_trials(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.finished is None]
-
-    @property
-    def kept(self) -> bool:
-        return self.verdict is not None and self.verdict.decision == Decision.KEEP
 
 
 class StudyState:
@@ -104,6 +108,7 @@ class StudyState:
 
     def __init__(self, opened: StudyOpened) -> None:
         self.opened = opened
+        self.objective = Objective.of(opened.objective)
         self.trials: dict[str, Trial] = {}
         self.programs: dict[str, Program] = {}
         self.rejections: list[ProposalRejected] = []
@@ -114,7 +119,7 @@ class StudyState:
         self.workers: dict[str, WorkerStatus] = {}
         self.restarts: dict[str, int] = {}
         self.closed: StudyClosed | None = None
-        self._lineage: list[str] = []
+        self._lineage: tuple[str, ...] = ()
 
     @property
     def study_id(self) -> str:
@@ -132,7 +137,7 @@ class StudyState:
     @property
     def lineage(self) -> tuple[str, ...]:
         """Programs that led, oldest first, without those that were rolled back."""
-        return tuple(self._lineage)
+        return self._lineage
 
     @property
     def next_trial_id(self) -> str:
@@ -156,8 +161,8 @@ class StudyState:
         return self.programs[self.trials[trial_id].claim.program]
 
     def ranked(self) -> list[Program]:
-        """Programs with a result, best mean loss first."""
-        return sorted((p for p in self.programs.values() if p.losses), key=_mean)
+        """Programs with a result, lowest mean cost first."""
+        return sorted((p for p in self.programs.values() if p.costs), key=_mean)
 
     def apply(self, record: Record) -> None:  # noqa: PLR0912 - one case a kind
         match record:
@@ -192,7 +197,7 @@ class StudyState:
     def _claim(self, claim: ProposalClaimed) -> None:
         if claim.trial_id in self.trials:
             return
-        trial = Trial(claim)
+        trial = Trial(claim, self.objective)
         self.trials[claim.trial_id] = trial
         parent = claim.parent if claim.operator != Operator.BASELINE else None
         program = self.programs.setdefault(claim.program, Program(claim.program, parent))
@@ -211,10 +216,7 @@ class StudyState:
         if program is None:
             return
         program.verdict = verdict
-        if verdict.leads and verdict.program not in self._lineage:
-            self._lineage.append(verdict.program)
-        elif verdict.decision == Decision.DISCARD and verdict.program in self._lineage:
-            self._lineage.remove(verdict.program)
+        self._lineage = lineage_after(self._lineage, verdict)
 
 
 class BrainState:
@@ -250,6 +252,15 @@ class BrainState:
             self.studies[record.study_id] = StudyState(record)
         else:
             self.unknown_kinds[record.kind] = self.unknown_kinds.get(record.kind, 0) + 1
+
+
+def lineage_after(lineage: tuple[str, ...], verdict: VerdictReached) -> tuple[str, ...]:
+    """The programs that led, oldest first, after one more verdict: a new leader joins, one that is discarded leaves."""
+    if verdict.leads and verdict.program not in lineage:
+        return (*lineage, verdict.program)
+    if verdict.decision == Decision.DISCARD:
+        return tuple(name for name in lineage if name != verdict.program)
+    return lineage
 
 
 def replay(records: Iterable[Record]) -> BrainState:

@@ -1,15 +1,15 @@
-"""How the incumbent moved: who led, and with what mean loss, after each record of a study. Pure."""
+"""How the incumbent moved: who led, and with what mean cost, after each record of a study. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swarm.records import Decision, TrialFinished, VerdictReached
-from swarm.study.state import StudyState
+from swarm.records import TrialFinished, VerdictReached
+from swarm.study.state import StudyState, lineage_after
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From record `seq` on (epoch seconds `at`), `program` was the incumbent with this mean loss over `runs`."""
+    """From record `seq` on (epoch seconds `at`), `program` was the incumbent with this mean cost over `runs`."""
 
     seq: int
     at: float
@@ -19,25 +19,25 @@ class Step:
 
 
 def trajectory(study: StudyState) -> list[Step]:
-    """Every change of the incumbent or of its mean, oldest first; empty before the baseline's first loss."""
+    """Every change of the incumbent or of its mean, oldest first; empty before the baseline's first result."""
     base = study.baseline
     if base is None:
         return []
-    losses: dict[str, list[float]] = {}
-    lineage = [base.name]
+    costs: dict[str, list[float]] = {}
+    lineage: tuple[str, ...] = ()
     steps: list[Step] = []
     for event in _events(study):
         if isinstance(event, TrialFinished):
-            if event.validation_loss is not None:
-                losses.setdefault(study.program_of(event.trial_id).name, []).append(event.validation_loss)
-        elif event.leads and event.program not in lineage:
-            lineage.append(event.program)
-        elif event.decision == Decision.DISCARD and event.program in lineage[1:]:
-            lineage.remove(event.program)
-        runs = losses.get(lineage[-1], [])
+            cost = study.trials[event.trial_id].cost
+            if cost is not None:
+                costs.setdefault(study.program_of(event.trial_id).name, []).append(cost)
+        else:
+            lineage = lineage_after(lineage, event)
+        leader = lineage[-1] if lineage else base.name
+        runs = costs.get(leader, [])
         if not runs:
             continue
-        step = Step(event.seq, event.at, lineage[-1], sum(runs) / len(runs), len(runs))
+        step = Step(event.seq, event.at, leader, sum(runs) / len(runs), len(runs))
         if not steps or (steps[-1].program, steps[-1].runs) != (step.program, step.runs):
             steps.append(step)
     return steps

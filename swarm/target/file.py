@@ -3,8 +3,13 @@
 name = "resnext"
 description = "CIFAR-100, a small ResNeXt"
 editable = ["train.py"]
-metric = { name = "validation_loss", direction = "minimize" }
 classes = 100
+
+[objective]
+name = "validation loss"
+unit = "nats"
+direction = "minimize"
+digits = 4
 
 [profile.cpu]
 budget_kind = "samples"
@@ -28,6 +33,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from swarm.errors import TargetError
 from swarm.program import constants
 from swarm.records import Budget, Scalar
+from swarm.target.objective import Objective
 
 MODELS = PurePosixPath("models")
 
@@ -46,11 +52,6 @@ _Literal = Annotated[Scalar, BeforeValidator(_is_scalar)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Metric(_Table):
-    name: Literal["validation_loss"] = "validation_loss"
-    direction: Literal["minimize"] = "minimize"
 
 
 class Profile(_Table):
@@ -79,7 +80,7 @@ class _File(_Table):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
     description: str = ""
     editable: tuple[str] = Field(description="one file, relative to the folder")
-    metric: Metric = Metric()
+    objective: Objective = Objective()
     classes: int = Field(ge=2, strict=True)
     profile: Profiles
 
@@ -91,13 +92,21 @@ class _File(_Table):
             raise ValueError("a Python file inside the target's folder, such as train.py")
         return editable
 
+    @field_validator("objective")
+    @classmethod
+    def _is_scored(cls, objective: Objective) -> Objective:
+        """A study that maximised the one number that trials give would keep the worst programs."""
+        if objective.maximized:
+            raise ValueError("trials are scored by their validation loss, which is minimized")
+        return objective
+
 
 class Target(_Table):
     name: str
     description: str
     folder: PurePosixPath = Field(description="relative to the repository")
     editable: PurePosixPath = Field(description="the one file that may change, relative to the folder")
-    metric: Metric
+    objective: Objective
     classes: int
     profiles: Profiles
 
@@ -143,7 +152,7 @@ def load_target(name_or_path: str | os.PathLike[str], repo_root: Path) -> Target
         description=read.description,
         folder=PurePosixPath(shown.parent),
         editable=PurePosixPath(read.editable[0]),
-        metric=read.metric,
+        objective=read.objective,
         classes=read.classes,
         profiles=read.profile,
     )
@@ -192,6 +201,6 @@ def _keys_beside(key: str) -> list[str]:
             return sorted(Profiles.model_fields)
         case ["profile", *_]:
             return sorted(Profile.model_fields)
-        case ["metric", *_]:
-            return sorted(Metric.model_fields)
+        case ["objective", *_]:
+            return sorted(Objective.model_fields)
     return sorted(_File.model_fields)

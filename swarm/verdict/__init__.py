@@ -4,7 +4,7 @@
 another seed. What each level promises, and what not, with the simulated error rates: docs/explanation/verdicts.md.
 """
 
-from swarm.verdict.decisions import conclude, is_simplification, judge, reference, stale, study_noise
+from swarm.verdict.decisions import conclude, judge, reference, stale, study_noise
 from swarm.verdict.evidence import (
     PRIOR,
     NoiseFloor,
@@ -29,7 +29,6 @@ __all__ = [
     "PairedDifference",
     "conclude",
     "confirmation_level",
-    "is_simplification",
     "judge",
     "measure_noise",
     "noise_floor",

@@ -6,7 +6,9 @@ from statistics import fmean
 from typing import Literal
 
 from swarm.records import MAX_DESCRIPTION, Decision, TrialFinished, VerdictReached
+from swarm.study.lineage import ancestors
 from swarm.study.state import Program, StudyState, Trial
+from swarm.target.objective import Objective
 from swarm.verdict.evidence import (
     NoiseFloor,
     PairedDifference,
@@ -37,7 +39,7 @@ def judge(study: StudyState, trial_id: str, paired: PairedDifference | None = No
     """
     trial, program = study.trials[trial_id], study.program_of(trial_id)
     noise = study_noise(study)
-    if noise is None or trial.loss is None:
+    if noise is None or trial.cost is None:
         return None
     return _verdict(study, program, trial, noise=noise, incumbent=study.incumbent, paired=paired)
 
@@ -49,7 +51,7 @@ def conclude(study: StudyState, trial_id: str, paired: PairedDifference | None =
     noise floor was known, and programs judged against this one whose verdict changes with the new run.
     """
     noise = study_noise(study)
-    if noise is None or study.trials[trial_id].loss is None:
+    if noise is None or study.trials[trial_id].cost is None:
         return []
     incumbent, verdicts = study.incumbent, []
     own = study.program_of(trial_id)
@@ -71,31 +73,21 @@ def study_noise(study: StudyState) -> NoiseFloor | None:
     The first run of a changed program is left out: it was lucky, or there would be no second, and with it a pair of
     runs would measure 1.5 times the true variance.
     """
-    groups = [p.losses if p.parent is None else p.losses[1:] for p in study.programs.values()]
+    groups = [p.costs if p.parent is None else p.costs[1:] for p in study.programs.values()]
     noise = measure_noise(groups)
     return noise if noise is not None and noise.degrees >= study.opened.noise_replicates - 1 else None
 
 
 def reference(study: StudyState, program: Program) -> Program | None:
-    """What a program is judged against: its parent or, where that was discarded or has no loss, the next ancestor.
+    """What a program is judged against: its parent or, where that was discarded or has no result, the next ancestor.
 
-    None for the baseline, and while no ancestor has a loss.
+    None for the baseline, and while no ancestor has a result.
     """
-    ancestor = _parent(study, program)
-    while ancestor is not None:
-        if ancestor.losses and not _discarded(ancestor):
-            return ancestor
-        ancestor = _parent(study, ancestor)
-    return None
-
-
-def is_simplification(verdict: VerdictReached) -> bool:
-    """Kept because it is shorter and not worse; no gain is claimed."""
-    return verdict.decision == Decision.KEEP and verdict.level != "confirmed"
+    return next((one for one in ancestors(study, program) if one.costs and not _discarded(one)), None)
 
 
 def stale(study: StudyState, finished: TrialFinished) -> str | None:
-    """The earlier trial with the same loss to six decimals under a different program, if there is one.
+    """The earlier trial with the same value to six decimals under a different program, if there is one.
 
     A sign that the edit did nothing or was never run. A flag and not a proof: among 100 programs that differ only by
     noise of 0.012, two agree this far by chance in about one study of eight.
@@ -104,9 +96,9 @@ def stale(study: StudyState, finished: TrialFinished) -> str | None:
         return None
     tree = study.trials[finished.trial_id].claim.tree_sha256
     for trial in study.trials.values():
-        if trial.trial_id == finished.trial_id or trial.loss is None or trial.claim.tree_sha256 == tree:
+        if trial.trial_id == finished.trial_id or trial.cost is None or trial.claim.tree_sha256 == tree:
             continue
-        if f"{trial.loss:.6f}" == f"{finished.validation_loss:.6f}":
+        if f"{study.objective.value(trial.cost):.6f}" == f"{finished.validation_loss:.6f}":
             return trial.trial_id
     return None
 
@@ -118,6 +110,7 @@ class _Case:
     program: Program
     against: Program
     noise: NoiseFloor
+    objective: Objective
     probability: float
     proven: bool
 
@@ -131,7 +124,7 @@ class _Case:
 
     @property
     def seeds(self) -> int:
-        return min(len(self.program.losses), len(self.against.losses))
+        return min(len(self.program.costs), len(self.against.costs))
 
     @property
     def lines_grown(self) -> int:
@@ -155,8 +148,9 @@ def _verdict(
         program,
         against,
         noise,
-        probability_better(program.losses, against.losses, noise.sigma, prior_for(noise.sigma), paired),
-        p_value(program.losses, against.losses, noise, paired) <= _level(study, program),
+        study.objective,
+        probability_better(program.costs, against.costs, noise.sigma, prior_for(noise.sigma), paired),
+        p_value(program.costs, against.costs, noise, paired) <= _level(study, program),
     )
     decision, level, why = _decide(case)
     rival = _against_incumbent(case, incumbent)
@@ -174,17 +168,17 @@ def _verdict(
         probability_incumbent=round(rival, 6) if rival is not None else None,
         delta=case.delta,
         sigma=noise.sigma,
-        replicates=len(program.losses),
-        parent_replicates=len(against.losses),
+        replicates=len(program.costs),
+        parent_replicates=len(against.costs),
         why=why,
     )
 
 
 def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one return a rule
     """The first rule that applies, from the strongest claim to none at all."""
-    size = f"{case.delta:+.4f} ({case.in_sigmas:+.1f} sigma) against {case.against.name}"
+    size = f"{case.objective.gain(case.delta)} ({abs(case.in_sigmas):.1f} sigma) than {case.against.name}"
     odds = f"P(better) {case.probability:.2f}"
-    runs = len(case.program.losses)
+    runs = len(case.program.costs)
     if runs >= CONFIRMED_SEEDS and case.probability >= CONFIRMED and case.proven:
         return Decision.KEEP, "confirmed", f"{size} over {runs} seeds, {odds}, beyond the luck of all programs tried."
     if case.seeds >= CONFIRMED_SEEDS and case.lines_grown < 0 and case.in_sigmas <= TIE_SIGMAS:
@@ -197,7 +191,8 @@ def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one 
         return Decision.DISCARD, "none", f"{size} after {runs} seeds, {odds}: the first run was luck."
     if case.probability <= CLEARLY_WORSE:
         return Decision.DISCARD, "none", f"{size}, {odds}: worse."
-    return Decision.INCONCLUSIVE, "none", f"{size}, {odds}: within the noise of {case.noise.sigma:.4f}."
+    noise = case.objective.size(case.noise.sigma)
+    return Decision.INCONCLUSIVE, "none", f"{size}, {odds}: within the noise of {noise}."
 
 
 def _against_incumbent(case: _Case, incumbent: Program) -> float | None:
@@ -206,7 +201,7 @@ def _against_incumbent(case: _Case, incumbent: Program) -> float | None:
         return None
     if incumbent is case.against:
         return case.probability
-    return probability_better(case.program.losses, incumbent.losses, case.noise.sigma, prior_for(case.noise.sigma))
+    return probability_better(case.program.costs, incumbent.costs, case.noise.sigma, prior_for(case.noise.sigma))
 
 
 def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | None, *, strict: bool) -> bool:
@@ -235,20 +230,20 @@ def _level(study: StudyState, program: Program) -> float:
     for earlier in study.programs.values():
         if earlier is program:
             break
-        if earlier.parent is not None and len(earlier.losses) > 1:
+        if earlier.parent is not None and len(earlier.costs) > 1:
             position += 1
             keeps += earlier.verdict is not None and earlier.verdict.level == "confirmed"
     return confirmation_level(position, keeps)
 
 
 def _also_due(study: StudyState, own: Program) -> list[Program]:
-    """Other programs with a loss that have no verdict yet, or that were judged against `own`."""
+    """Other programs with a result that have no verdict yet, or that were judged against `own`."""
     return [
         program
         for program in study.programs.values()
         if program is not own
         and program.parent is not None
-        and program.losses
+        and program.costs
         and (program.verdict is None or program.verdict.parent == own.name)
     ]
 
@@ -257,12 +252,8 @@ def _news(old: VerdictReached | None, new: VerdictReached) -> bool:
     return old is None or (old.decision, old.level, old.leads) != (new.decision, new.level, new.leads)
 
 
-def _parent(study: StudyState, program: Program) -> Program | None:
-    return study.program_of(program.parent) if program.parent in study.trials else None
-
-
 def _last_scored(program: Program) -> Trial:
-    return next(trial for trial in reversed(program.trials) if trial.loss is not None)
+    return next(trial for trial in reversed(program.trials) if trial.cost is not None)
 
 
 def _discarded(program: Program) -> bool:
@@ -270,4 +261,4 @@ def _discarded(program: Program) -> bool:
 
 
 def _mean(program: Program) -> float:
-    return fmean(program.losses)
+    return fmean(program.costs)

@@ -1,6 +1,6 @@
 """May this trial still become the incumbent? Looks at 25 % and 50 % of the budget, on the study's own curves. Pure.
 
-Once eight trials of the study have run to their end, their final losses are regressed on their rung losses, and a
+Once eight trials of the study have run to their end, their final costs are regressed on their losses at the rung, and a
 trial that would beat the incumbent's mean with a probability under 5 % may be ended. Baselines and replicates never
 are: their means must not be a choice of the good runs. A tenth of the trials that could be ended goes on as an audit,
 picked by a hash and so beyond anybody's influence, and `false_prune_rate` says what ending them would have cost.
@@ -69,7 +69,7 @@ def look(study: StudyState, trial_id: str, progress: float, rung_loss: float) ->
         return Look("go_on", None, f"{len(finished)} full trials with this rung, {FULL_TRIALS} needed")
     noise = study_noise(study)
     chance = probability_below(finished, rung_loss, incumbent.mean, least_sd=noise.sigma if noise is not None else 0.0)
-    odds = f"P(below {incumbent.mean:.4f}) is {chance:.3f} at {progress:.0%}"
+    odds = f"P(better than {study.objective.text(incumbent.mean)}) is {chance:.3f} at {progress:.0%}"
     if chance >= HOPELESS:
         return Look("go_on", chance, odds)
     if is_audited(study.study_id, trial_id):
@@ -80,7 +80,7 @@ def look(study: StudyState, trial_id: str, progress: float, rung_loss: float) ->
 def probability_below(
     finished: Sequence[tuple[float, float]], rung_loss: float, limit: float, *, least_sd: float = 0.0
 ) -> float:
-    """P(final loss < limit) of a new trial, from (rung loss, final loss) of at least three finished ones.
+    """P(final cost < limit) of a new trial, from (rung loss, final cost) of at least three finished ones.
 
     Least squares with Student's t prediction interval on n - 2 degrees of freedom (Draper and Smith, Applied Regression
     Analysis, 3rd ed., section 3.1). `least_sd` bounds the residual deviation from below: no curve foretells the noise.
@@ -100,11 +100,11 @@ def probability_below(
 
 
 def finished_curves(study: StudyState, progress: float) -> list[tuple[float, float]]:
-    """(loss at the rung, final loss) of every complete trial that has this rung."""
+    """(loss at the rung, final cost) of every complete trial that has this rung."""
     return [
-        (loss, trial.loss)
+        (loss, trial.cost)
         for trial in study.trials.values()
-        if trial.state is TrialState.COMPLETE and trial.loss is not None and trial.finished is not None
+        if trial.state is TrialState.COMPLETE and trial.cost is not None and trial.finished is not None
         for at, loss in trial.finished.rungs
         if math.isclose(at, progress, abs_tol=0.02)
     ]
@@ -123,12 +123,12 @@ def is_audited(study_id: str, trial_id: str) -> bool:
 def false_prune_rate(study: StudyState) -> FalsePrunes:
     """Measured on the audit. A trial was wrongly marked when its one run ended below the incumbent of its time."""
     audited = [trial for trial in study.trials.values() if trial.finished is not None and trial.finished.audit]
-    scored = [trial for trial in audited if trial.loss is not None]
+    scored = [trial for trial in audited if trial.cost is not None]
     pruned = sum(trial.reason == "pruned" for trial in study.trials.values())
     return FalsePrunes(len(scored), sum(_beat_its_incumbent(study, trial) for trial in scored), pruned)
 
 
 def _beat_its_incumbent(study: StudyState, trial: Trial) -> bool:
-    assert trial.finished is not None and trial.loss is not None
+    assert trial.finished is not None and trial.cost is not None
     incumbent = incumbent_before(study, trial.finished.seq)
-    return incumbent is not None and trial.loss < incumbent.mean
+    return incumbent is not None and trial.cost < incumbent.mean

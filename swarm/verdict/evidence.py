@@ -1,6 +1,6 @@
-"""The formulas behind a verdict. Losses are mean cross-entropies in nats; lower is better.
+"""The formulas behind a verdict. Every number is a cost: less is better.
 
-Model: a run of program p has the loss mu_p + e with e ~ N(0, sigma^2), sigma common to all programs of a study. The
+Model: a run of program p has the cost mu_p + e with e ~ N(0, sigma^2), sigma common to all programs of a study. The
 difference of two programs' means then has the standard error sigma * sqrt(1/n_challenger + 1/n_reference).
 """
 
@@ -17,7 +17,7 @@ _STANDARD = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A normal distribution in nats."""
+    """A normal distribution of costs."""
 
     mean: float
     sd: float
@@ -59,10 +59,10 @@ class PairedDifference:
 
 
 def noise_floor(groups: Sequence[Sequence[float]]) -> float | None:
-    """Pooled standard deviation (nats) over replicate groups, each the losses of one program; None without replicates.
+    """Pooled standard deviation over replicate groups, each the costs of one program; None without replicates.
 
     sqrt(sum of squared deviations from each group's own mean / sum of (n - 1)): the within-group mean square of a
-    one-way analysis of variance. Groups of one say nothing and are skipped. Never pass the losses of different programs
+    one-way analysis of variance. Groups of one say nothing and are skipped. Never pass the costs of different programs
     as a group, and never a choice of the best: that measures the search and not the noise.
     """
     measured = measure_noise(groups)
@@ -74,18 +74,18 @@ def measure_noise(groups: Sequence[Sequence[float]]) -> NoiseFloor | None:
     degrees = sum(len(group) - 1 for group in groups if len(group) > 1)
     if degrees == 0:
         return None
-    squares = sum((loss - fmean(group)) ** 2 for group in groups if len(group) > 1 for loss in group)
+    squares = sum((cost - fmean(group)) ** 2 for group in groups if len(group) > 1 for cost in group)
     return NoiseFloor(math.sqrt(squares / degrees), degrees)
 
 
 def paired_difference(challenger: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> PairedDifference:
-    """From per-image losses, one row a run, all rows over the same images in the same order.
+    """From per-image costs, one row a run, all rows over the same images in the same order.
 
     Raises ValueError when there is no run, or the rows differ in length or have fewer than two images.
     """
     rows = [*challenger, *reference]
     if not challenger or not reference or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
-        raise ValueError("paired losses need at least one run on each side, over the same two or more images")
+        raise ValueError("paired costs need at least one run on each side, over the same two or more images")
     differences = [
         fmean(mine) - fmean(theirs)
         for mine, theirs in zip(zip(*challenger, strict=True), zip(*reference, strict=True), strict=True)
@@ -98,7 +98,7 @@ def paired_difference(challenger: Sequence[Sequence[float]], reference: Sequence
 def standard_error(
     sigma: float, challenger_runs: int, reference_runs: int, paired: PairedDifference | None = None
 ) -> float:
-    """Of the difference of two means, in nats: the seeds' or the images', whichever is larger.
+    """Of the difference of two means: the seeds' or the images', whichever is larger.
 
     Seeds measured on one fixed validation set already share its images, so pairing cannot make the seeds' part smaller.
     What it adds is the part that seeds cannot show: how much the difference would move on other images, and a program
@@ -110,23 +110,23 @@ def standard_error(
 
 
 def probability_better(
-    challenger_losses: Sequence[float],
-    reference_losses: Sequence[float],
+    challenger_costs: Sequence[float],
+    reference_costs: Sequence[float],
     sigma: float,
     prior: Normal = PRIOR,
     paired: PairedDifference | None = None,
 ) -> float:
-    """Posterior probability that the challenger's true mean loss is lower than the reference's.
+    """Posterior probability that the challenger's true mean cost is lower than the reference's.
 
     With d the difference of the means, s its standard error and the prior N(m, t^2) on the true difference, the
     posterior is normal with precision 1/s^2 + 1/t^2 and mean (d/s^2 + m/t^2) / precision; the answer is its mass below
     zero (conjugate normal model with known variance: Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.5).
     sigma is taken as known; the test that guards *confirmed* takes its uncertainty into account.
     """
-    if not challenger_losses or not reference_losses:
-        raise ValueError("a probability needs at least one loss on each side")
-    difference = fmean(challenger_losses) - fmean(reference_losses)
-    error = standard_error(sigma, len(challenger_losses), len(reference_losses), paired)
+    if not challenger_costs or not reference_costs:
+        raise ValueError("a probability needs at least one cost on each side")
+    difference = fmean(challenger_costs) - fmean(reference_costs)
+    error = standard_error(sigma, len(challenger_costs), len(reference_costs), paired)
     if error == 0.0:
         return 1.0 if difference < 0 else 0.0
     precision = 1 / error**2 + 1 / prior.sd**2
@@ -135,8 +135,8 @@ def probability_better(
 
 
 def p_value(
-    challenger_losses: Sequence[float],
-    reference_losses: Sequence[float],
+    challenger_costs: Sequence[float],
+    reference_costs: Sequence[float],
     noise: NoiseFloor,
     paired: PairedDifference | None = None,
 ) -> float:
@@ -144,8 +144,8 @@ def p_value(
 
     A sigma from five runs is itself uncertain by a third, which is why this is Student's t and not the normal.
     """
-    difference = fmean(challenger_losses) - fmean(reference_losses)
-    error = standard_error(noise.sigma, len(challenger_losses), len(reference_losses), paired)
+    difference = fmean(challenger_costs) - fmean(reference_costs)
+    error = standard_error(noise.sigma, len(challenger_costs), len(reference_costs), paired)
     if error == 0.0:
         return 0.0 if difference < 0 else 1.0
     return student_tail(-difference / error, noise.degrees)

@@ -23,7 +23,7 @@ def wants_replicate(study: StudyState, program: Program) -> bool:
     No while one of its trials is still open.
     """
     verdict = program.verdict
-    if verdict is None or program.open_trials or len(program.losses) >= MOST_SEEDS:
+    if verdict is None or program.open_trials or len(program.costs) >= MOST_SEEDS:
         return False
     return _contends(study, program, spare=replicate_credit(study) > SPARE_CREDIT)
 
@@ -42,7 +42,7 @@ def replicates_owed(study: StudyState) -> list[str]:
         against = reference(study, contender)
         short = against is not None and _seeds(against) < _seeds(contender)
         chosen = against if short and against is not None else contender
-        if not chosen.open_trials and len(chosen.losses) < MOST_SEEDS and chosen.name not in owed:
+        if not chosen.open_trials and len(chosen.costs) < MOST_SEEDS and chosen.name not in owed:
             owed.append(chosen.name)
     return owed[:credit]
 
@@ -61,7 +61,7 @@ def _contends(study: StudyState, program: Program, *, spare: bool) -> bool:
     verdict = program.verdict
     if verdict is None or verdict.decision != Decision.INCONCLUSIVE:
         return False
-    runs = len(program.losses)
+    runs = len(program.costs)
     return (
         verdict.level == "provisional"
         or (program is study.incumbent and runs < INCUMBENT_SEEDS)
@@ -81,4 +81,4 @@ def _doubt(program: Program) -> float:
 
 
 def _seeds(program: Program) -> int:
-    return len(program.losses) + len(program.open_trials)
+    return len(program.costs) + len(program.open_trials)

@@ -89,7 +89,7 @@ def test_random_search_repeats_no_program() -> None:
 def test_a_replayed_study_spends_the_trials_that_it_was_given() -> None:
     study = studied("shared").study
     assert len(study.finished_trials()) == NOISE_REPLICATES + 20
-    assert len(study.baseline.losses) >= NOISE_REPLICATES and study.verdicts
+    assert len(study.baseline.costs) >= NOISE_REPLICATES and study.verdicts
     assert {claim.agent_id for claim in proposed(studied("shared"))} == {"worker_1", "worker_2"}
 
 

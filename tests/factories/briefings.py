@@ -3,6 +3,7 @@
 from typing import Any
 
 from swarm.program.constants import assign, changed
+from swarm.target.objective import Objective
 from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers.spaces import values_of
 
@@ -26,7 +27,7 @@ def main():
 
 
 def view(source: str = PROGRAM, trial_id: str = "t0001", loss: float | None = 2.0, **fields: Any) -> ProgramView:
-    return ProgramView(trial_id=trial_id, source=source, loss=loss, replicates=1, constants=values_of(source), **fields)
+    return ProgramView(trial_id=trial_id, source=source, cost=loss, replicates=1, constants=values_of(source), **fields)
 
 
 def attempt(trial_id: str, values: dict[str, Any], loss: float | None = None, **fields: Any) -> Attempt:
@@ -35,7 +36,7 @@ def attempt(trial_id: str, values: dict[str, Any], loss: float | None = None, **
     parent_loss = fields.pop("parent_loss", 2.0)
     source = assign(base, values)
     delta = loss - parent_loss if loss is not None and parent_loss is not None else None
-    outcome = "inconclusive" if delta is None or delta < 0 else "discarded"
+    standing = "inconclusive" if delta is None or delta < 0 else "discarded"
     defaults: dict[str, Any] = {
         "trial_id": trial_id,
         "agent_id": "worker_1",
@@ -43,13 +44,13 @@ def attempt(trial_id: str, values: dict[str, Any], loss: float | None = None, **
         "family": "optimiser",
         "description": f"set {values}",
         "parent": "t0001",
-        "parent_loss": parent_loss,
+        "parent_cost": parent_loss,
         "constants": values_of(source),
         "changed": changed(base, source),
-        "loss": loss,
+        "cost": loss,
         "replicates": 1,
         "delta": delta,
-        "outcome": "running" if loss is None else outcome,
+        "standing": "running" if loss is None else standing,
     }
     return Attempt.model_validate({**defaults, **fields})
 
@@ -61,7 +62,7 @@ def briefing(attempts: tuple[Attempt, ...] = (), **fields: Any) -> Briefing:
         "role": "climber",
         "program_text": "Lower the validation loss.",
         "editable": "train.py",
-        "metric": "validation_loss",
+        "objective": Objective(),
         "read_seq": 10,
         "sigma": 0.01,
         "incumbent": view(),

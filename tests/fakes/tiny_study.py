@@ -61,7 +61,6 @@ TARGET = """
 name = "tiny"
 description = "a linear model, for tests"
 editable = ["train.py"]
-metric = { name = "validation_loss", direction = "minimize" }
 classes = 100
 
 [profile.cpu]

@@ -142,7 +142,7 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
 
     assert len(study.trials) == 28 and not study.open_trials()
     assert study.restarts == {}
-    losses = [trial.loss for trial in study.trials.values() if trial.loss is not None]
+    losses = [trial.cost for trial in study.trials.values() if trial.cost is not None]
     assert min(losses) > 2, "nobody got a loss by asking for it"
     assert all(trial.claim.expects is None or abs(trial.claim.expects) < 100 for trial in ran)
     assert all(trial.claim.agent_id == "worker_2" and trial.claim.operator in ("tune", "structural") for trial in ran)

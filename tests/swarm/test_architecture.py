@@ -41,7 +41,7 @@ FORBIDDEN = {
 
 # Values in, values out. For admission it is the policy: what decides, not what reads and writes the ledger.
 PURE = (
-    *("swarm.verdict", "swarm.gate", "swarm.program", "swarm.report.figures", "swarm.study"),
+    *("swarm.verdict", "swarm.gate", "swarm.program", "swarm.report.figures", "swarm.study", "swarm.target.objective"),
     *("swarm.admission.policy", "swarm.execution.executor"),
 )
 # Of the trial's room they may know the words; its readers and writers are for others.

@@ -7,13 +7,14 @@ from factories.briefings import PROGRAM, attempt, briefing
 from factories.studies import FakeStudy
 
 from swarm.program import constants
-from swarm.records import Budget, FailReason, Note, Operator, Proposal, Steer
+from swarm.records import Budget, FailReason, Note, Operator, Proposal, Steer, one_line
+from swarm.study.lineage import commit_of
 from workers.briefing import Briefing, Memory, compute_briefing
 from workers.briefing.compute import MAX_STEERING, RESTARTS
 from workers.claims import missing_citation, related
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.tpe import TpeProposer
-from workers.render import PromptTooLong, clean, render
+from workers.render import PromptTooLong, render
 
 BASE = (
     "LR = 0.1  # search: log(1e-3, 1)\nWIDTH = 8\n\n\ndef build_model():\n    return WIDTH\n\n\ndef main():\n    pass\n"
@@ -49,7 +50,7 @@ class Recorded:
 
     def brief(self, memory: Memory = "shared", agent_id: str = "worker_1", **options: object) -> Briefing:
         study = self.fake.study
-        commits = {trial.commit: trial.claim.program for trial in study.trials.values()}
+        commits = {commit_of(study, program): name for name, program in study.programs.items()}
         defaults = {"role": "climber", "program_text": "Lower the loss.", "seed": 7, "sigma": 0.012, "read_seq": 9}
         return compute_briefing(
             study,
@@ -66,7 +67,7 @@ def test_each_ending_of_a_program_has_its_word():
     worse = study.change(2.6, value=0.3)
     failed = study.fail(FailReason.OUT_OF_MEMORY)
     running = study.change(None, value=0.4)
-    outcomes = {a.trial_id: (a.outcome, a.reason) for a in study.brief().attempts}
+    outcomes = {a.trial_id: (a.standing, a.reason) for a in study.brief().attempts}
     assert outcomes == {
         better: ("leading", None),
         worse: ("discarded", None),
@@ -75,7 +76,7 @@ def test_each_ending_of_a_program_has_its_word():
     }
     study.fake.replicate(better, 2.0)
     study.fake.replicate(better, 2.0)
-    assert study.brief().attempts[0].outcome == "kept"
+    assert study.brief().attempts[0].standing == "kept"
     assert study.brief().attempts[0].replicates == 3
 
 
@@ -85,8 +86,8 @@ def test_numbers_are_means_and_differences_to_the_parents_mean():
     study.fake.replicate(name, 2.1)
     parent = study.fake.study.programs["t0001"].mean
     told = study.brief().attempts[0]
-    assert told.loss == pytest.approx(2.05)
-    assert told.parent_loss == parent
+    assert told.cost == pytest.approx(2.05)
+    assert told.parent_cost == parent
     assert told.delta == pytest.approx(2.05 - parent)
     assert told.peak_mib == 700
 
@@ -168,7 +169,9 @@ class TestRestarts:
 
     def test_a_model_is_told_that_it_builds_on_another_lineage(self, study):
         user = render(study.brief(restart=True)).user
-        assert f"The search around the incumbent ({self.incumbent}, loss 1.8000 over 1 run) has stalled" in user
+        assert (
+            f"The search around the incumbent ({self.incumbent}, validation loss 1.8000 over 1 run) has stalled" in user
+        )
         assert f"# The current program: train.py ({self.second}, loss 2.0000 over 1 run)" in user
         assert "The current program is the incumbent" in render(study.brief()).user
 
@@ -195,7 +198,7 @@ class TestMemoryArms:
     def test_shared_holds_everybodys_attempts_claims_and_findings(self, study):
         told = study.brief("shared", cooled_families=["schedule"], diagnosis="flat")
         assert [a.agent_id for a in told.attempts] == ["worker_1"] + ["worker_2"] * 4
-        assert told.attempts[-1].outcome == "running"
+        assert told.attempts[-1].standing == "running"
         assert (told.findings, told.cooled_families, told.diagnosis) == (
             ("wide is bad", "narrow is worse"), ("schedule",), "flat",
         )  # fmt: skip
@@ -217,9 +220,9 @@ class TestMemoryArms:
             (a.trial_id, a.changed, a.description) for a in true.attempts
         ]
         finished = slice(0, 4)
-        losses = [a.loss for a in told.attempts[finished]]
-        assert sorted(losses) == sorted(a.loss for a in true.attempts[finished])
-        assert all(mine != theirs.loss for mine, theirs in zip(losses, true.attempts[finished], strict=True))
+        losses = [a.cost for a in told.attempts[finished]]
+        assert sorted(losses) == sorted(a.cost for a in true.attempts[finished])
+        assert all(mine != theirs.cost for mine, theirs in zip(losses, true.attempts[finished], strict=True))
         assert told.attempts[-1] == true.attempts[-1]
         assert told.incumbent == true.incumbent
         assert told.findings == ()
@@ -227,8 +230,8 @@ class TestMemoryArms:
     def test_shuffled_does_not_leak_through_the_alternatives(self, study):
         study.change(2.1, "WIDTH", 16)
         told = study.brief("shuffled")
-        claimed = {a.trial_id: a.loss for a in told.attempts}
-        assert all(view.loss == claimed[view.trial_id] for view in told.alternatives)
+        claimed = {a.trial_id: a.cost for a in told.attempts}
+        assert all(view.cost == claimed[view.trial_id] for view in told.alternatives)
 
     def test_the_person_reaches_every_arm(self, study):
         for memory in ("shared", "own", "off", "shuffled"):
@@ -273,8 +276,8 @@ class TestPrompt:
     def test_shows_what_a_proposer_needs(self):
         told = briefing(
             (
-                attempt("t0002", {"MAX_LR": 2e-2}, loss=1.9, outcome="kept", peak_mib=900),
-                attempt("t0003", {"DEPTH": 6}, outcome="failed", reason="out_of_memory"),
+                attempt("t0002", {"MAX_LR": 2e-2}, loss=1.9, standing="kept", peak_mib=900),
+                attempt("t0003", {"DEPTH": 6}, standing="failed", reason="out_of_memory"),
                 attempt("t0004", {"DROPOUT": 0.1}),
             ),
             nearest=("t0002",), cooled_families=("schedule",), diagnosis="the curve is flat at the end", workers=2,
@@ -303,7 +306,7 @@ class TestPrompt:
 
     def test_refuted_changes_that_are_no_record_any_more_are_listed(self):
         many = tuple(
-            attempt(f"t{n:04d}", {"MAX_LR": 1e-3 * n}, loss=3.0, outcome="discarded", description=f"idea {n} ")
+            attempt(f"t{n:04d}", {"MAX_LR": 1e-3 * n}, loss=3.0, standing="discarded", description=f"idea {n} ")
             for n in range(2, 100)
         )
         refuted = render(briefing(many)).user.partition("# Refuted")[2].partition("# Failed")[0]
@@ -353,8 +356,8 @@ class TestPrompt:
 
 
 def test_clean_text_is_one_line_of_visible_characters():
-    assert clean("a\n\tb\u2028c\x00\u202ed\ufeff e", 50) == "a b cd e"
-    assert clean("abcdef", 4) == "abc…"
+    assert one_line("a\n\tb\u2028c\x00\u202ed\ufeff e", 50) == "a b cd e"
+    assert one_line("abcdef", 4) == "abc…"
 
 
 class TestCitations:

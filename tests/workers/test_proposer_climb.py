@@ -20,13 +20,13 @@ def climb_rates(outcomes, source=RATE):
     for index, outcome in enumerate(outcomes):
         rate = moved(briefing(tuple(attempts), incumbent=view(source)), source)["MAX_LR"][1]
         loss = None if outcome == "running" else 2.1
-        attempts.append(attempt(f"t{index + 2:04d}", {"MAX_LR": rate}, loss, base=source, outcome=outcome))
+        attempts.append(attempt(f"t{index + 2:04d}", {"MAX_LR": rate}, loss, base=source, standing=outcome))
         rates.append(rate)
     return rates
 
 
 def test_goes_on_in_the_direction_that_helped_half_as_far_again():
-    kept = attempt("t0002", {"MAX_LR": 0.02}, 1.9, outcome="leading")
+    kept = attempt("t0002", {"MAX_LR": 0.02}, 1.9, standing="leading")
     incumbent = view(assign(PROGRAM, {"MAX_LR": 0.02}), "t0002", 1.9)
     assert moved(briefing((kept,), incumbent=incumbent)) == {"MAX_LR": (0.02, pytest.approx(0.02 * 2**1.5, rel=0.01))}
 
@@ -119,6 +119,6 @@ def test_a_setting_that_was_tried_from_another_parent_is_passed_over():
 def test_the_way_back_to_the_root_is_passed_over():
     """The root is no attempt, and the gate knows it all the same."""
     mode = 'MODE = "b"  # search: {"a", "b"}\n'
-    leader = attempt("t0002", {"MODE": "b"}, 1.9, base=mode.replace('"b"  #', '"a"  #'), outcome="leading")
+    leader = attempt("t0002", {"MODE": "b"}, 1.9, base=mode.replace('"b"  #', '"a"  #'), standing="leading")
     with pytest.raises(ProposalFailed, match="search_exhausted"):
         ClimbProposer().propose(briefing((leader,), incumbent=view(mode, "t0002")))

@@ -132,9 +132,9 @@ def told(attempts=(), **fields):
     return briefing(attempts, incumbent=view(SOURCES["resnext"]), **fields)
 
 
-def tried(trial_id, item, outcome="discarded", **fields):
-    loss = None if outcome in ("running", "failed") else 2.1
-    details = {"operator": "structural", "family": item.family, "description": item.description, "outcome": outcome}
+def tried(trial_id, item, standing="discarded", **fields):
+    loss = None if standing in ("running", "failed") else 2.1
+    details = {"operator": "structural", "family": item.family, "description": item.description, "standing": standing}
     return attempt(trial_id, {}, loss, **details, **fields)
 
 
@@ -161,7 +161,7 @@ def test_spreads_over_families_and_repeats_nothing():
 def test_a_family_that_wins_is_asked_more_often():
     def share(family, outcome):
         attempts = tuple(
-            attempt(f"t{n:04d}", {}, 1.9, family=family, outcome=outcome, description=f"x{n}") for n in range(2, 12)
+            attempt(f"t{n:04d}", {}, 1.9, family=family, standing=outcome, description=f"x{n}") for n in range(2, 12)
         )
         chosen = [LibraryProposer().propose(told(attempts, seed=seed)).family for seed in range(30)]
         return chosen.count(family)

@@ -68,7 +68,7 @@ def test_learns_from_the_attempts():
 def test_a_failed_attempt_is_no_bad_loss():
     """Failures teach the sampler nothing, so it proposes what it would without them."""
     failed = tuple(
-        attempt(f"t{index + 50:04d}", {"MAX_LR": 0.1 - index / 1000}, outcome="failed", reason="out_of_memory")
+        attempt(f"t{index + 50:04d}", {"MAX_LR": 0.1 - index / 1000}, standing="failed", reason="out_of_memory")
         for index in range(8)
     )
     for seed in range(5):

@@ -12,7 +12,7 @@ memory arms are here too, because what a worker may know is decided where it is 
     shuffled  the attempts of `shared`, each with the result of another one: the right form without the knowledge
 """
 
-from workers.briefing.compute import ancestors, compute_briefing
-from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramView
+from workers.briefing.compute import compute_briefing
+from workers.briefing.values import Attempt, Briefing, Memory, ProgramView
 
-__all__ = ["Attempt", "Briefing", "Memory", "Outcome", "ProgramView", "ancestors", "compute_briefing"]
+__all__ = ["Attempt", "Briefing", "Memory", "ProgramView", "compute_briefing"]

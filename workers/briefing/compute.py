@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from swarm.program import constants
-from swarm.records import Decision, ProposalClaimed, Scalar
+from swarm.records import ProposalClaimed, Scalar
+from swarm.study.lineage import ancestors, commit_of, parent_of
 from swarm.study.state import Program, StudyState
-from workers.briefing.values import Attempt, Briefing, Memory, Outcome, ProgramView
+from swarm.verdict.standing import WITHOUT_RESULT, Standing, standing
+from workers.briefing.values import Attempt, Briefing, Memory, ProgramView
 
 MAX_ALTERNATIVES = 7
 MAX_NEAREST = 12
@@ -33,26 +35,25 @@ def compute_briefing(
     memory_limit_mib: int | None = None,
     refusal: str | None = None,
     attempts_left: int = 1,
-    base_commit: str | None = None,
     restart: bool = False,
 ) -> Briefing:
     """The study as one worker may see it.
 
     `read_source(commit)` gives the text of the editable file; it is called for the baseline, the incumbent and at most
-    seven alternatives, so it should remember its answers. `base_commit` holds the baseline's program, if another one
-    than the study was opened on does. `restart` puts the best other lineage in the incumbent's place, if the worker's
-    memory knows one that was not tried enough. `attempts` holds all of them: samplers learn from each, and the renderer
-    bounds what a model is shown. What a person steers reaches every arm; what workers learned does not.
+    seven alternatives, so it should remember its answers. `restart` puts the best other lineage in the incumbent's
+    place, if the worker's memory knows one that was not tried enough. `attempts` holds all of them: samplers learn from
+    each, and the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned
+    does not.
 
     Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
     """
     baseline, incumbent = study.baseline, study.incumbent
     if baseline is None or incumbent is None:
         raise ValueError(f"study {study.study_id} has no baseline yet: there is nothing to propose on")
-    view = _Views(study, base_commit or study.opened.base_commit, read_source)
+    view = _Views(study, read_source)
     attempts = _remembered(_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
     knows = memory in ("shared", "own")
-    taken = {incumbent.name, *ancestors(study, incumbent)}
+    taken = _line(study, incumbent)
     start = view.of(incumbent)
     others = [view.of(study.programs[name], told) for name, told in _alternatives(attempts, taken, study)]
     other = _restart_point(others, attempts) if restart else None
@@ -64,7 +65,7 @@ def compute_briefing(
         role=role,
         program_text=program_text,
         editable=study.opened.editable,
-        metric="validation_loss",
+        objective=study.objective,
         read_seq=read_seq,
         sigma=sigma,
         incumbent=start,
@@ -85,28 +86,17 @@ def compute_briefing(
     )
 
 
-def ancestors(study: StudyState, program: Program) -> tuple[str, ...]:
-    """Names of the programs it was made from, oldest first, without itself."""
-    names: list[str] = []
-    parent = _parent(study, program)
-    while parent is not None and parent.name not in names:
-        names.append(parent.name)
-        parent = _parent(study, parent)
-    return tuple(reversed(names))
-
-
 class _Views:
     """Programs with their texts; each commit is read once."""
 
-    def __init__(self, study: StudyState, base_commit: str, read_source: Callable[[str], str]) -> None:
+    def __init__(self, study: StudyState, read_source: Callable[[str], str]) -> None:
         self._study = study
-        self._base_commit = base_commit
         self._read = read_source
         self._sources: dict[str, str] = {}
 
     def source(self, program: Program) -> str:
-        commits = [trial.commit for trial in program.trials if trial.commit]
-        commit = commits[0] if commits else self._base_commit
+        commit = commit_of(self._study, program)
+        assert commit is not None  # it has a result, so a trial of it was started
         if commit not in self._sources:
             self._sources[commit] = self._read(commit)
         return self._sources[commit]
@@ -117,10 +107,10 @@ class _Views:
         return ProgramView(
             trial_id=program.name,
             source=source,
-            loss=told.loss if told else program.mean,
-            replicates=told.replicates if told else len(program.losses),
+            cost=told.cost if told else program.mean,
+            replicates=told.replicates if told else len(program.costs),
             constants={name: constant.value for name, constant in constants.parse(source).items()},
-            lineage=ancestors(self._study, program),
+            lineage=tuple(one.name for one in reversed(ancestors(self._study, program))),
             peak_mib=told.peak_mib if told else _peak_mib(program),
         )
 
@@ -134,17 +124,17 @@ def _attempts(study: StudyState, base_source: str) -> list[Attempt]:
     values: dict[str, dict[str, Scalar]] = {}
     attempts = []
     for program in study.programs.values():
-        parent = _parent(study, program)
+        parent = parent_of(study, program)
         claim = program.first.claim
         values[program.name] = _changed(values[parent.name], claim) if parent and parent.name in values else base
         if parent is not None:
-            attempts.append(_attempt(program, parent, values[program.name]))
+            attempts.append(_attempt(study, program, parent, values[program.name]))
     return attempts
 
 
-def _attempt(program: Program, parent: Program, values: dict[str, Scalar]) -> Attempt:
+def _attempt(study: StudyState, program: Program, parent: Program, values: dict[str, Scalar]) -> Attempt:
     claim = program.first.claim
-    outcome = _outcome(program)
+    word = standing(study, program)
     reasons = [trial.reason for trial in program.trials if trial.reason is not None]
     known = program.mean is not None and parent.mean is not None
     return Attempt(
@@ -154,27 +144,16 @@ def _attempt(program: Program, parent: Program, values: dict[str, Scalar]) -> At
         family=claim.family,
         description=claim.description,
         parent=parent.name,
-        parent_loss=parent.mean,
+        parent_cost=parent.mean,
         constants=values,
         changed=claim.constants_changed,
-        loss=program.mean,
-        replicates=len(program.losses),
+        cost=program.mean,
+        replicates=len(program.costs),
         delta=program.mean - parent.mean if known else None,  # type: ignore[operator]
-        outcome=outcome,
-        reason=reasons[-1].value if reasons and outcome == "failed" else None,
+        standing=word,
+        reason=reasons[-1].value if reasons and word in WITHOUT_RESULT else None,
         peak_mib=_peak_mib(program),
     )
-
-
-def _outcome(program: Program) -> Outcome:
-    if not program.losses:
-        return "running" if program.open_trials else "failed"
-    verdict = program.verdict
-    if verdict is None:
-        return "inconclusive"
-    if verdict.decision == Decision.INCONCLUSIVE:
-        return "leading" if verdict.level == "provisional" else "inconclusive"
-    return "kept" if verdict.decision == Decision.KEEP else "discarded"
 
 
 def _remembered(attempts: list[Attempt], memory: Memory, agent_id: str, seed: int) -> tuple[Attempt, ...]:
@@ -185,7 +164,7 @@ def _remembered(attempts: list[Attempt], memory: Memory, agent_id: str, seed: in
     return tuple(_shuffled(attempts, seed) if memory == "shuffled" else attempts)
 
 
-_RESULT = ("parent_loss", "loss", "delta", "replicates", "outcome", "reason", "peak_mib")
+_RESULT = ("parent_cost", "cost", "delta", "replicates", "standing", "reason", "peak_mib")
 
 
 def _shuffled(attempts: list[Attempt], seed: int) -> list[Attempt]:
@@ -193,7 +172,7 @@ def _shuffled(attempts: list[Attempt], seed: int) -> list[Attempt]:
 
     Seeded by the study, so that two briefings on the same brain agree.
     """
-    finished = [index for index, attempt in enumerate(attempts) if attempt.outcome != "running"]
+    finished = [index for index, attempt in enumerate(attempts) if not attempt.running]
     order = random.Random(seed).sample(finished, len(finished))
     shuffled = list(attempts)
     for to, source in zip(order, order[1:] + order[:1], strict=True):  # one cycle: none keeps its own
@@ -207,16 +186,16 @@ def _alternatives(attempts: Sequence[Attempt], taken: set[str], study: StudyStat
     helped = [
         attempt
         for attempt in attempts
-        if attempt.loss is not None
+        if attempt.cost is not None
         and attempt.delta is not None
         and attempt.delta < 0
-        and attempt.outcome in ("kept", "leading", "inconclusive")
+        and attempt.standing is not Standing.DISCARDED
         and attempt.trial_id not in taken
     ]
     chosen: list[tuple[str, Attempt]] = []
     covered: set[str] = set()
-    for attempt in sorted(helped, key=_by_loss):
-        line = {attempt.trial_id, *ancestors(study, study.programs[attempt.trial_id])} - taken
+    for attempt in sorted(helped, key=_by_cost):
+        line = _line(study, study.programs[attempt.trial_id]) - taken
         if not line & covered:
             chosen.append((attempt.trial_id, attempt))
             covered |= line
@@ -234,7 +213,7 @@ def _nearest(study: StudyState, start: Program, attempts: Sequence[Attempt]) -> 
 
     Weights: made on the program 3, of its line 3, each constant in common 2, a family in common 1. Newer wins ties.
     """
-    line = {start.name, *ancestors(study, start)}
+    line = _line(study, start)
     claims = [study.programs[name].first.claim for name in line]
     touched = {name for claim in claims for name in claim.constants_changed}
     families = {claim.family for claim in claims if claim.parent is not None}
@@ -264,11 +243,9 @@ def _findings(study: StudyState, agent_id: str, memory: Memory) -> tuple[str, ..
     return tuple(note.description for note in notes if note.topic == "finding")[-MAX_FINDINGS:]
 
 
-def _parent(study: StudyState, program: Program) -> Program | None:
-    """A claim may name a replicate as its parent; the program is what counts."""
-    if program.parent is None or program.parent not in study.trials:
-        return None
-    return study.program_of(program.parent)
+def _line(study: StudyState, program: Program) -> set[str]:
+    """Its name and those of its ancestors."""
+    return {program.name, *(one.name for one in ancestors(study, program))}
 
 
 def _changed(values: dict[str, Scalar], claim: ProposalClaimed) -> dict[str, Scalar]:
@@ -290,6 +267,6 @@ def _peak_mib(program: Program) -> int | None:
     return max(peaks, default=None)
 
 
-def _by_loss(attempt: Attempt) -> float:
-    assert attempt.loss is not None
-    return attempt.loss
+def _by_cost(attempt: Attempt) -> float:
+    assert attempt.cost is not None
+    return attempt.cost

@@ -5,9 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Budget, Scalar
+from swarm.records import Budget, Line, Scalar
+from swarm.target.objective import Objective
+from swarm.verdict.standing import GAINS, WITHOUT_RESULT, Standing
 
-Outcome = Literal["kept", "leading", "discarded", "inconclusive", "failed", "running"]
 Memory = Literal["shared", "own", "off", "shuffled"]
 
 
@@ -16,23 +17,35 @@ class _Value(BaseModel):
 
 
 class Attempt(_Value):
-    """One finished or claimed program other than the baseline, as a proposer needs to see it."""
+    """One finished or claimed program other than the baseline, as a proposer needs to see it. Costs: less is better."""
 
     trial_id: str
-    agent_id: str
-    operator: str
-    family: str
-    description: str
+    agent_id: Line
+    operator: Line
+    family: Line
+    description: Line
     parent: str
-    parent_loss: float | None
+    parent_cost: float | None
     constants: dict[str, Scalar]  # all declared constants of the program
-    changed: dict[str, tuple[Scalar | None, Scalar | None]]  # against its parent
-    loss: float | None  # mean over its replicates; None while it runs or if it failed
+    changed: dict[Line, tuple[Scalar | None, Scalar | None]]  # against its parent
+    cost: float | None  # mean over its replicates; None while it runs or if it failed
     replicates: int
-    delta: float | None  # mean loss minus the parent's mean
-    outcome: Outcome  # leading: provisionally better, not yet confirmed
+    delta: float | None  # mean cost minus the parent's mean
+    standing: Standing
     reason: str | None = None  # why it failed
     peak_mib: int | None = None
+
+    @property
+    def helped(self) -> bool:
+        return self.standing in GAINS
+
+    @property
+    def failed(self) -> bool:
+        return self.standing in WITHOUT_RESULT
+
+    @property
+    def running(self) -> bool:
+        return self.standing is Standing.RUNNING
 
 
 class ProgramView(_Value):
@@ -40,7 +53,7 @@ class ProgramView(_Value):
 
     trial_id: str
     source: str
-    loss: float | None
+    cost: float | None
     replicates: int
     constants: dict[str, Scalar]
     lineage: tuple[str, ...] = ()  # its ancestors, oldest first
@@ -53,7 +66,7 @@ class Briefing(_Value):
     role: Literal["climber", "jumper"]
     program_text: str  # program.md
     editable: str
-    metric: str
+    objective: Objective
     read_seq: int
     sigma: float | None  # noise floor, None until it is measured
     incumbent: ProgramView  # the program to change; after a restart the best one of another lineage
@@ -61,11 +74,11 @@ class Briefing(_Value):
     alternatives: tuple[ProgramView, ...] = ()  # other good lineages, best first, at most 7
     attempts: tuple[Attempt, ...] = ()  # in the order of their claims
     nearest: tuple[str, ...] = ()  # trial ids most related to the incumbent; cite from these or from attempts
-    cooled_families: tuple[str, ...] = ()
-    diagnosis: str | None = None
-    steering: tuple[str, ...] = ()
-    findings: tuple[str, ...] = ()  # notes of other workers, newest last
-    refusal: str | None = None  # why the previous answer of this turn was refused
+    cooled_families: tuple[Line, ...] = ()
+    diagnosis: Line | None = None
+    steering: tuple[Line, ...] = ()
+    findings: tuple[Line, ...] = ()  # notes of other workers, newest last
+    refusal: Line | None = None  # why the previous answer of this turn was refused
     memory_limit_mib: int | None = None
     workers: int = 1  # how many share the device
     budget: Budget | None = None

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from swarm import verdict
 from swarm.records import Decision
 from swarm.study.state import Program, StudyState
+from swarm.verdict.standing import Standing, standing
 from workers.dispatch.assignments import SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
@@ -80,7 +81,7 @@ def proposals_are_near(study: StudyState) -> bool:
 def unclaimed_baselines(study: StudyState) -> int:
     """Runs of the baseline that the noise floor still lacks; one that runs may count, one that failed does not."""
     runs = study.baseline.trials if study.baseline is not None else ()
-    return study.opened.noise_replicates - sum(run.finished is None or run.loss is not None for run in runs)
+    return study.opened.noise_replicates - sum(run.finished is None or run.cost is not None for run in runs)
 
 
 def _seed(study: StudyState, agent_id: str) -> int:
@@ -121,7 +122,7 @@ def _refused_arms(study: StudyState, agent_id: str) -> set[str]:
 def _follow_up_due(study: StudyState) -> bool:
     """Whether the incumbent was confirmed and has had fewer than two children since."""
     incumbent = study.incumbent
-    if incumbent is None or not incumbent.kept:
+    if incumbent is None or standing(study, incumbent) is not Standing.KEPT:
         return False
     kept_at = next(v.seq for v in study.verdicts if v.program == incumbent.name and v.decision == Decision.KEEP)
     children = [p for p in proposals(study) if p.parent == incumbent.name and p.first.claim.seq > kept_at]
@@ -131,7 +132,7 @@ def _follow_up_due(study: StudyState) -> bool:
 def _two_lineages(study: StudyState) -> bool:
     """Whether there is anything to combine: a leader, and a scored program beside its line that still stands."""
     line = set(study.lineage)
-    others = [p for p in proposals(study) if p.name not in line and p.losses and not is_discarded(p)]
+    others = [p for p in proposals(study) if p.name not in line and p.costs and not is_discarded(p)]
     return bool(line) and (len(line) >= 2 or bool(others))
 
 

@@ -25,13 +25,13 @@ def proposals(study: StudyState) -> list[Program]:
 
 def is_discarded(program: Program) -> bool:
     """Whether it was judged and lost, or never gave a result."""
-    if not program.open_trials and not program.losses:
+    if not program.open_trials and not program.costs:
         return True
     return program.verdict is not None and program.verdict.decision == Decision.DISCARD
 
 
 def leads_or_kept(program: Program) -> bool:
-    return program.verdict is not None and (program.verdict.leads or program.kept)
+    return program.verdict is not None and (program.verdict.leads or program.verdict.decision == Decision.KEEP)
 
 
 def cooled_families(study: StudyState) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from itertools import combinations, islice
 from swarm.program.constants import Choice, Int, Linear, Log, Space, same_value
 from swarm.program.families import FAMILIES, family_of
 from swarm.records import Operator, Proposal, Scalar
+from swarm.verdict.standing import Standing
 from workers.briefing import Attempt, Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import tuned, was_tried
@@ -79,7 +80,7 @@ def _arrival(briefing: Briefing, spaces: Mapping[str, Space], name: str) -> floa
     current = briefing.incumbent.constants[name]
     for attempt in reversed(briefing.attempts):
         old, new = attempt.changed.get(name, (None, None))
-        if new is None or old is None or not same_value(new, current) or attempt.outcome not in ("kept", "leading"):
+        if new is None or old is None or not same_value(new, current) or not attempt.helped:
             continue
         start, end = unit(spaces[name], old), unit(spaces[name], new)
         return end - start if start is not None and end is not None else None
@@ -90,7 +91,9 @@ def _failures(briefing: Briefing, name: str) -> int:
     """Single changes of the constant, from its present value, that did not become the incumbent."""
     current = briefing.incumbent.constants[name]
     return sum(
-        list(attempt.changed) == [name] and _started_at(attempt, name, current) and attempt.outcome != "kept"
+        list(attempt.changed) == [name]
+        and _started_at(attempt, name, current)
+        and attempt.standing is not Standing.KEPT
         for attempt in briefing.attempts
     )
 
@@ -160,10 +163,10 @@ def _bundles(briefing: Briefing, spaces: Mapping[str, Space]) -> Iterator[_Move]
 
 
 def _near_misses(briefing: Briefing, spaces: Mapping[str, Space]) -> dict[str, Attempt]:
-    """For each constant the best single change that lowered the loss, was not adopted and still applies."""
+    """For each constant the best single change that lowered the cost, was not adopted and still applies."""
     best: dict[str, Attempt] = {}
     for attempt in briefing.attempts:
-        if attempt.outcome not in ("inconclusive", "discarded") or len(attempt.changed) != 1:
+        if attempt.helped or len(attempt.changed) != 1:
             continue
         name = next(iter(attempt.changed))
         helps = attempt.operator == Operator.TUNE and attempt.delta is not None and attempt.delta < 0

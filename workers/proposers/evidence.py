@@ -1,6 +1,6 @@
 """What the briefing's attempts say about a change: was it tried, what did its like do, which records to cite.
 
-Effects are differences of mean loss in nats, negative is better. They are descriptions of a handful of noisy runs, not
+Effects are differences of mean cost, negative is better. They are descriptions of a handful of noisy runs, not
 tests: whether a difference is real is `swarm.verdict`'s business alone.
 """
 
@@ -22,10 +22,10 @@ MOST_CITES = 4
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One program as a point of the search space. `loss` is None if it failed or still runs."""
+    """One program as a point of the search space. `cost` is None if it failed or still runs."""
 
     constants: Mapping[str, Scalar]
-    loss: float | None
+    cost: float | None
     failed: bool
 
 
@@ -39,11 +39,11 @@ def observations(briefing: Briefing) -> list[Observation]:
     roots: dict[str, Observation] = {}
     for view in (briefing.incumbent, *briefing.alternatives):
         if view.trial_id not in known:
-            roots[view.trial_id] = Observation(view.constants, view.loss, failed=False)
+            roots[view.trial_id] = Observation(view.constants, view.cost, failed=False)
     for attempt in briefing.attempts:
-        if attempt.parent not in known and attempt.parent not in roots and attempt.parent_loss is not None:
-            roots[attempt.parent] = Observation(_before(attempt), attempt.parent_loss, failed=False)
-    tried = [Observation(a.constants, a.loss, a.outcome == "failed") for a in briefing.attempts]
+        if attempt.parent not in known and attempt.parent not in roots and attempt.parent_cost is not None:
+            roots[attempt.parent] = Observation(_before(attempt), attempt.parent_cost, failed=False)
+    tried = [Observation(a.constants, a.cost, a.failed) for a in briefing.attempts]
     return [*roots.values(), *tried]
 
 
@@ -68,7 +68,7 @@ def turn_seed(briefing: Briefing) -> str:
 
 
 def expected_effect(briefing: Briefing, spaces: Mapping[str, Space], changes: Mapping[str, Scalar]) -> float | None:
-    """A guess at the change of the loss: the effects of nearby values, added up over the changed constants.
+    """A guess at the change of the cost: the effects of nearby values, added up over the changed constants.
 
     Nadaraya-Watson mean with a Gaussian kernel over the unit positions of the new values; an attempt that changed k
     constants counts as a k-th of its effect for each. Interactions are ignored. None when nothing near was tried.
@@ -101,7 +101,7 @@ def cites_for(briefing: Briefing, names: Mapping[str, object]) -> tuple[str, ...
     """
     cited: list[str] = []
     for name in names:
-        related = [a for a in briefing.attempts if name in a.changed and a.outcome != "running"]
+        related = [a for a in briefing.attempts if name in a.changed and not a.running]
         finished = sorted((a for a in related if a.delta is not None), key=_delta)
         failed = [a for a in related if a.delta is None]
         cited += [a.trial_id for a in (*finished[:1], *(failed[-1:] or finished[1:][-1:]))]

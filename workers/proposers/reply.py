@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from swarm.errors import TargetError
 from swarm.program import constants
 from swarm.program.families import FAMILIES, OTHER, family_of
-from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage
+from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage, one_line
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
 from workers.redact import Redactor
-from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, clean, render
+from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, render
 
 MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
@@ -121,7 +121,7 @@ def to_proposal(
         parent=parent.trial_id,
         source=draft.source,
         cites=header.cites,
-        expects=header.expects,
+        expects=briefing.objective.cost(header.expects) if header.expects is not None else None,
         proposer=proposer,
         usage=usage,
         briefing_tokens=prompt.tokens if prompt else None,
@@ -193,8 +193,8 @@ def _header(item: dict[str, object]) -> Header:
     cites = item.get("cites")
     listed = cites if isinstance(cites, list) else []
     return Header(
-        hypothesis=clean(str(item.get("hypothesis") or ""), MAX_DESCRIPTION),
-        family=clean(str(item.get("family") or ""), 40).lower(),
+        hypothesis=one_line(str(item.get("hypothesis") or "").strip(), MAX_DESCRIPTION),
+        family=one_line(str(item.get("family") or "").strip(), 40).lower(),
         operator=_SAYABLE.get(str(item.get("operator") or "").strip().lower()),
         cites=tuple(dict.fromkeys(c for c in listed if isinstance(c, str) and _ID.fullmatch(c)))[:MAX_CITES],
         expects=_number(item.get("expects"), low=-100, high=100),
@@ -228,4 +228,4 @@ def _family(said: str, parent: str, child: str) -> str:
 
 def _describe(parent: str, child: str) -> str:
     moves = [f"{name} {old} -> {new}" for name, (old, new) in constants.changed(parent, child).items()]
-    return clean("; ".join(moves) or "edit without a stated hypothesis", MAX_DESCRIPTION)
+    return one_line("; ".join(moves) or "edit without a stated hypothesis", MAX_DESCRIPTION)

@@ -134,9 +134,9 @@ def _trial(
         for name, space in spaces.items()
         if name in known.constants and space.contains(known.constants[name])
     }
-    state = TrialState.FAIL if known.failed else TrialState.RUNNING if known.loss is None else TrialState.COMPLETE
+    state = TrialState.FAIL if known.failed else TrialState.RUNNING if known.cost is None else TrialState.COMPLETE
     used = {name: distributions[name] for name in params}
-    return create_trial(state=state, value=known.loss, params=params, distributions=used)
+    return create_trial(state=state, value=known.cost, params=params, distributions=used)
 
 
 def _distribution(space: Space) -> "BaseDistribution":

@@ -1,4 +1,4 @@
-"""Loss along each constant that was tried at more than one value."""
+"""Results along each constant that was tried at more than one value."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from swarm.records import Scalar
-from swarm.report.figures.lineage import ancestors
-from swarm.report.figures.style import OUTCOMES, describe_program, empty_figure, finish_figure, focus, mean_loss
-from swarm.report.summary import standing
+from swarm.report.figures.style import LOOKS, describe_program, empty_figure, finish_figure, focus, mean_value
+from swarm.study.lineage import ancestors
 from swarm.study.state import Program, StudyState
+from swarm.verdict.standing import standing
 
-TITLE = "Loss along each constant"
+TITLE = "Results along each constant"
 MOST_CONSTANTS = 9
 COLUMNS = 3
 LOG_FROM_RATIO = 10
@@ -34,9 +34,9 @@ def constants(study: StudyState | None) -> go.Figure:
     )
     for index, name in enumerate(names):
         _add_panel(figure, study, programs, name, row=index // columns + 1, column=index % columns + 1)
-    low, high = focus([mean_loss(program) for program in programs])
+    low, high = focus(study.objective, [mean_value(study, program) for program in programs])
     figure.update_yaxes(range=[low, high])
-    figure.update_yaxes(title="mean loss", col=1)
+    figure.update_yaxes(title=f"mean {study.objective.label}", col=1)
     shown = set()
     for trace in figure.data:
         trace.showlegend = trace.name not in shown
@@ -73,18 +73,18 @@ def _add_panel(
     known = [program for program in programs if values[program.name] is not None]
     numbers = [value for value in values.values() if _is_number(value)]
     numeric = len(numbers) == len(known)
-    for outcome, look in OUTCOMES.items():
-        chosen = [program for program in known if standing(study, program) == outcome]
+    for word, look in LOOKS.items():
+        chosen = [program for program in known if standing(study, program) is word]
         if not chosen:
             continue
         figure.add_scatter(
             x=[values[p.name] if numeric else str(values[p.name]) for p in chosen],
-            y=[mean_loss(program) for program in chosen],
+            y=[mean_value(study, program) for program in chosen],
             mode="markers",
             marker={"color": look.colour, "size": look.size, "line": {"width": 1, "color": "white"}},
-            name=look.label,
-            legendgroup=outcome,
-            hovertext=[f"{name} = {values[p.name]}<br>{describe_program(p)}" for p in chosen],
+            name=word,
+            legendgroup=word,
+            hovertext=[f"{name} = {values[p.name]}<br>{describe_program(study, p)}" for p in chosen],
             hoverinfo="text",
             row=row,
             col=column,

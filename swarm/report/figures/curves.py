@@ -2,11 +2,12 @@
 
 from plotly import graph_objects as go
 
-from swarm.report.figures.style import OUTCOMES, describe, empty_figure, finish_figure, outcome_of
+from swarm.report.figures.style import LOOKS, describe, empty_figure, finish_figure
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.standing import Standing, standing_of_trial
 
 TITLE = "Training curves"
-_PROMINENT = frozenset({"kept", "leading", "baseline"})
+_PROMINENT = frozenset({Standing.KEPT, Standing.LEADING, Standing.BASELINE})
 
 
 def curves(study: StudyState | None) -> go.Figure:
@@ -20,20 +21,20 @@ def curves(study: StudyState | None) -> go.Figure:
     if not trials:
         return empty_figure(TITLE, "No trial has handed in a curve yet.", study)
     figure = go.Figure()
-    for outcome in OUTCOMES:
-        chosen = [trial for trial in trials if outcome_of(study, trial) == outcome]
+    for standing in LOOKS:
+        chosen = [trial for trial in trials if standing_of_trial(study, trial) is standing]
         for index, trial in enumerate(chosen):
-            _add_curve(figure, study, trial, outcome, first=index == 0)
+            _add_curve(figure, study, trial, standing, first=index == 0)
     figure.update_xaxes(title="share of the budget used", tickformat=".0%", range=[0, 1.01])
-    figure.update_yaxes(title="loss (nats)")
+    figure.update_yaxes(title="training loss")
     return finish_figure(figure, study, TITLE, note="lines: training loss as told by the program; circles: rung slice")
 
 
-def _add_curve(figure: go.Figure, study: StudyState, trial: Trial, outcome: str, *, first: bool) -> None:
+def _add_curve(figure: go.Figure, study: StudyState, trial: Trial, standing: Standing, *, first: bool) -> None:
     assert trial.finished is not None
-    look, text = OUTCOMES[outcome], describe(study, trial)
-    prominent = outcome in _PROMINENT
-    common = {"legendgroup": outcome, "name": look.label, "hovertext": text, "hoverinfo": "text"}
+    look, text = LOOKS[standing], describe(study, trial)
+    prominent = standing in _PROMINENT
+    common = {"legendgroup": standing, "name": standing, "hovertext": text, "hoverinfo": "text"}
     figure.add_scatter(
         x=[progress for progress, _ in trial.finished.curve],
         y=[loss for _, loss in trial.finished.curve],

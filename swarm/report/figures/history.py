@@ -1,4 +1,4 @@
-"""Every trial's loss in the order in which they ended, and what the workers built on."""
+"""Every trial's result in the order in which they ended, and what the workers built on."""
 
 import bisect
 import math
@@ -8,44 +8,48 @@ from plotly import graph_objects as go
 from swarm.report.figures.style import (
     BLUE,
     INK,
-    OUTCOMES,
+    LOOKS,
     WORKER_SYMBOLS,
     describe,
     empty_figure,
     finish_figure,
     focus,
-    outcome_of,
 )
 from swarm.study.state import StudyState, Trial
 from swarm.study.trajectory import Step, trajectory
+from swarm.target.objective import Objective
 from swarm.verdict import study_noise
+from swarm.verdict.standing import Standing, standing_of_trial
 
-TITLE = "Validation loss of each trial"
+TITLE = "Result of each trial"
 
 
 def history(study: StudyState | None) -> go.Figure:
-    """One mark a trial: colour for the outcome, shape for the worker; the incumbent's mean as a step line in its band.
+    """One mark a trial: colour for the standing, shape for the worker; the incumbent's mean as a step line in its band.
 
-    Replicates are small and hollow. Failed trials have no loss and stand on a line above the others; losses far off the
-    bulk are drawn at the upper edge with their true value in the hover text.
+    Replicates are small and hollow. Failed trials have no result and stand on a line on the worse side of the others;
+    results far off the bulk are drawn at the same edge with their true value in the hover text.
     """
     if study is None:
         return empty_figure(TITLE, "No study yet. Start one with: swarm up")
     trials = study.finished_trials()
-    losses = [trial.loss for trial in trials if trial.loss is not None]
-    if not losses:
+    objective = study.objective
+    values = [objective.value(trial.cost) for trial in trials if trial.cost is not None]
+    if not values:
         return empty_figure(TITLE, f"No finished trial yet, {len(study.open_trials())} on the way.", study)
     figure = go.Figure()
-    low, high = focus(losses)
+    low, high = focus(objective, values)
+    edge = low if objective.maximized else high
     _add_incumbent(figure, study, trials)
     symbols = _symbols(trials)
-    for outcome in OUTCOMES:
-        _add_outcome(figure, study, trials, outcome, ceiling=high, symbols=symbols)
+    for standing in LOOKS:
+        _add_marks(figure, study, trials, standing, edge=edge, symbols=symbols)
     _add_worker_keys(figure, symbols)
     figure.update_xaxes(title="trial, in the order of their ends", range=[0.3, len(trials) + 0.7])
-    figure.update_yaxes(title="validation loss (nats)", range=[low, high + 0.06 * (high - low)])
+    pad = 0.06 * (high - low)
+    figure.update_yaxes(title=objective.label, range=[low - pad, high + pad])
     noise = study_noise(study)
-    note = f"noise floor {noise.sigma:.4f}" if noise is not None else "noise floor not measured yet"
+    note = f"noise floor {objective.size(noise.sigma)}" if noise is not None else "noise floor not measured yet"
     return finish_figure(figure, study, TITLE, note=note, height=520)
 
 
@@ -54,32 +58,30 @@ def _symbols(trials: list[Trial]) -> dict[str, str]:
     return {worker: WORKER_SYMBOLS[index % len(WORKER_SYMBOLS)] for index, worker in enumerate(workers)}
 
 
-def _add_outcome(
+def _add_marks(
     figure: go.Figure,
     study: StudyState,
     trials: list[Trial],
-    outcome: str,
+    standing: Standing,
     *,
-    ceiling: float,
+    edge: float,
     symbols: dict[str, str],
 ) -> None:
     """One trace, also when it is empty: a live figure then keeps its traces and only their data changes."""
-    chosen = [(place, t) for place, t in enumerate(trials, 1) if outcome_of(study, t) == outcome]
-    look = OUTCOMES[outcome]
-    heights = [min(trial.loss, ceiling) if trial.loss is not None else ceiling for _, trial in chosen]
-    failed = outcome == "failed"
+    chosen = [(place, t) for place, t in enumerate(trials, 1) if standing_of_trial(study, t) is standing]
+    look = LOOKS[standing]
     figure.add_scatter(
         x=[place for place, _ in chosen],
-        y=heights,
+        y=[_height(study.objective, trial, edge) for _, trial in chosen],
         mode="markers",
-        name=look.label,
-        legendgroup="outcome",
-        legendgrouptitle_text="outcome",
+        name=standing,
+        legendgroup="standing",
+        legendgrouptitle_text="standing",
         showlegend=bool(chosen),
         marker={
             "color": look.colour,
             "size": [look.size if is_first(study, trial) else 0.7 * look.size for _, trial in chosen],
-            "symbol": ["x" if failed else _symbol(study, t, ceiling, symbols) for _, t in chosen],
+            "symbol": [look.symbol or _symbol(study, t, edge, symbols) for _, t in chosen],
             "line": {"width": 1.5},
             "opacity": 1.0,
         },
@@ -89,13 +91,19 @@ def _add_outcome(
 
 
 def is_first(study: StudyState, trial: Trial) -> bool:
-    """Not a replicate. Those are drawn small and hollow: the outcome is the program's and not theirs."""
+    """Not a replicate. Those are drawn small and hollow: the standing is the program's and not theirs."""
     return study.program_of(trial.trial_id).first is trial
 
 
-def _symbol(study: StudyState, trial: Trial, ceiling: float, symbols: dict[str, str]) -> str:
-    if trial.loss is not None and trial.loss > ceiling:
-        return "triangle-up-open"
+def _height(objective: Objective, trial: Trial, edge: float) -> float:
+    """At the edge when it is beyond it or has no result."""
+    beyond = trial.cost is None or trial.cost > objective.cost(edge)
+    return edge if beyond else objective.value(trial.cost or 0.0)
+
+
+def _symbol(study: StudyState, trial: Trial, edge: float, symbols: dict[str, str]) -> str:
+    if trial.cost is not None and trial.cost > study.objective.cost(edge):
+        return f"triangle-{'down' if study.objective.maximized else 'up'}-open"
     return symbols[trial.claim.agent_id] + ("" if is_first(study, trial) else "-open")
 
 
@@ -114,9 +122,10 @@ def _add_worker_keys(figure: go.Figure, symbols: dict[str, str]) -> None:
 
 
 def _add_incumbent(figure: go.Figure, study: StudyState, trials: list[Trial]) -> None:
-    """The mean of whoever led at the time: it steps up again when a leader's replicates take its luck away."""
+    """The mean of the incumbent of the time: it steps back again when a leader's replicates take its luck away."""
     places, steps = _by_place(study, trials)
-    means = [step.mean for step in steps]
+    objective = study.objective
+    means = [objective.value(step.mean) for step in steps]
     noise = study_noise(study)
     sigma = noise.sigma if noise is not None else 0.0
     for offset, fill in ((sigma, None), (-sigma, "tonexty")):
@@ -137,13 +146,15 @@ def _add_incumbent(figure: go.Figure, study: StudyState, trials: list[Trial]) ->
         mode="lines",
         line={"width": 2, "color": BLUE, "shape": "hv"},
         name="incumbent's mean",
-        hovertext=[f"incumbent {step.program}<br>mean {step.mean:.4f} over {step.runs} run(s)" for step in steps],
+        hovertext=[
+            f"incumbent {step.program}<br>mean {objective.text(step.mean)} over {step.runs} run(s)" for step in steps
+        ],
         hoverinfo="text",
     )
 
 
 def _by_place(study: StudyState, trials: list[Trial]) -> tuple[list[float], list[Step]]:
-    """The incumbent after each trial's verdict, from the first loss to the right edge."""
+    """The incumbent after each trial's verdict, from the first result to the right edge."""
     path = trajectory(study)
     places: list[float] = []
     steps: list[Step] = []

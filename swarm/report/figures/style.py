@@ -1,4 +1,4 @@
-"""What all figures share: colours, the words for an outcome, titles, hover texts, the empty state."""
+"""What all figures share: the look of a standing, titles, hover texts, the empty state."""
 
 import html
 import textwrap
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from plotly import graph_objects as go
 
-from swarm.report.summary import standing
 from swarm.study.state import Program, StudyState, Trial
+from swarm.target.objective import Objective
+from swarm.verdict.standing import Standing, standing
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness, and in print.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -19,29 +20,25 @@ WORKER_SYMBOLS = ("circle", "diamond", "square", "cross", "pentagon", "hexagon",
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    label: str
+class Look:
     colour: str
     size: int
+    symbol: str | None = None  # None: the worker's
 
 
-OUTCOMES: dict[str, Outcome] = {
-    "discard": Outcome("discarded", GREY, 7),
-    "inconclusive": Outcome("inconclusive", ORANGE, 9),
-    "unjudged": Outcome("not judged yet", SKY, 8),
-    "running": Outcome("running", SKY, 8),
-    "baseline": Outcome("baseline", INK, 8),
-    "leading": Outcome("leading, not proven", BLUE, 12),
-    "kept": Outcome("kept: confirmed or simpler", GREEN, 14),
-    "failed": Outcome("failed", VERMILLION, 10),
+LOOKS: dict[Standing, Look] = {
+    Standing.DISCARDED: Look(GREY, 7),
+    Standing.INCONCLUSIVE: Look(ORANGE, 9),
+    Standing.UNJUDGED: Look(SKY, 8),
+    Standing.RUNNING: Look(SKY, 8),
+    Standing.BASELINE: Look(INK, 8),
+    Standing.SUPERSEDED: Look(PURPLE, 10),
+    Standing.LEADING: Look(BLUE, 12),
+    Standing.KEPT: Look(GREEN, 14),
+    Standing.PRUNED: Look(VERMILLION, 9, "x-open"),
+    Standing.FAILED: Look(VERMILLION, 10, "x"),
 }
-"""By the word of `swarm.report.summary.standing`, drawn in this order: what matters lies on top."""
-
-
-def outcome_of(study: StudyState, trial: Trial) -> str:
-    if trial.reason is not None:
-        return "failed"
-    return standing(study, study.program_of(trial.trial_id))
+"""In the order of drawing: what matters lies on top."""
 
 
 def finish_figure(figure: go.Figure, study: StudyState, title: str, *, note: str = "", height: int = 460) -> go.Figure:
@@ -73,21 +70,20 @@ def empty_figure(title: str, missing: str, study: StudyState | None = None) -> g
 
 def describe(study: StudyState, trial: Trial) -> str:
     """The hover text of a trial."""
-    program = study.program_of(trial.trial_id)
     lines = [f"<b>{trial.trial_id}</b> {trial.claim.agent_id}, {trial.claim.operator.value}"]
     lines.append(_wrapped(trial.claim.description))
-    if trial.loss is not None:
-        lines.append(f"loss {trial.loss:.4f}")
+    if trial.cost is not None:
+        lines.append(f"{study.objective.name} {study.objective.text(trial.cost)}")
     if trial.reason is not None:
         lines.append(f"failed: {trial.reason.value}")
-    return "<br>".join([*lines, *_evidence(program)])
+    return "<br>".join([*lines, *_evidence(study, study.program_of(trial.trial_id))])
 
 
-def describe_program(program: Program) -> str:
+def describe_program(study: StudyState, program: Program) -> str:
     """The hover text of a program."""
     claim = program.first.claim
     lines = [f"<b>{program.name}</b> {claim.agent_id}, {claim.operator.value}", _wrapped(claim.description)]
-    return "<br>".join([*lines, *_evidence(program)])
+    return "<br>".join([*lines, *_evidence(study, program)])
 
 
 def data_label(study: StudyState) -> str:
@@ -98,10 +94,10 @@ def data_label(study: StudyState) -> str:
     return f"{'Stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
 
 
-def mean_loss(program: Program) -> float:
-    """Over its seeds. The program has a loss."""
+def mean_value(study: StudyState, program: Program) -> float:
+    """Of the objective, over its seeds. The program has a result."""
     assert program.mean is not None
-    return program.mean
+    return study.objective.value(program.mean)
 
 
 def peak_mib(program: Program) -> int | None:
@@ -117,21 +113,29 @@ def wall_s(program: Program) -> float | None:
     return sum(seconds) / len(seconds) if seconds else None
 
 
-def focus(values: Sequence[float]) -> tuple[float, float]:
-    """A range that shows the bulk: everything up to four times the middle half's width above the median."""
-    ordered = sorted(values)
+def focus(objective: Objective, values: Sequence[float]) -> tuple[float, float]:
+    """A range that shows the bulk: everything up to four times the middle half's width on the worse side of the median.
+
+    Its first end is the lower one.
+    """
+    low, high = _bulk([objective.cost(value) for value in values])
+    return (objective.value(high), objective.value(low)) if objective.maximized else (low, high)
+
+
+def _bulk(costs: Sequence[float]) -> tuple[float, float]:
+    ordered = sorted(costs)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[(3 * len(ordered)) // 4]
     top = min(ordered[-1], middle + 4 * max(high - low, 1e-3))
     pad = 0.08 * max(top - low, 1e-3)
     return low - pad, top + pad
 
 
-def _evidence(program: Program) -> list[str]:
+def _evidence(study: StudyState, program: Program) -> list[str]:
     lines = []
-    if program.mean is not None and len(program.losses) > 1:
-        lines.append(f"mean {program.mean:.4f} over {len(program.losses)} seeds")
+    if program.mean is not None and len(program.costs) > 1:
+        lines.append(f"mean {study.objective.text(program.mean)} over {len(program.costs)} seeds")
     if program.verdict is not None:
-        lines.append(f"<i>{program.verdict.decision.value}</i>: {_wrapped(program.verdict.why)}")
+        lines.append(f"<i>{standing(study, program)}</i>: {_wrapped(program.verdict.why)}")
     return lines
 
 

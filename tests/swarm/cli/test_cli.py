@@ -132,7 +132,7 @@ def test_status_as_text_and_as_json(tmp_path: Path) -> None:
     assert text.returncode == 0
     assert "leading" in text.stdout and "stand-in data" in text.stdout
     summary = json.loads(swarm("status", "--json", cwd=repo.root).stdout)
-    assert summary["schema_version"] == 1
+    assert summary["schema_version"] == 2
     assert summary["ranking"][0]["program"] == "t0006"
     assert summary["failed"] == {"crashed": 1}
 
@@ -152,7 +152,7 @@ def test_export_has_the_five_columns_of_results_tsv(tmp_path: Path) -> None:
     repo = make_repository(tmp_path / "repo")
     write_brain(repo.root)
     lines = swarm("export", cwd=repo.root).stdout.splitlines()
-    assert lines[0].split("\t") == ["commit", "loss", "memory_gb", "status", "description"]
+    assert lines[0].split("\t") == ["commit", "validation_loss", "memory_gb", "status", "description"]
     assert len(lines) == 8
 
 

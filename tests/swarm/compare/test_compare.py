@@ -19,6 +19,8 @@ from swarm.compare.values import Arm, Interval, PairResult
 from swarm.errors import SwarmError
 from swarm.records import FailReason, Usage
 from swarm.study.state import StudyState
+from swarm.verdict.standing import Standing
+from swarm.verdict.standing import standing as standing_of
 
 ON_CPU = ("--data", "standin", "--device", "cpu")
 A, B = Arm(label="A", spec="tpe"), Arm(label="B", spec="openai:m", memory="off")
@@ -98,7 +100,7 @@ def test_a_simplification_is_kept_and_no_gain():
     shorter = fake.try_change(loss=fake.study.baseline.mean, source_lines=100)
     for _ in range(2):
         fake.replicate(shorter, fake.study.baseline.mean)
-    assert fake.study.programs[shorter].kept
+    assert standing_of(fake.study, fake.study.programs[shorter]) is Standing.KEPT
     standing = progress_after(fake.study, 8)
     assert (standing.confirmed_gains, standing.confirmed_loss) == (0, standing.baseline_loss)
 

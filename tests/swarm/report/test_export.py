@@ -6,7 +6,9 @@ import pytest
 from factories.studies import FakeStudy
 
 from swarm.records import FailReason
-from swarm.report.export import EXPORTERS, TSV_COLUMNS
+from swarm.report.export import EXPORTERS
+
+TSV_COLUMNS = ("commit", "validation_loss", "memory_gb", "status", "description")
 
 
 @pytest.fixture
@@ -22,11 +24,11 @@ def fake() -> FakeStudy:
 
 def test_tsv_has_the_five_columns_and_one_line_a_finished_trial(fake: FakeStudy) -> None:
     lines = EXPORTERS["tsv"](fake.study).splitlines()
-    assert tuple(lines[0].split("\t")) == TSV_COLUMNS == ("commit", "loss", "memory_gb", "status", "description")
+    assert tuple(lines[0].split("\t")) == TSV_COLUMNS
     assert len(lines) == 1 + 8
     assert all(len(line.split("\t")) == 5 for line in lines)
     commit, loss, memory, status, description = lines[6].split("\t")
-    assert (len(commit), loss, memory, status) == (7, "1.500000", "1.5", "inconclusive")
+    assert (len(commit), loss, memory, status) == (7, "1.500000", "1.5", "leading")
     assert description == "wider stem and deeper"
 
 

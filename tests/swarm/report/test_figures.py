@@ -8,7 +8,7 @@ from factories.studies import FakeStudy, demo_study
 from swarm.report.figures import FIGURES, constants, history, lineage, timeline
 from swarm.report.figures.constants import value_of
 from swarm.report.figures.pareto import front
-from swarm.report.figures.style import OUTCOMES
+from swarm.report.figures.style import LOOKS
 from swarm.report.figures.timeline import PARALLEL, parallel_spans
 from swarm.study.state import StudyState, Trial
 from swarm.study.trajectory import incumbent_before, trajectory
@@ -59,7 +59,7 @@ def test_real_data_is_not_marked_red() -> None:
 
 def test_history_marks_each_trial_once_with_its_outcome(demo: FakeStudy) -> None:
     named = traces(history(demo.study))
-    shown = sum(len(named[look.label].x) for word, look in OUTCOMES.items() if word != "running")
+    shown = sum(len(named[word].x) for word in LOOKS)
     assert shown == len(demo.study.finished_trials())
     assert len(named["failed"].x) == sum(trial.reason is not None for trial in demo.study.trials.values())
     assert set(named["failed"].marker.symbol) == {"x"}
@@ -108,7 +108,7 @@ def test_an_outlier_stays_in_sight_without_flattening_the_rest() -> None:
     assert high < 3
     point = next(i for i, text in enumerate(traces(figure)["discarded"].hovertext) if bad in text)
     assert low < traces(figure)["discarded"].y[point] < high
-    assert "loss 9.0000" in traces(figure)["discarded"].hovertext[point]
+    assert "validation loss 9.0000" in traces(figure)["discarded"].hovertext[point]
 
 
 def test_the_timeline_shows_which_time_was_shared(demo: FakeStudy) -> None:

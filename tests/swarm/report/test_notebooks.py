@@ -76,7 +76,7 @@ def test_both_notebooks_run_to_their_end(repository: Path, monkeypatch: pytest.M
     ]
     assert len(drawn) == 6
     live = execute("watch.ipynb", repository / "notebooks")
-    assert "Validation loss of each trial" in markup(live)
+    assert "Result of each trial" in markup(live)
     assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in live.cells[1].outputs)
 
 
@@ -144,4 +144,4 @@ def test_an_error_is_shown_where_the_figures_are(growing: tuple[Brain, list]) ->
 
 
 def _points(figure: go.FigureWidget) -> int:
-    return sum(len(trace.x or ()) for trace in figure.data if trace.legendgroup == "outcome")
+    return sum(len(trace.x or ()) for trace in figure.data if trace.legendgroup == "standing")

@@ -45,12 +45,12 @@ def test_what_workers_wrote_cannot_become_markup(page: str) -> None:
 
 
 def test_every_program_is_ranked_with_its_evidence(demo: FakeStudy) -> None:
-    ranking = next(section for section in sections(demo.study) if section.title == "Programs by mean loss")
+    ranking = next(section for section in sections(demo.study) if section.title == "Programs, best first")
     assert [row[1] for row in ranking.rows] == [program.name for program in demo.study.ranked()]
     for row in ranking.rows:
         program = demo.study.programs[row[1]]
-        assert row[4] == str(len(program.losses))
-        assert (row[3] == "n/a") == (len(program.losses) < 2)
+        assert row[4] == str(len(program.costs))
+        assert (row[3] == "n/a") == (len(program.costs) < 2)
         assert program.verdict is None or row[6] == f"{program.verdict.probability:.2f}"
 
 
@@ -67,7 +67,7 @@ def test_failures_and_refusals_are_counted_by_reason() -> None:
 
 def test_a_study_without_a_trial_gives_a_report_too() -> None:
     text = report_markdown(FakeStudy().study)
-    assert "No program has a loss yet." in text and "not measured yet" in text
+    assert "No program has a result yet." in text and "not measured yet" in text
     assert "No study" in summary_fragment(None)
 
 
@@ -95,7 +95,7 @@ def test_memory_counts_valid_citations_predictions_and_climbs() -> None:
     assert (first.gains, first.climb_share) == (1, 1.0)
     assert (second.proposals, second.cited_when_related, second.citations_valid) == (1, 0.0, None)
     assert (second.refused, second.duplicates_refused, second.climb_share) == (2, 1, 0.0)
-    assert "67% of 3" in memory_table([first])
+    assert "67% of 3" in memory_table([first], fake.study.objective)
     assert json.loads(second.model_dump_json())["prediction_error"] is None
 
 
@@ -114,11 +114,11 @@ def test_memory_is_counted_for_each_worker_and_each_of_its_proposers() -> None:
     assert [row.refused for row in rows.values()] == [1, 1, 0, 0]
     assert [row.gains for row in rows.values()] == [1, 0, 1, 0]
     assert [row.most_tokens for row in rows.values()] == [1200, 1200, None, None]
-    table = memory_table(list(rows.values())).splitlines()
+    table = memory_table(list(rows.values()), fake.study.objective).splitlines()
     assert table[1].split()[:3] == ["worker_1", "3", "1"] and table[1].endswith(" 1,200")
     assert table[2].split()[:3] == ["worker_1", "openai:m", "2"] and table[3].endswith(" -")
     assert len({len(line) for line in table[:5]}) == 1
-    assert memory_table([]) == "No proposal yet."
+    assert memory_table([], fake.study.objective) == "No proposal yet."
 
 
 def test_the_lift_compares_who_cites_a_success_with_who_could_have() -> None:
@@ -137,7 +137,7 @@ def test_the_lift_compares_who_cites_a_success_with_who_could_have() -> None:
     assert lift is not None
     assert (lift.citing, lift.others, lift.mean) == (2, 3, 0.5)
     assert lift.low < 0 < lift.mean < lift.high <= 1
-    assert f"{100 * lift.low:+.0f}" in memory_table(memory_rows(fake.study))
+    assert f"{100 * lift.low:+.0f}" in memory_table(memory_rows(fake.study), fake.study.objective)
 
 
 def test_the_interval_of_two_shares_is_newcombes() -> None:

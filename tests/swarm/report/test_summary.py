@@ -24,7 +24,7 @@ def test_programs_are_ranked_and_counted() -> None:
     assert {row.program: row.standing for row in summary.ranking} == {
         better: "leading",
         "t0001": "baseline",
-        worse: "discard",
+        worse: "discarded",
     }
     assert summary.failed == {"out_of_memory": 1}
     assert summary.refused == {"duplicate": 1}

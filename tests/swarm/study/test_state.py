@@ -13,7 +13,7 @@ def test_replay_gives_the_same_state_as_the_writer_had() -> None:
     better = fake.try_change(effect=-0.2)
     study = replay(fake.records).latest
     assert study is not None
-    assert study.programs["t0001"].losses == fake.study.programs["t0001"].losses
+    assert study.programs["t0001"].costs == fake.study.programs["t0001"].costs
     assert study.incumbent is not None and study.incumbent.name == better
     assert study.lineage == fake.study.lineage
 
@@ -32,10 +32,10 @@ def test_a_trial_has_one_ending() -> None:
     fake = FakeStudy()
     trial_id = fake.baseline()
     fake.finish(trial_id)
-    loss = fake.study.trials[trial_id].loss
+    loss = fake.study.trials[trial_id].cost
     late = TrialFinished(trial_id=trial_id, state=TrialState.FAILED, reason=FailReason.ABANDONED, seed=0)
     fake.write(late)
-    assert fake.study.trials[trial_id].loss == loss
+    assert fake.study.trials[trial_id].cost == loss
 
 
 def test_states_of_a_trial() -> None:

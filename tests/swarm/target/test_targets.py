@@ -6,12 +6,12 @@ from pydantic import ValidationError
 from swarm.errors import TargetError
 from swarm.records import Budget
 from swarm.target.file import available_targets, load_target
+from swarm.target.objective import Objective
 
 TOML = """\
 name = "toy"
 description = "a toy"
 editable = ["train.py"]
-metric = { name = "validation_loss", direction = "minimize" }
 classes = 10
 
 [profile.cpu]
@@ -50,7 +50,7 @@ def test_a_bare_name_means_a_folder_below_models(root: Path) -> None:
     target = load_target("toy", root)
     assert target.folder == PurePosixPath("models/toy")
     assert target.editable_path == PurePosixPath("models/toy/train.py")
-    assert (target.name, target.classes, target.metric.name) == ("toy", 10, "validation_loss")
+    assert (target.name, target.classes, target.objective) == ("toy", 10, Objective())
     assert target.profiles.cpu.trial_budget == Budget(kind="samples", amount=600, walltime_limit_s=30.5)
     assert target.profiles.gpu.constants == {}
     with pytest.raises(ValidationError):
@@ -101,7 +101,9 @@ def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Pat
         ("threads = 4", "threds = 4", r"profile.gpu.threds: is not a key; allowed here: .*threads"),
         ("classes = 10", "clases = 10", r"clases: is not a key; allowed here: classes, .*profile"),
         ("[profile.gpu]", "[profile.tpu]", r"profile.tpu: is not a key; allowed here: cpu, gpu"),
-        ('"minimize"', '"maximize"', r'metric.direction: is "maximize": .*minimize'),
+        ("[profile.cpu]", '[objective]\ndirection = "maximize"\n[profile.cpu]', r"objective: .*which is minimized"),
+        ("[profile.cpu]", "[objective]\ndigits = -1\n[profile.cpu]", r"objective.digits: is -1: .*greater than"),
+        ("[profile.cpu]", '[objective]\nnam = "x"\n[profile.cpu]', r"objective.nam: is not a key; .*digits, direction"),
         ('["train.py"]', '["../train.py"]', r'editable: is \["../train.py"\]: a Python file inside'),
         ('["train.py"]', '["train.py", "b.py"]', r"editable: .*1 item"),
         ('["train.py"]', '["gone.py"]', r'editable = \["gone.py"\]: there is no such file in models/toy'),
@@ -111,7 +113,7 @@ def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Pat
             "WIDTH = [16]",
             r"^models/toy/target.toml: profile.cpu.constants.WIDTH: is \[16\]: a number, a boolean or a string$",
         ),
-        ("classes = 10", "classes = ", r"cannot be read: .*line 5"),
+        ("classes = 10", "classes = ", r"cannot be read: .*line 4"),
     ],
 )
 def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(root: Path, old: str, new: str, message: str) -> None:

@@ -9,6 +9,8 @@ from factories.studies import FakeStudy
 from swarm import verdict
 from swarm.records import Decision, FailReason, VerdictReached
 from swarm.verdict import Normal, PairedDifference, decisions
+from swarm.verdict.standing import Standing, is_simplification
+from swarm.verdict.standing import standing as standing_of
 
 BASELINE = (2.200, 2.212, 2.188, 2.206, 2.194)  # mean 2.2, sd 0.0095
 
@@ -68,7 +70,7 @@ def test_the_posterior_agrees_with_integration() -> None:
 def test_a_posterior_without_noise_or_without_runs() -> None:
     assert verdict.probability_better([1.0], [2.0], 0.0) == 1.0
     assert verdict.probability_better([2.0], [2.0], 0.0) == 0.0
-    with pytest.raises(ValueError, match="at least one loss"):
+    with pytest.raises(ValueError, match="at least one cost"):
         verdict.probability_better([], [2.0], 0.1)
 
 
@@ -172,7 +174,7 @@ def test_a_gain_is_kept_at_three_seeds_and_not_before(fake: FakeStudy) -> None:
     fake.replicate(good, 2.101)
     found = standing(fake, good)
     assert (found.decision, found.level, found.leads) == (Decision.KEEP, "confirmed", True)
-    assert not verdict.is_simplification(found)
+    assert not is_simplification(found)
 
 
 def test_a_small_gain_is_not_kept_at_three_seeds_though_its_posterior_says_so(fake: FakeStudy) -> None:
@@ -202,7 +204,7 @@ def test_shorter_and_not_worse_is_kept_without_a_claim_of_gain(fake: FakeStudy) 
     fake.replicate(short, 2.200)
     found = standing(fake, short)
     assert (found.decision, found.level, found.leads) == (Decision.KEEP, "none", True)
-    assert verdict.is_simplification(found)
+    assert is_simplification(found)
 
 
 def test_longer_and_not_better_is_discarded(fake: FakeStudy) -> None:
@@ -288,7 +290,7 @@ def test_nothing_is_owed_to_a_discarded_or_confirmed_program(fake: FakeStudy) ->
     good = fake.try_change(loss=2.10, parent="t0001")
     fake.replicate(good, 2.10)
     fake.replicate(good, 2.10)
-    assert fake.study.programs[good].kept
+    assert standing_of(fake.study, fake.study.programs[good]) is Standing.KEPT
     assert not verdict.wants_replicate(fake.study, fake.study.programs[bad])
     assert verdict.replicates_owed(fake.study) == []
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from swarm.clock import Clock, SystemClock
 from swarm.errors import UsageError
-from swarm.records import Proposal, Usage
+from swarm.records import Proposal, Usage, one_line
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
@@ -30,7 +30,7 @@ from workers.proposers.reply import Draft, checked, parse_header, prompt_for, to
 from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import MIN_SECRET, Redactor
-from workers.render import DEFAULT_MAX_TOKENS, clean
+from workers.render import DEFAULT_MAX_TOKENS
 
 EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
 RATE_LIMIT_COOLDOWN_S = 900.0
@@ -162,7 +162,7 @@ class CliAgentProposer:
         if usd is None and model:
             usd = self._spend_limit.price(output.input_tokens, output.output_tokens, model=model)
         usage = Usage(
-            model=clean(model, 80) if model else None,
+            model=one_line(model, 80) if model else None,
             input_tokens=output.input_tokens,
             output_tokens=output.output_tokens,
             usd=usd,

@@ -74,8 +74,8 @@ def _draw(rng: random.Random, briefing: Briefing, family: str) -> float:
 
     Wins are programs that lead or were kept, whoever proposed them; everything else that has ended is a loss.
     """
-    ended = [a for a in briefing.attempts if a.family == family and a.outcome != "running"]
-    wins = sum(attempt.outcome in ("kept", "leading") for attempt in ended)
+    ended = [a for a in briefing.attempts if a.family == family and not a.running]
+    wins = sum(attempt.helped for attempt in ended)
     chance = rng.betavariate(PRIOR_WINS + wins, PRIOR_LOSSES + len(ended) - wins)
     place = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
     named = briefing.diagnosis is not None and family in briefing.diagnosis

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarm.clock import Clock
-from swarm.records import Usage
+from swarm.records import Usage, one_line
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api.completion import Completion, Counts
@@ -13,7 +13,7 @@ from workers.proposers.openai_api.server import CallFailed, Message, Server
 from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
-from workers.render import Prompt, clean, estimate_tokens
+from workers.render import Prompt, estimate_tokens
 
 MAX_RETRIES = 3  # of one call, for a server that is busy or down
 CALL_TIMEOUT_S = 120.0
@@ -100,7 +100,7 @@ class Caller:
         usd = counts.usd if counts.usd is not None else self._price(counts.input_tokens, counts.output_tokens)
         model = completion.model if completion else None
         usage = Usage(
-            model=clean(model, 80) if model else self.server.model,
+            model=one_line(model, 80) if model else self.server.model,
             input_tokens=counts.input_tokens,
             output_tokens=counts.output_tokens,
             usd=usd,
