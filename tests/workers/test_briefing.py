@@ -172,7 +172,7 @@ class TestRestarts:
         assert (
             f"The search around the incumbent ({self.incumbent}, validation loss 1.8000 over 1 run) has stalled" in user
         )
-        assert f"# The current program: train.py ({self.second}, loss 2.0000 over 1 run)" in user
+        assert f"# The current program: train.py ({self.second}, validation loss 2.0000 over 1 run)" in user
         assert "The current program is the incumbent" in render(study.brief()).user
 
     @pytest.mark.parametrize("proposer", [ClimbProposer(), TpeProposer()], ids=lambda proposer: proposer.name)
