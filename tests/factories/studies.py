@@ -14,6 +14,7 @@ from factories.records import claim, finished, started, study_opened
 from swarm.records import (
     Budget,
     FailReason,
+    ObjectiveTerms,
     Operator,
     ProposalRejected,
     Record,
@@ -34,7 +35,14 @@ class FakeStudy:
     """Writes records one after the other and replays them at once; `records` is what a brain file would hold."""
 
     def __init__(
-        self, *, seed: int = 0, sigma: float = SIGMA, workers: int = 2, noise_replicates: int = 5, data: str = "standin"
+        self,
+        *,
+        seed: int = 0,
+        sigma: float = SIGMA,
+        workers: int = 2,
+        noise_replicates: int = 5,
+        data: str = "standin",
+        objective: ObjectiveTerms | None = None,
     ) -> None:
         self.random = random.Random(seed)
         self.sigma = sigma
@@ -44,6 +52,7 @@ class FakeStudy:
         self.true_loss: dict[str, float] = {}
         self.write(
             study_opened(
+                objective=objective or ObjectiveTerms(),
                 budget=Budget(kind="samples", amount=40_000, walltime_limit_s=60),
                 data=data,
                 workers=workers,

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from fakes.fake_study import FakeStudy, demo_study
+from factories.studies import FakeStudy, demo_study
 from rich.console import Console
 
 from swarm.cli.render import EventLines, ranking_lines, ranking_table
