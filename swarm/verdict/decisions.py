@@ -8,7 +8,6 @@ from typing import Literal
 from swarm.records import MAX_DESCRIPTION, Decision, TrialFinished, VerdictReached
 from swarm.study.lineage import ancestors
 from swarm.study.state import Program, StudyState, Trial
-from swarm.target.objective import Objective
 from swarm.verdict.evidence import (
     NoiseFloor,
     PairedDifference,
@@ -107,10 +106,10 @@ def stale(study: StudyState, finished: TrialFinished) -> str | None:
 class _Case:
     """A program beside the one that it is judged against."""
 
+    study: StudyState
     program: Program
     against: Program
     noise: NoiseFloor
-    objective: Objective
     probability: float
     proven: bool
 
@@ -145,10 +144,10 @@ def _verdict(
     if against is None or incumbent is None:
         return None
     case = _Case(
+        study,
         program,
         against,
         noise,
-        study.objective,
         probability_better(program.costs, against.costs, noise.sigma, prior_for(noise.sigma), paired),
         p_value(program.costs, against.costs, noise, paired) <= _level(study, program),
     )
@@ -176,7 +175,7 @@ def _verdict(
 
 def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one return a rule
     """The first rule that applies, from the strongest claim to none at all."""
-    size = f"{case.objective.gain(case.delta)} ({abs(case.in_sigmas):.1f} sigma) than {case.against.name}"
+    size = f"{case.study.objective.gain(case.delta)} ({abs(case.in_sigmas):.1f} sigma) than {case.against.name}"
     odds = f"P(better) {case.probability:.2f}"
     runs = len(case.program.costs)
     if runs >= CONFIRMED_SEEDS and case.probability >= CONFIRMED and case.proven:
@@ -191,7 +190,7 @@ def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one 
         return Decision.DISCARD, "none", f"{size} after {runs} seeds, {odds}: the first run was luck."
     if case.probability <= CLEARLY_WORSE:
         return Decision.DISCARD, "none", f"{size}, {odds}: worse."
-    noise = case.objective.size(case.noise.sigma)
+    noise = case.study.objective.size(case.noise.sigma)
     return Decision.INCONCLUSIVE, "none", f"{size}, {odds}: within the noise of {noise}."
 
 
