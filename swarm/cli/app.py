@@ -197,7 +197,7 @@ def export(
     study: flags.Study = None,
     brain: flags.Brain = None,
 ) -> None:
-    """Print the trials as a table: tsv has the columns commit, loss, memory_gb, status, description."""
+    """Print the trials as a table: tsv has the columns of results.tsv, with the objective's name."""
     from swarm.cli.read import print_export
 
     print_export(brain, study, format_)

@@ -136,11 +136,6 @@ class Repo:
         """Three-way merge of one text. Raises MergeConflict with the number of places and the first of them."""
         return merge_text(base_text, ours, theirs)
 
-    def diff(self, a: str, b: str, path: str) -> str:
-        """Unified diff of one path between two commits; empty if there is no difference."""
-        arguments = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-        return self.git("diff-tree", "-p", "-r", *arguments, a, b, "--", path).decode(errors="replace")
-
     def create_branch(self, name: str, commit: str) -> None:
         """Creates a branch without checking it out. Raises RepoError for a bad or taken name."""
         try:

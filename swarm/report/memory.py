@@ -40,7 +40,7 @@ class MemoryRow(BaseModel):
     """One worker, or one of its proposers. Shares are None where there is nothing to take a share of.
 
     A citation is valid when its trial was in the brain that the proposal was made on. `prediction_error` is the mean
-    absolute difference between the predicted and the measured change of the loss (nats), over `predictions` programs;
+    absolute difference between the predicted and the measured change of the cost, over `predictions` programs;
     `direction_right` the share of them whose sign was foretold. Gains are kept or leading programs; a gain that cites a
     record is a climb, any other a jump. `most_tokens` is the longest briefing that a model read, by estimate.
     """

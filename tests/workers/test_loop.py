@@ -4,6 +4,7 @@ from factories.records import claim as claimed
 
 from swarm.errors import StaleSnapshot
 from swarm.study.state import Trial
+from swarm.target.objective import Objective
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
 from workers.loop import work
 
@@ -33,7 +34,7 @@ class FakeWorker:
         self._claims = 0
 
     def unfinished(self) -> list[Trial]:
-        return [Trial(claimed(trial_id)) for trial_id in self._left_behind]
+        return [Trial(claimed(trial_id), Objective()) for trial_id in self._left_behind]
 
     def settle(self, trial: Trial) -> None:
         self.steps.append(f"settle {trial.trial_id}")
@@ -67,7 +68,7 @@ class FakeWorker:
             self.steps.append(f"too late for a {what}")
             raise StaleSnapshot("somebody was quicker")
         self.steps.append(f"claim a {what}")
-        return Trial(claimed(f"t{self._claims:04d}"))
+        return Trial(claimed(f"t{self._claims:04d}"), Objective())
 
 
 def steps_of(worker: FakeWorker) -> list[str]:

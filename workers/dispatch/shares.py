@@ -43,7 +43,7 @@ def _relative_gains(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
 
 
 def _gain(program: Program) -> float:
-    """How much a program that leads or was kept lowered the loss of its parent, in nats."""
+    """How much a program that leads or was kept lowered the cost of its parent."""
     verdict = program.verdict
     return max(0.0, -verdict.delta) if verdict is not None and leads_or_kept(program) else 0.0
 

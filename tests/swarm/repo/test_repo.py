@@ -216,16 +216,6 @@ def test_adopt_puts_the_change_of_a_trial_onto_what_the_user_has_now(user: GitRe
     assert "other" not in user.git("branch")
 
 
-def test_diff_is_the_plain_text_of_one_path(repo: Repo) -> None:
-    base = repo.head()
-    commit = repo.commit_change(base, {FILE: edited(2)}, "m", REF)
-    diff = repo.diff(base, commit, FILE)
-    assert diff.startswith(f"diff --git a/{FILE} b/{FILE}") and "-line 2\n+edited 2\n" in diff
-    assert repo.diff(base, commit, "README.md") == ""
-    with pytest.raises(RepoError, match="nonsense"):
-        repo.diff(base, "nonsense", FILE)
-
-
 def test_states_of_a_repository(tmp_path: Path) -> None:
     with pytest.raises(NotARepository, match="not in a git repository: run git init"):
         Repo.open(tmp_path)
