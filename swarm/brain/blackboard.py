@@ -25,9 +25,9 @@ class Brain:
     """One process's view of the file at `path`, and its way to append.
 
     Reading takes no lock and never fails on what others wrote: a bad line is skipped and listed in `skipped`, an
-    unterminated last line is not yet there. Writing takes the lock of `<path>.lock`; `on_wait` is told who holds it
-    when that takes some seconds, and after `lock_timeout_s` the append fails. Clock jumps do not matter: `at` is for
-    people, order is by `seq`.
+    unterminated last line is not yet there. Writing takes the lock of `<path>.lock`; after
+    `lock_timeout_s` the append fails and says who holds it. Clock jumps do not matter: `at` is for people, order is by
+    `seq`.
 
     `snapshot` returns the same live state each time. Threads may share a brain for appending, but a thread that reads
     a state while another one appends wants a Brain of its own. Not promised: flock on network file systems that do not
@@ -40,13 +40,12 @@ class Brain:
         clock: Clock = _SYSTEM_CLOCK,
         *,
         lock_timeout_s: float = 60.0,
-        on_wait: Callable[[str], None] | None = None,
         disk: Disk = _SYSTEM_DISK,
     ) -> None:
         self.path = Path(path).resolve()
         self._clock = clock
         self._disk = disk
-        self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), clock, lock_timeout_s, on_wait)
+        self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), clock, lock_timeout_s)
         self._mutex = threading.RLock()
         self._tail = Tail(self.path)
         self._state = BrainState()

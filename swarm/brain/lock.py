@@ -9,7 +9,7 @@ costs two microseconds against a hundred, so many waiters may try often without 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import lock_descriptor
@@ -19,17 +19,16 @@ from swarm.errors import BrainError
 
 _EAGER_POLL_S = 0.0005  # an append holds the lock for a fraction of a millisecond plus one fsync
 _PATIENT_POLL_S = 0.05
-_SPEAK_AFTER_S = 3.0
+_EAGER_S = 3.0
 
 
 class WriterLock:
     """Exclusive among processes and among threads. It does not nest."""
 
-    def __init__(self, path: Path, clock: Clock, timeout_s: float, on_wait: Callable[[str], None] | None) -> None:
+    def __init__(self, path: Path, clock: Clock, timeout_s: float) -> None:
         self._path = path
         self._clock = clock
         self._timeout_s = timeout_s
-        self._on_wait = on_wait
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -62,7 +61,7 @@ class WriterLock:
             os.close(fd)  # somebody deleted the file while this process waited: lock the new one
 
     def _wait_for(self, fd: int, deadline: float) -> None:
-        speak_at: float | None = self._clock.monotonic() + min(_SPEAK_AFTER_S, self._timeout_s / 2)
+        patient_from = self._clock.monotonic() + _EAGER_S
         while not lock_descriptor(fd, blocking=False):
             now = self._clock.monotonic()
             if now >= deadline:
@@ -70,11 +69,7 @@ class WriterLock:
                     f"waited {self._timeout_s:g} s for {self._path}, held by {self._holder()}. It is never broken by "
                     "force: continue or end that process, then try again."
                 )
-            if speak_at is not None and now >= speak_at:
-                speak_at = None
-                if self._on_wait is not None:
-                    self._on_wait(f"waiting for {self._path}, held by {self._holder()}")
-            self._clock.sleep(_EAGER_POLL_S if speak_at is not None else _PATIENT_POLL_S)
+            self._clock.sleep(_EAGER_POLL_S if now < patient_from else _PATIENT_POLL_S)
 
     def _holder(self) -> str:
         """Who signed last. Advisory: the lock itself is the kernel's."""
