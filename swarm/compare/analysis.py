@@ -101,12 +101,12 @@ def progress_after(study: StudyState, trials: int) -> Progress:
     )
 
 
-def bootstrap_interval(differences: Sequence[float], *, seed: int = 0) -> Interval:
+def bootstrap_interval(differences: Sequence[float]) -> Interval:
     """Mean and percentile bootstrap interval. The same differences give the same interval."""
     count = len(differences)
     if count < 2:
         return Interval(mean=fmean(differences), low=None, high=None, n=count)
-    rng = random.Random(seed)
+    rng = random.Random(0)
     means = sorted(fmean(rng.choices(differences, k=count)) for _ in range(RESAMPLES))
     tail = int(RESAMPLES * (1 - _COVERAGE) / 2)
     return Interval(mean=fmean(differences), low=means[tail], high=means[-1 - tail], n=count)
