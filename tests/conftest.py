@@ -24,15 +24,16 @@ RESOURCE_TRACKER = "multiprocessing.resource_tracker"  # lives as long as the pr
 
 @pytest.fixture(scope="module", autouse=True)
 def no_process_is_left() -> Iterator[None]:
-    """A child that a module leaves behind would disturb the tests after it, which would then fail in its place."""
+    """A child that a module leaves running would disturb the tests after it, which would then fail in its place."""
     before = set(psutil.Process().children())
     yield
     left = {child.pid: _command(child) for child in psutil.Process().children() if child not in before}
-    assert {pid: said for pid, said in left.items() if RESOURCE_TRACKER not in said} == {}
+    assert {pid: said for pid, said in left.items() if said and RESOURCE_TRACKER not in said} == {}
 
 
 def _command(process: psutil.Process) -> str:
+    """Empty when it has ended."""
     try:
         return " ".join(process.cmdline())
-    except psutil.ZombieProcess:
-        return "ended, and nobody waited for it"
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return ""
