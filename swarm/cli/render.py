@@ -180,8 +180,8 @@ def _ending(study: StudyState, trial: Trial) -> str:
             f"top-1 {100 * finished.score.top1:.1f} %{took}{flags}"
         )
     lines = finished.detail.splitlines()
-    standing = standing_of_trial(study, trial)
-    return f"{finished.agent_id} {trial.trial_id} {standing}: {finished.reason}: {lines[0] if lines else ''}"
+    words = dict.fromkeys((standing_of_trial(study, trial), str(finished.reason)))
+    return f"{finished.agent_id} {trial.trial_id} {': '.join([*words, *lines[:1]])}"
 
 
 def _cells(row: ProgramRow, objective: Objective) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def test_weights_are_dropped_with_the_verdict_and_kept_without(bench: Bench, mon
     worse = bench.claim("scores", parent=bench.study.trials["t0001"])
     monkeypatch.setattr("fakes.scripted_executor.LOSS", LOSS + 5)
     bench.runner().run(worse, "c3")
-    assert bench.study.trials[worse.trial_id].loss == LOSS + 5
+    assert bench.study.trials[worse.trial_id].cost == LOSS + 5
     assert worse.trial_id not in bench.world.weights
     assert bench.world.weights == {"t0001", "t0002"}
 
