@@ -111,7 +111,7 @@ class Orchestrator:
         )
         if all(worker.given_up for worker in self._workers):
             log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
-            raise SwarmError(f"no worker could go on: {last_line(log)}. The whole story: {log}")
+            raise SwarmError(f"no worker could go on: {last_line(log)}. Its log: {log}")
         return reason
 
     def _prepare(self) -> None:
