@@ -14,7 +14,7 @@ app = typer.Typer(
     help=(
         "A research swarm that one person can leave alone overnight with one GPU.\n\n"
         "Start one with [bold]swarm up[/], look at it with [bold]swarm status[/], end it with [bold]swarm stop[/]. "
-        "Everything it learns stands in swarm_brain.jsonl, one JSON object a line."
+        "It writes everything that it learns into swarm_brain.jsonl, one JSON object a line."
     ),
     epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage, 130 interrupted.",
     no_args_is_help=True,
@@ -36,7 +36,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -46,9 +48,9 @@ def up(
     workers: Annotated[int, typer.Option("--workers", "-w", help="Research workers side by side.")] = 2,
     target: flags.Target = "resnext",
     trials: Annotated[
-        int | None, typer.Option(help="End after so many trials in all. Default: go on until stopped.")
+        int | None, typer.Option(help="End after this many trials in all. Default: go on until stopped.")
     ] = None,
-    hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours.")] = None,
     budget_s: flags.BudgetS = None,
     device: flags.Device = "auto",
     data: flags.Data = "auto",
@@ -64,10 +66,10 @@ def up(
     price_in: flags.PriceIn = None,
     price_out: flags.PriceOut = None,
     brain: flags.Brain = None,
-    seed: Annotated[int, typer.Option(help="Seeds the study: its proposers and, through it, its trainings.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the proposers and, through it, of the trainings.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest study.")] = False,
     memory: Annotated[
-        str, typer.Option(metavar="shared|own|off|shuffled", help="What of the blackboard proposers are shown.")
+        str, typer.Option(metavar="shared|own|off|shuffled", help="Which earlier trials proposers are shown.")
     ] = "shared",
     sandbox: Annotated[
         str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
@@ -143,10 +145,10 @@ def status(study: flags.Study = None, brain: flags.Brain = None, as_json: flags.
 
 @app.command()
 def stop(
-    now: Annotated[bool, typer.Option("--now", help="Stop the running trials too; they are recorded as such.")] = False,
-    timeout: Annotated[float, typer.Option(help="Wait so many seconds for the end.")] = 900.0,
+    now: Annotated[bool, typer.Option("--now", help="Stop the running trials too.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 900.0,
 ) -> int:
-    """End the running study: trials that run may finish, or not with --now. `--resume` goes on later."""
+    """End the running study when its running trials are done, or --now. [bold]swarm up --resume[/] goes on later."""
     from swarm.cli.stop import stop_running
 
     return stop_running(Path.cwd(), now=now, timeout_s=timeout)
@@ -168,7 +170,9 @@ def log(
 @app.command()
 def diff(
     trial: flags.Trial,
-    base: Annotated[bool, typer.Option("--base", help="Against the study's base program, not the parent.")] = False,
+    base: Annotated[
+        bool, typer.Option("--base", help="Compare with the study's first program, not with the parent.")
+    ] = False,
     study: flags.Study = None,
     brain: flags.Brain = None,
 ) -> None:
@@ -181,7 +185,7 @@ def diff(
 @app.command()
 def adopt(
     trial: flags.Trial,
-    branch: Annotated[str | None, typer.Option(help="Default: swarm/STUDY/TRIAL.")] = None,
+    branch: Annotated[str | None, typer.Option(help="Name of the branch. Default: swarm/STUDY/TRIAL.")] = None,
     study: flags.Study = None,
     brain: flags.Brain = None,
 ) -> None:
@@ -193,7 +197,9 @@ def adopt(
 
 @app.command()
 def export(
-    format_: Annotated[str, typer.Option("--format", "-f", metavar="tsv|csv|jsonl", help="As results.tsv.")] = "tsv",
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="tsv|csv|jsonl", help="tsv has the columns of results.tsv.")
+    ] = "tsv",
     study: flags.Study = None,
     brain: flags.Brain = None,
 ) -> None:
@@ -229,7 +235,7 @@ def compare(
         str, typer.Argument(metavar="A", help="A proposer as for swarm up: tpe, openai:MODEL@URL, cli:NAME, ...")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other one; the same again to compare memories.")],
-    pairs: Annotated[int, typer.Option(help="Repeat with so many seeds; below 6 no difference is claimed.")] = 1,
+    pairs: Annotated[int, typer.Option(help="Repeat with this many seeds; below 6 no difference is claimed.")] = 1,
     trials: Annotated[int, typer.Option(help="Trials of each arm in each pair, noise floor included.")] = 20,
     memory_a: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What A is shown.")] = "shared",
     memory_b: Annotated[str, typer.Option(metavar="shared|off|shuffled", help="What B is shown.")] = "shared",
@@ -241,7 +247,7 @@ def compare(
     max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this per arm and pair.")] = None,
     price_in: flags.PriceIn = None,
     price_out: flags.PriceOut = None,
-    seed: Annotated[int, typer.Option(help="Of the first pair; the next takes the next.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first pair; each further pair takes the next number.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for compare.md.")] = Path("report"),
     as_json: flags.Json = False,
 ) -> int:
@@ -275,7 +281,7 @@ def compare(
 
 @app.command()
 def verify(brain: flags.Brain = None, as_json: flags.Json = False) -> int:
-    """Check the brain's hash chain and name the first line that is not as it was written."""
+    """Check the brain's hash chain and name the first line that was changed, added or removed."""
     from swarm.cli.read import print_verify
 
     return print_verify(brain, as_json=as_json)

@@ -11,16 +11,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Brain = Annotated[
     Path | None, typer.Option("--brain", metavar="PATH", help="The blackboard. Default: swarm_brain.jsonl.")
 ]
-Study = Annotated[str | None, typer.Option("--study", metavar="ID", help="Default: the latest study.")]
+Study = Annotated[
+    str | None, typer.Option("--study", metavar="ID", help="Its id or the beginning of it. Default: the latest.")
+]
 Trial = Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")]
 
 Target = Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, or a target folder.")]
-Device = Annotated[str, typer.Option(metavar="auto|cuda|cpu")]
+Device = Annotated[str, typer.Option(metavar="auto|cuda|cpu", help="auto: a GPU where there is one.")]
 Data = Annotated[
-    str, typer.Option(metavar="auto|cifar100|standin", help="standin: procedural images, no claim about CIFAR.")
+    str,
+    typer.Option(metavar="auto|cifar100|standin", help="standin: images made by a formula, no claim about CIFAR-100."),
 ]
 BudgetS = Annotated[
-    float | None, typer.Option("--budget-s", help="Training seconds a trial. Default: the target's profile.")
+    float | None, typer.Option("--budget-s", help="Seconds of training a trial. Default: the target's profile.")
 ]
 PriceIn = Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")]
 PriceOut = Annotated[float | None, typer.Option(help="USD per million output tokens.")]

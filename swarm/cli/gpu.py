@@ -62,7 +62,7 @@ def simulate(
     cards: Annotated[int, typer.Option(help="Equal cards of 24,564 MiB.")] = 1,
     workers: Annotated[int, typer.Option(help="Workers that share them.")] = 2,
     jobs: Annotated[int, typer.Option(help="Trials in all.")] = 1000,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated trials.")] = 0,
     policy: Annotated[
         str, typer.Option(metavar="NAME", help="swarm, sequential, count=2, count=3, free-memory-now, kill-on-spike.")
     ] = "swarm",

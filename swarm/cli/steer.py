@@ -19,18 +19,18 @@ Family = Annotated[str, typer.Argument(help="Such as schedule, augmentation or a
 
 @steer_app.command()
 def note(text: Text, study: Study = None, brain: Brain = None) -> None:
-    """Tell the models something: it stands in each briefing from now on. The embedded proposers do not read it."""
+    """Tell the models something: each prompt has it from now on. The embedded proposers do not read it."""
     _steer(brain, study, "note", "", text)
 
 
 @steer_app.command()
 def veto(
     family: Family,
-    why: Annotated[str, typer.Option(help="Told to the models with the veto.")] = "",
+    why: Annotated[str, typer.Option(help="The reason, told to the models.")] = "",
     study: Study = None,
     brain: Brain = None,
 ) -> None:
-    """Refuse every change of a family from now on, whoever proposes it. Trials that run are left to end."""
+    """Refuse every change of a family from now on, whoever proposes it. Running trials go on to their end."""
     _steer(brain, study, "veto", family, why)
 
 
