@@ -188,7 +188,7 @@ def test_a_usage_error_would_be_as_wrong_the_next_time(stage: Stage) -> None:
 def test_a_study_without_a_worker_left_ends_with_the_last_words_of_the_first(stage: Stage) -> None:
     stage.log("worker_1", "worker_1: the disk is full\n")
     stage.cast = lambda agent_id: stage.process(code=UsageError.exit_code, life_s=1.0)
-    with pytest.raises(SwarmError, match=r"no worker could go on: worker_1: the disk is full\. The whole story: "):
+    with pytest.raises(SwarmError, match=r"no worker could go on: worker_1: the disk is full\. Its log: "):
         stage.run()
     assert stage.study.closed is not None and stage.study.closed.reason == "no worker could go on"
     nothing_is_left(stage)
