@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from swarm.harness.layout import Layout
 from swarm.harness.prepare import prepare
-from swarm.harness.run import ROOT, Plan, run_trial
+from swarm.harness.run import Plan, run_trial
+from swarm.trial.contract import code_root
 
 Constants = Mapping[str, str]
 
@@ -85,7 +86,7 @@ def measure(name: str, target: str, constants: Constants, seeds: Sequence[int], 
     scores = []
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="headroom-") as folder:
-            plan = Plan(ROOT / "models" / target, seed=seed, constants=constants)
+            plan = Plan(code_root() / "models" / target, seed=seed, constants=constants)
             scores.append(run_trial(plan, layout, Path(folder)))
     losses = tuple(score["validation_loss"] for score in scores)
     return Row(name, losses, statistics.mean(score["top1"] for score in scores))

@@ -1,13 +1,12 @@
 """What every executor must do, asked of the scripted one and of the one that runs real processes on this machine."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import pytest
 from fakes.scripted_executor import ScriptedExecutor, World
 from fakes.tiny_study import TRAIN
@@ -104,8 +103,11 @@ class LocalBench:
     def lose(self, trial_id: str) -> None:
         folder = TrialFolder(self._folder / "trials" / trial_id)
         supervisor = int(folder.supervisor.read_text().partition('"pid": ')[2].partition(",")[0])
-        with suppress(ProcessLookupError):
-            os.kill(supervisor, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(supervisor)
+            process.kill()
+            while process.status() != psutil.STATUS_ZOMBIE:  # only now does its loss show
+                time.sleep(0.01)
 
     def wait(self) -> None:
         time.sleep(0.02)
