@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from swarm.harness import data
 from swarm.harness.errors import HarnessError
+from swarm.harness.prepare import prepare
 from swarm.harness.run import Plan, run_trial, with_constants
 from swarm.program import constants
 from swarm.program.constants import Choice, Constant
@@ -106,19 +106,19 @@ def test_program_can_be_imported_but_not_trained_outside_a_trial() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "low", "high"), [("resnext", 0.8, 2.4), ("efficientnet", 1.0, 3.0)])
 def test_baseline_is_neither_untrained_nor_saturated(target: str, low: float, high: float, tmp_path: Path) -> None:
-    score = run_trial(Plan(folder(target), seed=1), data.prepare("standin").layout, tmp_path)
+    score = run_trial(Plan(folder(target), seed=1), prepare("standin").layout, tmp_path)
     assert low < score["validation_loss"] < high
 
 
 @pytest.mark.slow
 def test_bad_start_stays_near_guessing(tmp_path: Path) -> None:
-    score = run_trial(Plan(folder("efficientnet_seed"), seed=1), data.prepare("standin").layout, tmp_path)
+    score = run_trial(Plan(folder("efficientnet_seed"), seed=1), prepare("standin").layout, tmp_path)
     assert score["validation_loss"] == pytest.approx(math.log(100), abs=0.2)
 
 
 @pytest.mark.slow
 def test_samples_budget_repeats_to_the_bit(tmp_path: Path) -> None:
-    layout = data.prepare("standin").layout
+    layout = prepare("standin").layout
     plan = Plan(folder("resnext"), seed=3, budget=WorkBudget("samples", 3200))
     scores = [run_trial(plan, layout, tmp_path / name) for name in ("one", "two")]
     assert scores[0] == scores[1]
