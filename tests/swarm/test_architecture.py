@@ -1,6 +1,7 @@
 """The import table of the design, the purity of the policies, and the house rules that a machine can check."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -316,6 +317,14 @@ def broad_excepts(tree: ast.AST) -> Iterator[int]:
 
 def _names_everything(node: ast.expr) -> bool:
     return any(isinstance(part, ast.Name) and part.id in {"Exception", "BaseException"} for part in ast.walk(node))
+
+
+def test_git_ignores_none_of_our_modules() -> None:
+    """The wheel leaves out what git ignores: a line meant for the top folder must not take a room away."""
+    paths = "\n".join(str(path.relative_to(ROOT)) for path in modules().values())
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    ignored = subprocess.run(command, cwd=ROOT, input=paths, capture_output=True, text=True, check=False)
+    assert (ignored.stdout, ignored.returncode) == ("", 1), ignored.stderr
 
 
 def test_names_say_what_a_thing_does() -> None:
