@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swarm.admission.simulator import Peaks, PolicyName, SimulationReport, simulate
+from swarm.admission.simulator import Peaks, PolicyName, SimulationReport, Workload, simulate
 
 BASELINES: tuple[PolicyName, ...] = ("sequential", "count=2", "count=3", "free-memory-now")
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(scene: Scene, policy: PolicyName, seed: int) -> SimulationReport:
-    return simulate(scene.cards, scene.workers, scene.jobs, seed, policy=policy, peaks=scene.peaks)
+    return simulate(scene.cards, scene.workers, scene.jobs, seed, policy=policy, workload=Workload(scene.peaks))
 
 
 def table(scene: Scene, reports: Sequence[SimulationReport]) -> str:

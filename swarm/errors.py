@@ -16,8 +16,7 @@
     │   ├── DirtyTarget             the target folder has uncommitted changes
     │   └── MergeConflict           two edits of one file do not combine
     ├── AdmissionError              no device memory can be reserved
-    │   ├── NeverFits               larger than the device, even alone
-    │   └── AdmissionTimeout
+    │   └── NeverFits               larger than the device, even alone
     ├── SandboxError                the requested isolation is not available on this machine
     └── TrialError                  a trial could not be set up (a failed set-up is not a failed trial)
         └── TrialLost               its supervisor died without leaving a result; it may be run again
@@ -94,10 +93,6 @@ class AdmissionError(SwarmError):
 
 
 class NeverFits(AdmissionError):
-    pass
-
-
-class AdmissionTimeout(AdmissionError):
     pass
 
 

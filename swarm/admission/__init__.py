@@ -1,34 +1,28 @@
 """Who may use how much memory of which device.
 
     controller = AdmissionController(default_root(), detect_probe("auto"), SystemClock())
-    lease = controller.request(Request(...)).wait()
+    ticket = controller.request(Request(...))
+    while (lease := ticket.poll()) is None:
+        ...                               # it waits; `ticket.why` says for what
     ...                                   # run the trial with lease.env, lease.lock_fd and lease.cap_mib
     released = lease.release(Observed(peak_mib=5482))
 
-The policy is pure (`decide`); the ledger makes it true across processes; the lease is a kernel lock.
+`policy` decides, as a pure function; `ledger` makes the decision hold for every process; a lease is a kernel lock.
 """
 
 from swarm.admission.controller import AdmissionController
 from swarm.admission.lease import Lease
 from swarm.admission.ledger.ledger import default_root
-from swarm.admission.policy.core import decide
-from swarm.admission.policy.events import Grant, Infeasible, Kill, Retry
 from swarm.admission.policy.model import Ending
-from swarm.admission.policy.oom import Observed, OomReport, after_oom, classify, parse_oom
-from swarm.admission.policy.request import AdmissionCancelled, Cotenant, DeviceId, Released, Request
-from swarm.admission.status import AdmissionStatus, status
+from swarm.admission.policy.oom import Infeasible, Observed, OomReport, Retry
+from swarm.admission.policy.request import Released, Request
+from swarm.admission.status import status
 from swarm.admission.ticket import Ticket
 
 __all__ = [
-    "AdmissionCancelled",
     "AdmissionController",
-    "AdmissionStatus",
-    "Cotenant",
-    "DeviceId",
     "Ending",
-    "Grant",
     "Infeasible",
-    "Kill",
     "Lease",
     "Observed",
     "OomReport",
@@ -36,10 +30,6 @@ __all__ = [
     "Request",
     "Retry",
     "Ticket",
-    "after_oom",
-    "classify",
-    "decide",
     "default_root",
-    "parse_oom",
     "status",
 ]

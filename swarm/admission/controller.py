@@ -27,7 +27,7 @@ from swarm.admission.policy.explain import why
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold
 from swarm.admission.policy.oom import Observed, classify, deficit_mib
 from swarm.admission.policy.predict import Prediction
-from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
+from swarm.admission.policy.request import Released, Request
 from swarm.admission.policy.runtime import endangered, is_over
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
@@ -35,7 +35,6 @@ from swarm.errors import NeverFits
 from swarm.gpu.host import HostLimits, host_limits
 from swarm.gpu.reading import GpuProbe
 
-POLL_S = 0.5
 CONTEXT_MIB = 600  # of a bare CUDA context: taken on trust until the self-test has run on a card
 
 
@@ -47,9 +46,7 @@ class AdmissionController:
         root: Path,
         probe: GpuProbe,
         clock: Clock,
-        *,
         limits: HostLimits | None = None,
-        poll_s: float = POLL_S,
     ) -> None:
         """Raises AdmissionError when the ledger's folder cannot be used."""
         self._ledger = Ledger(root)
@@ -57,7 +54,6 @@ class AdmissionController:
         self._clock = clock
         self._context_mib = CONTEXT_MIB if probe.kind == "cuda" else 0
         self._limits = host_limits() if limits is None else limits
-        self._poll_s = poll_s
         self._incidents: list[int] = []
 
     def request(self, request: Request) -> Ticket:
@@ -70,7 +66,7 @@ class AdmissionController:
             if (reason := never_fits(found.state, entry.demand())) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(entry)
-        return Ticket(self, request, entry, prediction, descriptor=descriptor, clock=self._clock, poll_s=self._poll_s)
+        return Ticket(self, request, entry, prediction, descriptor)
 
     def predict(self, request: Request) -> Prediction:
         """What `request` would reserve, and from which evidence, without a place in the queue."""
@@ -130,14 +126,11 @@ class AdmissionController:
             reason = endangered(found.state, device, hold) if is_over(hold, now) else None
             return hold.over, None if reason is None else Kill(lease.lease_id, reason)
 
-    def cotenants(self, lease: Lease) -> list[Cotenant]:
+    def cotenants(self, lease: Lease) -> set[str]:
         with self._ledger.locked():
-            found = self._observe()
-        return [
-            Cotenant(p.lease_id, p.agent_id, p.study_id, p.trial_id, p.reservation_mib, p.granted_s)
-            for p in found.leases
-            if p.uuid == lease.device and p.lease_id != lease.lease_id and p.draining_until_s is None
-        ]
+            leases = self._observe().leases
+        beside = (entry for entry in leases if entry.uuid == lease.device and entry.draining_until_s is None)
+        return {entry.trial_id for entry in beside if entry.lease_id != lease.lease_id}
 
     @contextmanager
     def launching(self, lease: Lease, settle_s: float) -> Iterator[None]:
@@ -216,7 +209,7 @@ class AdmissionController:
         return Lease(
             lease_id=entry.lease_id,
             request=ticket.request,
-            device=DeviceId(grant.uuid),
+            device=grant.uuid,
             device_name=device.name,
             reservation_mib=grant.reservation_mib,
             alone=grant.alone,

@@ -11,7 +11,7 @@ from swarm.admission.ledger.observe import Window
 from swarm.admission.policy.events import Kill
 from swarm.admission.policy.oom import Observed
 from swarm.admission.policy.predict import Source
-from swarm.admission.policy.request import Cotenant, DeviceId, Released, Request
+from swarm.admission.policy.request import Released, Request
 
 
 class LeaseKeeper(Protocol):
@@ -20,7 +20,7 @@ class LeaseKeeper(Protocol):
     def bind(self, lease: "Lease", supervisor_pid: int) -> None: ...
     def check(self, lease: "Lease", window: Window) -> tuple[Window, Kill | None]: ...
     def launching(self, lease: "Lease", settle_s: float) -> AbstractContextManager[None]: ...
-    def cotenants(self, lease: "Lease") -> list[Cotenant]: ...
+    def cotenants(self, lease: "Lease") -> set[str]: ...
     def release(self, lease: "Lease", observed: Observed | None) -> Released: ...
 
 
@@ -28,13 +28,14 @@ class LeaseKeeper(Protocol):
 class Lease:
     """Pass `lock_fd` to the trial's supervisor: the lease then lives as long as the last process that has it.
 
-    `cap_mib` is what the trial itself may allocate: the reservation without the CUDA context (which no allocator cap
-    covers). `cap_fraction` is the same as a share of the device's total, for torch; None on a CPU.
+    `device` is a UUID, never an index: NVML and CUDA may count differently. `cap_mib` is what the trial itself may
+    allocate: the reservation without the CUDA context (which no allocator cap covers). `cap_fraction` is the same as a
+    share of the device's total, for torch; None on a CPU.
     """
 
     lease_id: str
     request: Request
-    device: DeviceId
+    device: str
     device_name: str
     reservation_mib: int
     alone: bool
@@ -73,8 +74,8 @@ class Lease:
         with self._keeper.launching(self, settle_s):
             yield
 
-    def cotenants(self) -> list[Cotenant]:
-        """Who else holds a lease on the device at this moment."""
+    def cotenants(self) -> set[str]:
+        """The trials that hold a lease on the same device at this moment."""
         return self._keeper.cotenants(self)
 
     def leave_to_trial(self) -> None:

@@ -1,14 +1,11 @@
 """A waiting request: a lock that keeps its place, and a sentence that says what it waits for."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from swarm.admission.lease import Lease
 from swarm.admission.ledger.entries import TicketEntry
 from swarm.admission.policy.predict import Prediction
-from swarm.admission.policy.request import AdmissionCancelled, Request
-from swarm.clock import Clock
-from swarm.errors import AdmissionTimeout
+from swarm.admission.policy.request import Request
 
 
 class TicketKeeper(Protocol):
@@ -27,10 +24,7 @@ class Ticket:
         request: Request,
         entry: TicketEntry,
         prediction: Prediction,
-        *,
         descriptor: int,
-        clock: Clock,
-        poll_s: float,
     ) -> None:
         self.request = request
         self.prediction = prediction
@@ -38,8 +32,6 @@ class Ticket:
         self.descriptor = descriptor
         self.why = "it has not looked yet"
         self._keeper = keeper
-        self._clock = clock
-        self._poll_s = poll_s
         self._open = True
 
     @property
@@ -55,26 +47,6 @@ class Ticket:
             return None
         self._open = False
         return answer
-
-    def wait(self, cancelled: Callable[[], bool] = lambda: False, timeout_s: float | None = None) -> Lease:
-        """Look twice a second until it is granted.
-
-        Raises AdmissionCancelled or AdmissionTimeout; then, and after any other exception, the place is given up.
-        """
-        started = self._clock.monotonic()
-        try:
-            while (lease := self.poll()) is None:
-                if cancelled():
-                    raise AdmissionCancelled(f"trial {self.request.trial_id} was withdrawn while it waited: {self.why}")
-                if timeout_s is not None and self._clock.monotonic() - started >= timeout_s:
-                    raise AdmissionTimeout(
-                        f"trial {self.request.trial_id} waited {timeout_s:g} s: {self.why}. "
-                        "Lower its memory request, or wait longer."
-                    )
-                self._clock.sleep(self._poll_s)
-        finally:
-            self.withdraw()
-        return lease
 
     def withdraw(self) -> None:
         """Give the place up. Does nothing after a grant."""

@@ -71,7 +71,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Plan: how long would these trials take on those cards, how full would they be, how many would run out?"""
-    from swarm.admission.simulator import POLICIES, Peaks
+    from swarm.admission.simulator import POLICIES, Peaks, Workload
     from swarm.admission.simulator import simulate as run_simulation
     from swarm.errors import UsageError
 
@@ -80,8 +80,8 @@ def simulate(
     for flag, value in (("--cards", cards), ("--workers", workers), ("--jobs", jobs)):
         if value < 1:
             raise UsageError(f"{flag} is {value}, and must be at least 1")
-    peaks = Peaks(median_mib=peak_mib, sigma=spread)
-    found = run_simulation(cards, workers, jobs, seed, policy=policy, peaks=peaks)
+    workload = Workload(Peaks(median_mib=peak_mib, sigma=spread))
+    found = run_simulation(cards, workers, jobs, seed, policy=policy, workload=workload)
     if as_json:
         print(json.dumps({"schema_version": 1, **asdict(found)}))
     else:

@@ -220,7 +220,7 @@ class LocalTrial:
             watch.rungs += score_new_rungs(self._folder, watch.scored)
         if lease is None:
             return
-        neighbours = {tenant.trial_id for tenant in lease.cotenants()}
+        neighbours = lease.cotenants()
         watch.co_tenants |= neighbours
         watch.overlap_s += since if neighbours else 0.0
         if (kill := lease.poll()) is not None:

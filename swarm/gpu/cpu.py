@@ -40,7 +40,6 @@ class CpuProbe:
                 total_mib=total,
                 free_mib=free,
                 reserved_mib=0,
-                used_mib=total - free,
                 attribution=Attribution.MATCHED,
                 processes=self._processes(),
             ),

@@ -1,14 +1,12 @@
 """Which device does this machine offer?"""
 
-from typing import Literal
-
 from swarm.errors import UsageError
 from swarm.gpu.cpu import CpuProbe
 from swarm.gpu.nvml import NvmlProbe
 from swarm.gpu.reading import GpuProbe, NoDevice
 
 
-def detect_probe(device: Literal["auto", "cuda", "cpu"] | str = "auto") -> GpuProbe:
+def detect_probe(device: str) -> GpuProbe:
     """`auto` takes NVIDIA devices when the driver answers, and the CPU otherwise.
 
     Raises NoDevice for `cuda` on a machine without one, and UsageError for another word.

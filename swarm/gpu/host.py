@@ -18,7 +18,6 @@ class HostLimits:
 
     cpu_slots: int
     ram_mib: int
-    shm_mib: int
 
 
 def host_limits(*, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> HostLimits:
@@ -27,7 +26,6 @@ def host_limits(*, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
     return HostLimits(
         cpu_slots=cpu_slots(proc, cgroup),
         ram_mib=total_mib if limit is None else min(total_mib, limit // MIB),
-        shm_mib=_shm_mib(),
     )
 
 
@@ -99,14 +97,6 @@ def _inactive_file_bytes(folder: Path) -> int:
         if key in ("inactive_file", "total_inactive_file"):
             return int(value)
     return 0
-
-
-def _shm_mib(path: str = "/dev/shm") -> int:
-    try:
-        stat = os.statvfs(path)
-    except OSError:
-        return 0
-    return stat.f_blocks * stat.f_frsize // MIB
 
 
 def _number(path: Path) -> int | None:

@@ -78,7 +78,6 @@ class NvmlProbe:
             return replace(
                 known,
                 free_mib=0,
-                used_mib=0,
                 attribution=Attribution.UNAVAILABLE,
                 processes=(),
                 lost=True,
@@ -96,7 +95,6 @@ class NvmlProbe:
             total_mib=memory.total // MIB,
             free_mib=memory.free // MIB,
             reserved_mib=getattr(memory, "reserved", 0) // MIB,
-            used_mib=memory.used // MIB,
             attribution=attribution,
             processes=processes,
         )

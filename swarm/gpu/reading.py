@@ -46,21 +46,10 @@ class DeviceReading:
     total_mib: int
     free_mib: int
     reserved_mib: int
-    used_mib: int
     attribution: Attribution
     processes: tuple[ProcessUse, ...] = ()
     lost: bool = False
     fault: str | None = None
-
-    @property
-    def usable_mib(self) -> int:
-        """Everything that any process can ever have."""
-        return self.total_mib - self.reserved_mib
-
-    @property
-    def occupied_mib(self) -> int:
-        """Usable memory that is not free, whoever holds it."""
-        return max(0, self.usable_mib - self.free_mib)
 
 
 class GpuProbe(Protocol):

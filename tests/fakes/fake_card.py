@@ -36,7 +36,7 @@ class FakeCard:
                 uses.append(ProcessUse(int(path.read_text()), used * SCALE))
         used = sum(use.used_mib or 0 for use in uses)
         free = max(0, 24_100 - used)
-        return (DeviceReading("GPU-fake", self.name, 24_564, free, 464, used, Attribution.MATCHED, tuple(uses)),)
+        return (DeviceReading("GPU-fake", self.name, 24_564, free, 464, Attribution.MATCHED, tuple(uses)),)
 
 
 def private_mib(pid: int) -> int:

@@ -15,19 +15,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from factories.admission import granted
 from fakes.fake_card import FakeCard
+from fakes.steady_probe import RAM, SteadyProbe
 
 from swarm.admission import AdmissionController, Lease, Observed, OomReport, Request
 from swarm.clock import SystemClock
 from swarm.gpu import HostLimits
-from swarm.gpu.reading import Attribution, DeviceReading
 
-LIMITS = HostLimits(64, 64_000, 1_000)
+LIMITS = HostLimits(cpu_slots=64, ram_mib=64_000)
 TRAINER = Path(__file__).parent / "fake_card.py"
 
 
-def controller(root: Path, folder: Path, poll_s: float = 0.02) -> AdmissionController:
-    return AdmissionController(root, FakeCard(folder), SystemClock(), limits=LIMITS, poll_s=poll_s)
+def controller(root: Path, folder: Path) -> AdmissionController:
+    return AdmissionController(root, FakeCard(folder), SystemClock(), LIMITS)
 
 
 def ask(name: str, memory_mib: int = 8200, **more: object) -> Request:
@@ -45,7 +46,7 @@ def start(lease: Lease, folder: Path, name: str, *sizes: int) -> subprocess.Pope
 def jobs(root: Path, folder: Path, name: str, count: int) -> None:
     mine = controller(root, folder)
     for index in range(count):
-        lease = mine.request(ask(f"{name}{index}")).wait(timeout_s=60)
+        lease = granted(mine.request(ask(f"{name}{index}")), within_s=60)
         began = time.monotonic()
         process = start(lease, folder, f"{name}{index}", 15, 7000)
         while process.poll() is None:
@@ -56,18 +57,9 @@ def jobs(root: Path, folder: Path, name: str, count: int) -> None:
         print(json.dumps({"began": began, "ended": ended, "rc": process.returncode}), flush=True)
 
 
-class CpuOfRam:
-    """A device that returns its memory at once, so that what is left after a crash can be judged at once."""
-
-    kind = "cpu"
-    name = "steady"
-
-    def read(self) -> tuple[DeviceReading, ...]:
-        return (DeviceReading("CPU-0", "steady", 16_000, 16_000, 0, 0, Attribution.MATCHED),)
-
-
 def steady(root: Path) -> AdmissionController:
-    return AdmissionController(root, CpuOfRam(), SystemClock(), limits=LIMITS, poll_s=0.01)  # type: ignore[arg-type]
+    """On a device that returns its memory at once, so that what is left after a crash can be judged at once."""
+    return AdmissionController(root, SteadyProbe(RAM), SystemClock(), LIMITS)
 
 
 def whole_cycle(root: Path, folder: Path, *, child: list[str], name: str = "child", wait_s: float = 0.0) -> None:
@@ -75,7 +67,7 @@ def whole_cycle(root: Path, folder: Path, *, child: list[str], name: str = "chil
     mine = steady(root)
     head = mine.request(ask("head", 15_000))
     other = mine.request(ask("first", 9_000, alone=False))
-    lease = other.poll() or head.poll() or head.wait(timeout_s=wait_s)
+    lease = other.poll() or head.poll() or granted(head, wait_s)
     process = subprocess.Popen(child, pass_fds=(lease.lock_fd,), start_new_session=True)
     (folder / f"{name}.pid").write_text(str(process.pid))
     lease.bind(process.pid)
@@ -124,7 +116,7 @@ def in_a_child(action: Callable[[], None]) -> int:
 
 def leave_a_dead_lease(root: Path) -> None:
     def die() -> None:
-        steady(root).request(ask("dead", 5_000)).wait()
+        granted(steady(root).request(ask("dead", 5_000)))
         os.kill(os.getpid(), signal.SIGKILL)
 
     in_a_child(die)

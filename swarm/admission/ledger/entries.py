@@ -26,8 +26,6 @@ class TicketEntry:
     alone: bool
     cpu_slots: int
     host_ram_mib: int
-    shm_mib: int
-    attempt: int
     submitted_s: float
     polled_s: float
     pid: int
@@ -43,8 +41,6 @@ class TicketEntry:
             alone=self.alone,
             cpu_slots=self.cpu_slots,
             host_ram_mib=self.host_ram_mib,
-            shm_mib=self.shm_mib,
-            attempt=self.attempt,
             bypasses=self.bypasses,
         )
 
@@ -62,8 +58,6 @@ class LeaseEntry:
     alone: bool
     cpu_slots: int
     host_ram_mib: int
-    shm_mib: int
-    attempt: int
     granted_s: float
     ends_by_s: float
     heartbeat_s: float
@@ -102,8 +96,6 @@ class LeaseEntry:
             measured_mib=self.measured_mib,
             cpu_slots=self.cpu_slots,
             host_ram_mib=self.host_ram_mib,
-            shm_mib=self.shm_mib,
-            attempt=self.attempt,
             fading_mib=self.fading_mib,
             fading_until_s=self.fading_until_s,
         )

@@ -30,7 +30,7 @@ class Intake:
     def predict(self, request: Request, history: History) -> Prediction:
         """The peak without the context; what the request says itself goes first."""
         if request.memory_mib is not None:
-            return Prediction(request.memory_mib - self.context_mib, 0.0, "given", 0)
+            return Prediction(request.memory_mib - self.context_mib, 0.0, "given")
         query = PeakQuery(
             code_sha256=request.code_sha256,
             parents=request.parents,
@@ -57,8 +57,6 @@ class Intake:
             alone=alone or request.alone,
             cpu_slots=request.cpu_slots,
             host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
-            shm_mib=request.shm_mib,
-            attempt=request.attempt,
             submitted_s=now,
             polled_s=now,
             pid=me.pid,
@@ -78,8 +76,6 @@ def lease_entry(ticket: TicketEntry, grant: Grant, now: float) -> LeaseEntry:
         alone=grant.alone,
         cpu_slots=ticket.cpu_slots,
         host_ram_mib=ticket.host_ram_mib,
-        shm_mib=ticket.shm_mib,
-        attempt=ticket.attempt,
         granted_s=now,
         ends_by_s=grant.ends_by_s,
         heartbeat_s=now,

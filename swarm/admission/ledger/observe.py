@@ -49,7 +49,7 @@ def observe(
             if entry.draining_until_s is not None and all(d.lease_id != entry.lease_id for d in device.drains):
                 ledger.forget_drain(entry)
         devices.append(device)
-    host = Host(limits.cpu_slots, limits.ram_mib, limits.shm_mib)
+    host = Host(limits.cpu_slots, limits.ram_mib)
     tickets = tuple(ledger.tickets())
     return Observation(opening(tuple(devices), host, ledger.waiting(now)), entries, readings, tickets)
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from swarm.admission.policy.events import Infeasible, Retry
 from swarm.admission.policy.model import Ending
-from swarm.admission.policy.oom import Observed, after_oom, needed_mib, round_up
+from swarm.admission.policy.oom import Infeasible, Observed, Retry, after_oom, needed_mib, round_up
 from swarm.admission.policy.predict import PeakRecord, Source
 from swarm.admission.policy.request import Request
 
@@ -28,7 +27,6 @@ class EndedRun:
     def following(self, context_mib: int, room_mib: int) -> Retry | Infeasible | None:
         """`room_mib`: what a lone job may have."""
         return after_oom(
-            self.lease_id,
             self.ending,
             reservation_mib=self.reservation_mib,
             attempt=self.request.attempt,

@@ -1,6 +1,6 @@
 """`decide(state, event, now) -> (state, actions)`: the whole policy, without files, clocks or processes.
 
-    admit(j)  iff  R_j <= usable - foreign - headroom - sum(max(R_i, measured_i))  and cores, RAM, /dev/shm suffice
+    admit(j)  iff  R_j <= usable - foreign - headroom - sum(max(R_i, measured_i))  and cores and RAM suffice
 
 What is promised: reservations on a device never exceed that sum at a grant; a job is killed only when it exceeds its
 own reservation for ten seconds while somebody is endangered; a waiting head is delayed by nobody behind it.
@@ -10,7 +10,7 @@ readings, has no out-of-memory.
 
 from dataclasses import replace
 
-from swarm.admission.policy.events import Action, Event, Finished, Kill, Refuse, Sampled, Submitted, Withdrawn
+from swarm.admission.policy.events import Action, Event, Finished, Kill, Sampled, Submitted, Tick
 from swarm.admission.policy.model import (
     CLEAN_RUNS_TO_RECOVER,
     DRAIN_LIMIT_S,
@@ -26,37 +26,33 @@ from swarm.admission.policy.model import (
     Hold,
     Throttle,
 )
-from swarm.admission.policy.oom import after_oom
 from swarm.admission.policy.runtime import endangered, is_over, observe_use
 from swarm.admission.policy.scheduling import put, schedule
 from swarm.gpu.reading import Attribution
 
 
 def decide(state: AdmissionState, event: Event, now: float) -> tuple[AdmissionState, tuple[Action, ...]]:
-    """Events that were already taken in (a lease that is gone, a ticket that is known) change nothing."""
+    """An event that was already taken in (a lease that is gone, a ticket that is known) changes nothing."""
+    kills: list[Kill] = []
     match event:
         case Submitted(demand):
-            state, actions = _submit(state, demand)
-        case Withdrawn(ticket_id):
-            state, actions = _withdraw(state, ticket_id), []
+            state = _submit(state, demand)
         case Sampled():
-            state, actions = _sample(state, event, now)
+            state, kills = _sample(state, event, now)
         case Finished():
-            state, actions = _finish(state, event, now)
-        case _:
-            actions = []
+            state = _finish(state, event, now)
+        case Tick():
+            pass
     state, grants = schedule(state, now)
-    return state, (*actions, *grants)
+    return state, (*kills, *grants)
 
 
 def never_fits(state: AdmissionState, demand: Demand) -> str | None:
     """Why this request cannot be granted even on an idle machine; None when it can."""
     if not state.limits.holds(demand):
-        limits = state.limits
         return (
-            f"the machine has {limits.cpu_slots} CPU slots, {limits.ram_mib} MiB RAM and {limits.shm_mib} MiB "
-            f"/dev/shm; requested are {demand.cpu_slots}, {demand.host_ram_mib} and {demand.shm_mib}. "
-            "Lower the request."
+            f"the machine has {state.limits.cpu_slots} CPU slots and {state.limits.ram_mib} MiB RAM; "
+            f"requested are {demand.cpu_slots} and {demand.host_ram_mib}. Lower the request."
         )
     if not state.devices:
         return "there is no device"
@@ -79,20 +75,12 @@ def base_headroom_mib(device: Device) -> int:
     return max(HEADROOM_MIB, int(device.total_mib * HEADROOM_FRACTION))
 
 
-def _submit(state: AdmissionState, demand: Demand) -> tuple[AdmissionState, list[Action]]:
+def _submit(state: AdmissionState, demand: Demand) -> AdmissionState:
     known = demand.ticket_id in state.located or any(d.ticket_id == demand.ticket_id for d in state.queue)
-    if known:
-        return state, []
-    if (reason := never_fits(state, demand)) is not None:
-        return state, [Refuse(demand.ticket_id, reason)]
-    return replace(state, queue=(*state.queue, demand)), []
+    return state if known else replace(state, queue=(*state.queue, demand))
 
 
-def _withdraw(state: AdmissionState, ticket_id: str) -> AdmissionState:
-    return replace(state, queue=tuple(d for d in state.queue if d.ticket_id != ticket_id))
-
-
-def _sample(state: AdmissionState, event: Sampled, now: float) -> tuple[AdmissionState, list[Action]]:
+def _sample(state: AdmissionState, event: Sampled, now: float) -> tuple[AdmissionState, list[Kill]]:
     device = refreshed(state.devices[event.uuid], event, now)
     state = put(state, device)
     suspects = [(hold, endangered(state, device, hold)) for hold in device.holds if is_over(hold, now)]
@@ -160,10 +148,10 @@ def _shrunk(drains: tuple[Drain, ...], unexplained_mib: int) -> tuple[Drain, ...
     return tuple(kept)
 
 
-def _finish(state: AdmissionState, event: Finished, now: float) -> tuple[AdmissionState, list[Action]]:
+def _finish(state: AdmissionState, event: Finished, now: float) -> AdmissionState:
     uuid = state.located.get(event.lease_id)
     if uuid is None:
-        return state, []
+        return state
     device = state.devices[uuid]
     hold = next(hold for hold in device.holds if hold.lease_id == event.lease_id)
     # The throttle counts who ran at the failure, the failed one included; so it is taken before the hold goes.
@@ -172,17 +160,7 @@ def _finish(state: AdmissionState, event: Finished, now: float) -> tuple[Admissi
     state = put(state, device)
     located = dict(state.located)
     del located[hold.lease_id]
-    state = replace(state, located=located, free=state.free.plus(hold))
-    following = after_oom(
-        hold.lease_id,
-        event.ending,
-        reservation_mib=hold.reservation_mib,
-        attempt=hold.attempt,
-        alone=hold.alone,
-        needed=event.needed_mib,
-        device_mib=lone_room_mib(device),
-    )
-    return state, [] if following is None else [following]
+    return replace(state, located=located, free=state.free.plus(hold))
 
 
 def throttled(device: Device, event: Finished, now: float) -> Device:

@@ -10,12 +10,9 @@ from swarm.gpu.reading import Attribution
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
+    """A new request, of which `never_fits` says that an idle machine could grant it."""
+
     demand: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
-    ticket_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +30,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A lease ended. `deficit_mib`: how much was missing at an out-of-memory of the device.
-    `needed_mib`: reservation that would have held what was asked for, where an out-of-memory told it."""
+    """A lease ended. `deficit_mib`: how much was missing at an out-of-memory of the device."""
 
     lease_id: str
     ending: Ending
     deficit_mib: int = 0
-    needed_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,7 @@ class Tick:
     """Time has passed; nothing else is known."""
 
 
-Event: TypeAlias = Submitted | Withdrawn | Sampled | Finished | Tick
+Event: TypeAlias = Submitted | Sampled | Finished | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +58,9 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    ticket_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Kill:
     lease_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Run the same trial again with this reservation (and alone, when set)."""
-
-    lease_id: str
-    memory_mib: int
-    alone: bool
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Infeasible:
-    """The trial does not fit this device, even alone. A result, not an error."""
-
-    lease_id: str
-    reason: str
-
-
-Action: TypeAlias = Grant | Refuse | Kill | Retry | Infeasible
+Action: TypeAlias = Grant | Kill

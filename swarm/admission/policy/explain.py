@@ -15,8 +15,6 @@ class Waiting:
     """
 
     ticket_id: str
-    position: int
-    memory_mib: int
     reason: str
     starts_by_s: float | None
 
@@ -37,8 +35,6 @@ def _waiting(state: AdmissionState, demand: Demand, position: int, names: Mappin
     shadow = shadow_of(state, demand) if position == 0 else None
     return Waiting(
         ticket_id=demand.ticket_id,
-        position=position,
-        memory_mib=demand.memory_mib,
         reason=_reason(state, demand, position, names),
         starts_by_s=None if shadow is None else shadow.at_s,
     )
@@ -90,7 +86,6 @@ def _host_reason(state: AdmissionState, demand: Demand, names: Mapping[str, str]
         for label, wanted, left, limit in (
             ("CPU slots", demand.cpu_slots, free.cpu_slots, limits.cpu_slots),
             ("MiB RAM", demand.host_ram_mib, free.ram_mib, limits.ram_mib),
-            ("MiB /dev/shm", demand.shm_mib, free.shm_mib, limits.shm_mib),
         )
         if wanted > left
     ]

@@ -30,7 +30,6 @@ class Ending(StrEnum):
     DEVICE_OOM = "device_oom"
     HOST_OOM = "host_oom"
     OVER_RESERVATION = "over_reservation"
-    VANISHED = "vanished"
     OTHER = "other"
 
 
@@ -44,8 +43,6 @@ class Demand:
     alone: bool = False
     cpu_slots: int = 1
     host_ram_mib: int = 0
-    shm_mib: int = 0
-    attempt: int = 0
     bypasses: int = 0
 
 
@@ -64,8 +61,6 @@ class Hold:
     measured_mib: int = 0
     cpu_slots: int = 1
     host_ram_mib: int = 0
-    shm_mib: int = 0
-    attempt: int = 0
     fading_mib: int = 0
     fading_until_s: float = 0.0
     over: tuple[tuple[float, bool], ...] = ()
@@ -182,24 +177,19 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What all leases of the machine share beside the devices. A job may need several of each; 0 means none left."""
+    """Cores and RAM, which all leases of the machine share beside the devices."""
 
     cpu_slots: int
     ram_mib: int
-    shm_mib: int
 
     def holds(self, demand: "Demand") -> bool:
-        return (
-            demand.cpu_slots <= self.cpu_slots
-            and demand.host_ram_mib <= self.ram_mib
-            and demand.shm_mib <= self.shm_mib
-        )
+        return demand.cpu_slots <= self.cpu_slots and demand.host_ram_mib <= self.ram_mib
 
     def minus(self, job: "Demand | Hold") -> "Host":
-        return Host(self.cpu_slots - job.cpu_slots, self.ram_mib - job.host_ram_mib, self.shm_mib - job.shm_mib)
+        return Host(self.cpu_slots - job.cpu_slots, self.ram_mib - job.host_ram_mib)
 
     def plus(self, job: "Demand | Hold") -> "Host":
-        return Host(self.cpu_slots + job.cpu_slots, self.ram_mib + job.host_ram_mib, self.shm_mib + job.shm_mib)
+        return Host(self.cpu_slots + job.cpu_slots, self.ram_mib + job.host_ram_mib)
 
 
 Slot = tuple[int, int, str]
@@ -223,7 +213,7 @@ class AdmissionState:
 
 
 def opening(devices: tuple[Device, ...], limits: Host, queue: tuple[Demand, ...] = ()) -> AdmissionState:
-    """The state of a machine as found: devices with their holds, and the waiting requests in order."""
+    """The state of a machine as it is read: devices with their holds, and the waiting requests in order."""
     free = limits
     for device in devices:
         for hold in device.holds:

@@ -4,10 +4,8 @@ An OOM has an owner: the job's own cap, the device, or the host. Only the first 
 """
 
 import math
-import re
 from dataclasses import dataclass
 
-from swarm.admission.policy.events import Infeasible, Retry
 from swarm.admission.policy.model import Ending
 
 RETRIES_SHARED = 2
@@ -15,8 +13,22 @@ ATTEMPTS_AT_MOST = 4
 GROWTH = 1.5
 SAFETY = 1.15
 ROUND_MIB = 64
-_SIGKILL = 9
-_MIB_OF = {"bytes": 1 / 1024 / 1024, "B": 1 / 1024 / 1024, "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0, "TiB": 1024.0**2}
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Run the same trial again with this reservation (and alone, when set)."""
+
+    memory_mib: int
+    alone: bool
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """The trial does not fit this device, even alone. A result, not an error."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,6 @@ def deficit_mib(report: OomReport | None) -> int:
 
 
 def after_oom(
-    lease_id: str,
     ending: Ending,
     *,
     reservation_mib: int,
@@ -97,68 +108,42 @@ def after_oom(
     largest; then once alone; then infeasible. `device_mib` is what a lone job may have.
     """
     if ending is Ending.HOST_OOM:
-        return _with_less_company(lease_id, reservation_mib, attempt, alone)
+        return _with_less_company(reservation_mib, attempt, alone)
     if ending is Ending.DEVICE_OOM:
-        return _same_again(lease_id, reservation_mib, attempt, alone)
+        return _same_again(reservation_mib, attempt, alone)
     if ending in (Ending.OWN_CAP, Ending.OVER_RESERVATION):
-        return _larger(lease_id, reservation_mib, attempt, alone, needed=needed, device_mib=device_mib)
+        return _larger(reservation_mib, attempt, alone, needed=needed, device_mib=device_mib)
     return None
 
 
-def _same_again(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+def _same_again(reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
     if not alone:
-        return Retry(lease_id, reservation_mib, alone, attempt)
+        return Retry(reservation_mib, alone, attempt)
     if attempt + 1 >= ATTEMPTS_AT_MOST:
-        return Infeasible(lease_id, f"the device was full {attempt + 1} times, with {reservation_mib} MiB and alone")
-    return Retry(lease_id, reservation_mib, alone, attempt + 1)
+        return Infeasible(f"the device was full {attempt + 1} times, with {reservation_mib} MiB and alone")
+    return Retry(reservation_mib, alone, attempt + 1)
 
 
-def _with_less_company(lease_id: str, reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
+def _with_less_company(reservation_mib: int, attempt: int, alone: bool) -> Retry | Infeasible:
     if attempt == 0:
-        return Retry(lease_id, reservation_mib, alone, attempt + 1)
+        return Retry(reservation_mib, alone, attempt + 1)
     if not alone:
-        return Retry(lease_id, reservation_mib, True, attempt + 1)
-    return Infeasible(lease_id, f"the host ran out of memory {attempt + 1} times, the last time with the trial alone")
+        return Retry(reservation_mib, True, attempt + 1)
+    return Infeasible(f"the host ran out of memory {attempt + 1} times, the last time with the trial alone")
 
 
-def _larger(
-    lease_id: str, reservation_mib: int, attempt: int, alone: bool, *, needed: int, device_mib: int
-) -> Retry | Infeasible:
+def _larger(reservation_mib: int, attempt: int, alone: bool, *, needed: int, device_mib: int) -> Retry | Infeasible:
     if alone:
-        return Infeasible(lease_id, f"out of memory with {reservation_mib} MiB, alone on the device")
+        return Infeasible(f"out of memory with {reservation_mib} MiB, alone on the device")
     wanted = round_up(max(math.ceil(GROWTH * reservation_mib), needed))
     if attempt < RETRIES_SHARED and wanted <= device_mib:
-        return Retry(lease_id, wanted, False, attempt + 1)
+        return Retry(wanted, False, attempt + 1)
     # The least a lone run must offer is more than what has just failed; more than that is taken when it is there.
     least = round_up(reservation_mib + 1)
     if least > device_mib:
-        return Infeasible(lease_id, f"out of memory with {reservation_mib} MiB of the {device_mib} MiB a lone job has")
-    return Retry(lease_id, least, True, attempt + 1)
+        return Infeasible(f"out of memory with {reservation_mib} MiB of the {device_mib} MiB a lone job has")
+    return Retry(least, True, attempt + 1)
 
 
 def round_up(mib: float) -> int:
     return math.ceil(mib / ROUND_MIB) * ROUND_MIB
-
-
-def parse_oom(text: str) -> OomReport | None:
-    """Read PyTorch's message. None when it is not one. Wordings of torch 2.1 to 2.9; an unknown one gives None."""
-    requested = re.search(rf"Tried to allocate {_SIZE}", text)
-    if requested is None:
-        return None
-    allocated = _size(re.search(rf"{_SIZE} is allocated by PyTorch", text))
-    cached = _size(re.search(rf"{_SIZE} is reserved by PyTorch but unallocated", text))
-    allowed = re.search(rf"{_SIZE} allowed", text)
-    free = re.search(rf"of which {_SIZE} is free", text)
-    return OomReport(
-        requested_mib=math.ceil(_size(requested)),
-        reserved_mib=math.ceil(allocated + cached),
-        allowed_mib=None if allowed is None else int(_size(allowed)),
-        device_free_mib=None if free is None else int(_size(free)),
-    )
-
-
-_SIZE = r"([0-9.]+) (bytes|B|KiB|MiB|GiB|TiB)"
-
-
-def _size(match: re.Match[str] | None) -> float:
-    return 0.0 if match is None else float(match[1]) * _MIB_OF[match[2]]

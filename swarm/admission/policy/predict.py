@@ -70,7 +70,6 @@ class Prediction:
     peak_mib: int
     margin: float
     source: Source
-    observations: int
     alone: bool = False
 
     def reservation_mib(self, context_mib: int) -> int:
@@ -135,11 +134,11 @@ def _estimate(query: PeakQuery, history: History, usable_mib: int, device: str) 
         peak = math.ceil(upper_quantile(inherited) * max(1.0, query.batch_ratio))
         return _known(peak, len(inherited), "structural" if query.structural else "parents", history)
     if query.probe_mib is not None:
-        return Prediction(query.probe_mib, MARGIN_FIRST, "probe", 1)
+        return Prediction(query.probe_mib, MARGIN_FIRST, "probe")
     if query.profile_mib is not None:
-        return Prediction(query.profile_mib, MARGIN_FIRST, "profile", 0)
+        return Prediction(query.profile_mib, MARGIN_FIRST, "profile")
     # The default is the whole reservation, not a peak to which a margin is added.
-    return Prediction(int(usable_mib * DEFAULT_FRACTION), 0.0, "default", 0)
+    return Prediction(int(usable_mib * DEFAULT_FRACTION), 0.0, "default")
 
 
 def under_prediction_rate(records: Sequence[PeakRecord]) -> float | None:
@@ -162,7 +161,7 @@ def _known(peak_mib: int, observations: int, source: Source, history: History) -
         margin = max(MARGIN_KNOWN, calibrated)
     else:
         margin = MARGIN_KNOWN if observations >= KNOWN_AFTER else MARGIN_UNKNOWN
-    return Prediction(peak_mib, margin, source, observations)
+    return Prediction(peak_mib, margin, source)
 
 
 def _calibrated(source: Source, history: History) -> float | None:

@@ -1,18 +1,9 @@
-"""What a worker asks for and what it gets back: frozen values of the file-backed controller."""
+"""What a worker asks for, and how a lease ended."""
 
 from dataclasses import dataclass, replace
-from typing import NewType
 
-from swarm.admission.policy.events import Infeasible, Retry
 from swarm.admission.policy.model import Ending
-from swarm.errors import AdmissionError
-
-DeviceId = NewType("DeviceId", str)
-"""UUID of a device; never an index, because NVML and CUDA may count differently."""
-
-
-class AdmissionCancelled(AdmissionError):
-    """The waiting request was withdrawn by its own side."""
+from swarm.admission.policy.oom import Infeasible, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +31,6 @@ class Request:
     profile_mib: int | None = None
     cpu_slots: int = 1
     host_ram_mib: int = 0
-    shm_mib: int = 0
     attempt: int = 0
 
     def again(self, retry: Retry) -> "Request":
@@ -54,15 +44,3 @@ class Released:
 
     ending: Ending
     following: Retry | Infeasible | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cotenant:
-    """Another lease on the same device."""
-
-    lease_id: str
-    agent_id: str
-    study_id: str
-    trial_id: str
-    reservation_mib: int
-    granted_s: float

@@ -149,7 +149,7 @@ def _after(shadow: Shadow, demand: Demand, device: Device, now: float) -> Shadow
 
 
 def _host_when(state: AdmissionState, head: Demand) -> tuple[float, Host] | None:
-    """When cores, RAM and shared memory suffice, and what is left then."""
+    """When cores and RAM suffice, and what is left then."""
     free = state.free
     if free.holds(head):
         return 0.0, free.minus(head)
@@ -172,8 +172,6 @@ def _take(
         alone=demand.alone,
         cpu_slots=demand.cpu_slots,
         host_ram_mib=demand.host_ram_mib,
-        shm_mib=demand.shm_mib,
-        attempt=demand.attempt,
     )
     grants = state.grants + 1
     state = put(state, replace(device, holds=(*device.holds, hold), last_assigned=grants))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from swarm.admission.policy.core import decide
-from swarm.admission.policy.events import Event, Finished, Grant, Kill, Sampled, Submitted
+from swarm.admission.policy.events import Action, Event, Finished, Grant, Kill, Sampled, Submitted
 from swarm.admission.policy.model import FOREVER, AdmissionState, Demand, Device, Host, opening
 from swarm.admission.simulator.card import Card
 
@@ -17,7 +17,7 @@ class Policy(Protocol):
     caps: bool
     reserves: bool
 
-    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]: ...
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]: ...
 
     def waiting(self) -> tuple[Demand, ...]: ...
 
@@ -32,11 +32,11 @@ class SwarmPolicy:
         devices = tuple(Device(card.uuid, card.uuid, card.total_mib, card.reserved_mib) for card in cards)
         devices = tuple(replace(device, free_mib=device.usable_mib) for device in devices)
         plenty = 1 << 30
-        self.state: AdmissionState = opening(devices, Host(plenty, plenty, plenty))
+        self.state: AdmissionState = opening(devices, Host(plenty, plenty))
 
-    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
         self.state, actions = decide(self.state, event, now)
-        return tuple(action for action in actions if isinstance(action, Grant | Kill))
+        return actions
 
     def waiting(self) -> tuple[Demand, ...]:
         return self.state.queue
@@ -53,12 +53,12 @@ class CountPolicy:
         self._limit = limit
         self._queue: list[Demand] = []
 
-    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
         if isinstance(event, Submitted):
             self._queue.append(event.demand)
         elif not isinstance(event, Finished):
             return ()
-        grants: list[Grant | Kill] = []
+        grants: list[Action] = []
         taken = {card.uuid: len(card.processes) for card in self._cards} if self._queue else {}
         while self._queue:
             uuid = min(taken, key=lambda name: taken[name])
@@ -83,14 +83,14 @@ class FreeMemoryPolicy:
         self._cards = cards
         self._queue: list[Demand] = []
 
-    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
         if isinstance(event, Submitted):
             self._queue.append(event.demand)
         if not self._queue:
             return ()
         # Among equally free cards the one with fewer jobs: a job takes some seconds to show.
         free = sorted(((card.free_mib, -len(card.processes), card.uuid) for card in self._cards), reverse=True)
-        grants: list[Grant | Kill] = []
+        grants: list[Action] = []
         for demand in list(self._queue):
             room, _, uuid = free[0]
             if demand.memory_mib <= room and all(grant.uuid != uuid for grant in grants if isinstance(grant, Grant)):
@@ -109,7 +109,7 @@ class KillOnSpikePolicy(SwarmPolicy):
         super().__init__(cards)
         self._cards = {card.uuid: card for card in cards}
 
-    def handle(self, event: Event, now: float) -> tuple[Grant | Kill, ...]:
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
         actions = super().handle(event, now)
         if not isinstance(event, Sampled):
             return actions

@@ -5,19 +5,19 @@ import heapq
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from swarm.admission.policy.events import Event, Finished, Grant, Infeasible, Kill, Retry, Sampled, Submitted
+from swarm.admission.policy.events import Event, Finished, Grant, Kill, Sampled, Submitted
 from swarm.admission.policy.model import Demand, Ending
-from swarm.admission.policy.oom import after_oom
-from swarm.admission.policy.predict import History, PeakQuery, PeakRecord, Prediction, predict, under_prediction_rate
+from swarm.admission.policy.oom import Infeasible, Retry, after_oom
+from swarm.admission.policy.predict import History, PeakQuery, PeakRecord, predict, under_prediction_rate
 from swarm.admission.simulator.card import Answer, Card, Process
 from swarm.admission.simulator.invariants import Checker
 from swarm.admission.simulator.policies import PolicyName, make_policy
 from swarm.admission.simulator.report import SimulationReport
 from swarm.admission.simulator.tally import Setup, Tally, summarise
-from swarm.admission.simulator.workload import CONTEXT_MIB, Job, Peaks, Step, Workload, make_jobs
+from swarm.admission.simulator.trial import Run
+from swarm.admission.simulator.workload import CONTEXT_MIB, Step, Workload, make_jobs
 from swarm.gpu.reading import Attribution
 
 BOOKED_CONTEXT_MIB = 600
@@ -36,7 +36,6 @@ def simulate(
     seed: int = 0,
     *,
     policy: PolicyName = "swarm",
-    peaks: Peaks | None = None,
     workload: Workload | None = None,
     foreign_surge_mib: int | None = None,
     attribution: Attribution = Attribution.MATCHED,
@@ -46,29 +45,8 @@ def simulate(
     `foreign_surge_mib`: most that other people's processes grow by at once; default is half the headroom, more than
     the headroom breaks the policy's premise. Invariants are checked on up to 8 cards.
     """
-    load = workload or Workload(peaks=peaks or Peaks())
-    setup = Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution)
+    setup = Setup(cards, workers, jobs, seed, policy, workload or Workload(), foreign_surge_mib, attribution)
     return _Simulation(setup).run()
-
-
-@dataclass
-class _Run:
-    """One trial on its way through attempts. `needed` is what it asks for now."""
-
-    job: Job
-    worker: int
-    prediction: Prediction
-    memory_mib: int
-    alone: bool = False
-    attempt: int = 0
-    number: int = 0
-    submitted_s: float = 0.0
-    started_s: float = 0.0
-    card: str = ""
-
-    @property
-    def run_id(self) -> str:
-        return f"{self.job.job_id}.{self.number}"
 
 
 class _Simulation:
@@ -86,7 +64,7 @@ class _Simulation:
         self.checking = setup.cards <= CHECKED_CARDS
         self.tally = Tally()
         self.log = hashlib.sha256()
-        self.runs: dict[str, _Run] = {}
+        self.runs: dict[str, Run] = {}
         self.running: set[str] = set()
         self.now = 0.0
         self.used_mib = 0
@@ -123,14 +101,14 @@ class _Simulation:
         query = PeakQuery(job.code, (job.parent,), job.batch_ratio, structural=job.structural)
         prediction = predict(query, self.history, usable_mib=room)
         memory, alone = prediction.demand(BOOKED_CONTEXT_MIB, room)
-        self._submit(_Run(job, worker, prediction, memory, alone))
+        self._submit(Run(job, worker, prediction, memory, alone))
 
-    def _submit(self, run: _Run) -> None:
+    def _submit(self, run: Run) -> None:
         run.submitted_s = self.now
         self.runs[run.run_id] = run
         self._note(f"submit {run.run_id} {run.memory_mib}")
         limit = self.load.walltime_limit_s + KILL_GRACE_S
-        demand = Demand(run.run_id, run.memory_mib, limit, run.alone, attempt=run.attempt)
+        demand = Demand(run.run_id, run.memory_mib, limit, run.alone)
         self._tell(Submitted(demand))
 
     def _start(self, grant: Grant) -> None:
@@ -207,7 +185,7 @@ class _Simulation:
         self.tally.crashes += 1
         self._free(run_id, silently=True)
         self._note(f"crash {run_id}")
-        self._at(self.rng.uniform(0.1, 2.0), partial(self._conclude, run_id, Ending.VANISHED, 0, 0))
+        self._at(self.rng.uniform(0.1, 2.0), partial(self._conclude, run_id, Ending.OTHER, 0, 0))
 
     def _kill(self, run_id: str) -> None:
         if run_id not in self.running:
@@ -239,14 +217,13 @@ class _Simulation:
     def _conclude(self, run_id: str, ending: Ending, deficit: int, needed: int) -> None:
         run = self.runs.pop(run_id)
         self._note(f"end {run_id} {ending.value}")
-        self._tell(Finished(run_id, ending, deficit, needed))
+        self._tell(Finished(run_id, ending, deficit))
         following: Retry | Infeasible | None
-        if ending is Ending.VANISHED:
-            following = Retry(run_id, run.memory_mib, run.alone, run.attempt + 1)
+        if ending is Ending.OTHER:
+            following = Retry(run.memory_mib, run.alone, run.attempt + 1)
         else:
             card = self.cards[run.card]
             following = after_oom(
-                run_id,
                 ending,
                 reservation_mib=run.memory_mib,
                 attempt=run.attempt,
@@ -255,13 +232,11 @@ class _Simulation:
                 device_mib=card.usable_mib - card.headroom_mib,
             )
         if isinstance(following, Retry) and run.number + 1 >= GIVE_UP_AFTER:
-            following = Infeasible(run_id, f"failed {GIVE_UP_AFTER} times")
+            following = Infeasible(f"failed {GIVE_UP_AFTER} times")
         if following is not None:
             self.tally.lost_work_s += self.now - run.started_s
         if isinstance(following, Retry):
-            memory, alone = following.memory_mib, following.alone
-            again = _Run(run.job, run.worker, run.prediction, memory, alone, following.attempt, run.number + 1)
-            self._submit(again)
+            self._submit(run.again(following))
             return
         self.tally.infeasible += following is not None
         self._at(self.rng.uniform(*THINK_S), partial(self._next_trial, run.worker))
@@ -304,7 +279,7 @@ class _Simulation:
         if self.checking:
             self.checker.looked(self.policy, self.now)
 
-    def _learn(self, run: _Run, peak: int, *, too_small: bool) -> None:
+    def _learn(self, run: Run, peak: int, *, too_small: bool) -> None:
         self.history.add(
             PeakRecord(run.job.code, peak, run.memory_mib, run.prediction.peak_mib, run.prediction.source, too_small)
         )

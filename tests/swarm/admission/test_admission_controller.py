@@ -5,46 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories.admission import ask, granted
+from factories.admission import make_controller as controller
 from fakes.fake_clock import FakeClock
+from fakes.steady_probe import CARD, RAM, SteadyProbe
 
-from swarm.admission import (
-    AdmissionCancelled,
-    AdmissionController,
-    Ending,
-    Infeasible,
-    Lease,
-    Observed,
-    OomReport,
-    Request,
-    Retry,
-)
+from swarm.admission import Ending, Infeasible, Lease, Observed, OomReport, Retry
 from swarm.admission.ledger.entries import LeaseEntry, read_entry
-from swarm.errors import AdmissionTimeout, NeverFits
-from swarm.gpu import Attribution, DeviceReading, HostLimits, ProcessUse
-from swarm.gpu.reading import DeviceKind
-
-CARD = DeviceReading("GPU-a", "Fake 4090", 24564, 24100, 464, 0, Attribution.MATCHED)
-
-
-class SteadyProbe:
-    """Devices whose readings a test sets by hand."""
-
-    def __init__(self, *readings: DeviceReading, kind: DeviceKind = "cuda") -> None:
-        self.readings = readings
-        self.kind: DeviceKind = kind
-        self.name = readings[0].name
-
-    def read(self) -> tuple[DeviceReading, ...]:
-        return self.readings
-
-
-def controller(root: Path, clock: FakeClock, probe: SteadyProbe | None = None, **options: float) -> AdmissionController:
-    limits = HostLimits(cpu_slots=8, ram_mib=64_000, shm_mib=1_000)
-    return AdmissionController(root, probe or SteadyProbe(CARD), clock, limits=limits, **options)
-
-
-def ask(trial: str, memory_mib: int | None = 8200, **more: object) -> Request:
-    return replace(Request("worker_1", trial, "study", 300.0, memory_mib=memory_mib), **more)
+from swarm.errors import NeverFits
+from swarm.gpu import Attribution, ProcessUse
 
 
 @pytest.fixture
@@ -54,9 +23,9 @@ def clock() -> FakeClock:
 
 def test_third_job_of_the_original_run_waits_and_says_for_whom(tmp_path: Path, clock: FakeClock) -> None:
     first, second, third = (controller(tmp_path, clock) for _ in range(3))
-    held = [first.request(ask("t0")).wait()]
+    held = [granted(first.request(ask("t0")))]
     clock.advance(1)
-    held.append(second.request(ask("t1")).wait())
+    held.append(granted(second.request(ask("t1"))))
     ticket = third.request(ask("t2"))
     assert ticket.poll() is None
     assert ticket.why == (
@@ -64,13 +33,13 @@ def test_third_job_of_the_original_run_waits_and_says_for_whom(tmp_path: Path, c
         "8200 leased by trial t1 of worker_1, 464 reserved by the driver, 736 headroom"
     )
     held[0].release()
-    lease = ticket.wait(timeout_s=12)
+    lease = granted(ticket)
     assert lease.device == "GPU-a"
-    assert [c.trial_id for c in lease.cotenants()] == ["t1"]
+    assert lease.cotenants() == {"t1"}
 
 
 def test_a_lease_caps_its_child_by_uuid_and_fraction(tmp_path: Path, clock: FakeClock) -> None:
-    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    lease = granted(controller(tmp_path, clock).request(ask("t0")))
     assert lease.cap_mib == 8200 - 600
     assert lease.cap_fraction == pytest.approx(7600 / 24564)
     assert lease.env["CUDA_VISIBLE_DEVICES"] == "GPU-a"
@@ -87,7 +56,7 @@ def test_what_can_never_fit_is_refused_at_once(tmp_path: Path, clock: FakeClock)
 def test_ram_of_the_machine_is_reserved_beside_the_card(tmp_path: Path, clock: FakeClock) -> None:
     """Of 64,000 MiB RAM; on a CPU the device itself is the RAM."""
     mine = controller(tmp_path, clock)
-    held = mine.request(ask("t0", 1000, host_ram_mib=40_000)).wait()
+    held = granted(mine.request(ask("t0", 1000, host_ram_mib=40_000)))
     waiting = mine.request(ask("t1", 1000, host_ram_mib=30_000))
     assert waiting.poll() is None and "MiB RAM" in waiting.why
     held.release(Observed(peak_mib=100))
@@ -96,23 +65,23 @@ def test_ram_of_the_machine_is_reserved_beside_the_card(tmp_path: Path, clock: F
 
 def test_who_needs_more_ram_than_there_is_runs_without_neighbours(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", 1000, host_ram_mib=80_000)).wait()
+    granted(mine.request(ask("t0", 1000, host_ram_mib=80_000)))
     assert mine.request(ask("t1", 1000, host_ram_mib=1)).poll() is None
 
 
-def test_waiting_ends_on_cancellation_and_on_timeout_and_gives_the_place_up(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_withdrawn_ticket_gives_its_place_up(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", 20_000)).wait()
-    with pytest.raises(AdmissionCancelled, match="20000 leased by trial t0"):
-        mine.request(ask("t1")).wait(cancelled=lambda: True)
-    with pytest.raises(AdmissionTimeout, match="waited 5 s"):
-        mine.request(ask("t2")).wait(timeout_s=5)
+    granted(mine.request(ask("t0", 20_000)))
+    ticket = mine.request(ask("t1"))
+    assert ticket.poll() is None
+    ticket.withdraw()
+    ticket.withdraw()
     assert not list((tmp_path / "tickets").iterdir())
 
 
 def test_a_dead_tickets_place_is_given_to_the_next(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", 20_000)).wait()
+    granted(mine.request(ask("t0", 20_000)))
     big = mine.request(ask("t1", 23_000))
     small = mine.request(ask("t2", 3_300, walltime_limit_s=400.0))
     assert small.poll() is None
@@ -123,7 +92,7 @@ def test_a_dead_tickets_place_is_given_to_the_next(tmp_path: Path, clock: FakeCl
 
 def test_a_stopped_process_keeps_its_place_but_holds_nobody_up(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", 20_000)).wait()
+    granted(mine.request(ask("t0", 20_000)))
     big = mine.request(ask("t1", 23_000))
     assert big.poll() is None
     clock.advance(31)
@@ -139,7 +108,7 @@ def test_own_cap_climbs_the_ladder_to_infeasible(tmp_path: Path, clock: FakeCloc
     report = OomReport(requested_mib=500, reserved_mib=7500, allowed_mib=7600)
     seen = []
     while True:
-        lease = mine.request(request).wait()
+        lease = granted(mine.request(request))
         capped = replace(report, reserved_mib=lease.cap_mib - 100, allowed_mib=lease.cap_mib)
         released = lease.release(Observed(peak_mib=lease.cap_mib, out_of_memory=True, report=capped))
         assert released.ending is Ending.OWN_CAP
@@ -154,22 +123,22 @@ def test_own_cap_climbs_the_ladder_to_infeasible(tmp_path: Path, clock: FakeCloc
 
 def test_device_oom_is_not_the_trials_fault(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    lease = mine.request(ask("t0")).wait()
+    lease = granted(mine.request(ask("t0")))
     report = OomReport(requested_mib=400, reserved_mib=3000, allowed_mib=7600, device_free_mib=100)
     released = lease.release(Observed(peak_mib=3000, out_of_memory=True, report=report))
     assert released.ending is Ending.DEVICE_OOM
-    assert released.following == Retry(lease.lease_id, 8200, False, 0)
+    assert released.following == Retry(8200, False, 0)
 
 
 def test_concurrency_falls_after_two_device_ooms_and_comes_back_by_itself(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
     for _ in range(2):
-        pair = [mine.request(ask(f"t{i}", 4000)).wait() for i in range(2)]
+        pair = [granted(mine.request(ask(f"t{i}", 4000))) for i in range(2)]
         pair[0].release(Observed(out_of_memory=True, report=OomReport(10, 0, 3000, 0)))
         pair[1].release()
         clock.advance(11)
     for _ in range(3):
-        only = mine.request(ask("t9", 4000)).wait()
+        only = granted(mine.request(ask("t9", 4000)))
         second = mine.request(ask("t8", 4000))
         assert second.poll() is None
         assert "takes 1 jobs for now, after 2 device out-of-memory events" in second.why
@@ -183,7 +152,7 @@ def test_prediction_comes_from_the_same_code_once_it_has_run(tmp_path: Path, clo
     mine = controller(tmp_path, clock)
     first = mine.request(ask("t0", None, code_sha256="aa"))
     assert first.memory_mib == 11_136  # 0.45 of what a lone job may have, and the context
-    first.wait().release(Observed(peak_mib=5482))
+    granted(first).release(Observed(peak_mib=5482))
     clock.advance(11)
     again = mine.request(ask("t1", None, code_sha256="aa"))
     assert (again.prediction.source, again.memory_mib) == ("same_code", 7488)
@@ -204,7 +173,7 @@ def test_a_run_that_was_cut_short_teaches_only_what_it_proves(
     tmp_path: Path, clock: FakeClock, observed: Observed, peak_mib: int | None
 ) -> None:
     mine = controller(tmp_path, clock)
-    lease = mine.request(ask("t0", None, code_sha256="aa", profile_mib=5_000)).wait()
+    lease = granted(mine.request(ask("t0", None, code_sha256="aa", profile_mib=5_000)))
     lease.release(observed)
     known = mine.predict(ask("t1", None, code_sha256="aa", profile_mib=5_000))
     assert (known.peak_mib, known.source) == ((5_000, "profile") if peak_mib is None else (peak_mib, "same_code"))
@@ -215,15 +184,15 @@ def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Pat
     request = ask("t0", None, code_sha256="aa")
     full = OomReport(requested_mib=500, reserved_mib=7_500, allowed_mib=7_600)
     settled = mine.settle(request, "dead", 8_200, Observed(peak_mib=7_500, out_of_memory=True, report=full))
-    assert (settled.ending, settled.following) == (Ending.OWN_CAP, Retry("dead", 12_352, False, 1))
+    assert (settled.ending, settled.following) == (Ending.OWN_CAP, Retry(12_352, False, 1))
     known = mine.predict(request)
     assert (known.peak_mib, known.source) == (8_000, "same_code")
 
 
 def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_path: Path, clock: FakeClock) -> None:
-    probe = SteadyProbe(replace(CARD, free_mib=4100, used_mib=20_000, attribution=Attribution.UNAVAILABLE))
+    probe = SteadyProbe(replace(CARD, free_mib=4100, attribution=Attribution.UNAVAILABLE))
     mine = controller(tmp_path, clock, SteadyProbe(replace(CARD, attribution=Attribution.UNAVAILABLE)))
-    lease = mine.request(ask("t0", 20_000)).wait()
+    lease = granted(mine.request(ask("t0", 20_000)))
     other = controller(tmp_path, clock, probe)
     ticket = other.request(ask("t1", 20_000))
     mine_with_use = controller(tmp_path, clock, probe)
@@ -236,14 +205,13 @@ def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_pa
 
 
 def test_release_twice_changes_nothing(tmp_path: Path, clock: FakeClock) -> None:
-    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    lease = granted(controller(tmp_path, clock).request(ask("t0")))
     assert lease.release(Observed(peak_mib=1)) == lease.release(None)
 
 
 def test_cpu_lease_is_ram_without_a_context(tmp_path: Path, clock: FakeClock) -> None:
-    reading = DeviceReading("CPU-0", "2 cores", 8000, 7000, 0, 1000, Attribution.MATCHED)
-    mine = controller(tmp_path, clock, SteadyProbe(reading, kind="cpu"))
-    lease = mine.request(ask("t0", 2000)).wait()
+    mine = controller(tmp_path, clock, SteadyProbe(replace(RAM, total_mib=8000, free_mib=7000)))
+    lease = granted(mine.request(ask("t0", 2000)))
     assert (lease.cap_mib, lease.cap_fraction, lease.env) == (2000, None, {"CUDA_VISIBLE_DEVICES": ""})
     lease.release()
     assert mine.request(ask("t1", 6000)).poll() is not None
@@ -253,7 +221,7 @@ def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, cloc
     stranger = ProcessUse(2918331, 1_000)
     probe = SteadyProbe(replace(CARD, attribution=Attribution.UNMATCHED, processes=(stranger,)))
     mine = controller(tmp_path, clock, probe)
-    lease = mine.request(ask("t0")).wait()
+    lease = granted(mine.request(ask("t0")))
     with lease.launching():
         both = (stranger, ProcessUse(2918402, 5_000))
         probe.readings = (replace(CARD, free_mib=18_100, attribution=Attribution.UNMATCHED, processes=both),)
@@ -264,7 +232,7 @@ def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, cloc
 
 
 def test_a_launch_that_never_shows_up_lets_the_next_one_in(tmp_path: Path, clock: FakeClock) -> None:
-    lease = controller(tmp_path, clock).request(ask("t0")).wait()
+    lease = granted(controller(tmp_path, clock).request(ask("t0")))
     with lease.launching(settle_s=3.0):
         pass
     assert clock.monotonic() == pytest.approx(3.0, abs=0.3)

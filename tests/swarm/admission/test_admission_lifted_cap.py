@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories.admission import ask, granted
+from factories.admission import make_controller as controller
 from fakes.fake_clock import FakeClock
-from test_admission_controller import CARD, SteadyProbe, ask, controller
+from fakes.steady_probe import CARD, SteadyProbe
 
 from swarm.admission import Observed
 from swarm.admission.ledger.history import load_history
@@ -76,13 +78,13 @@ def test_the_record_names_it_and_the_score_stays(tmp_path: Path) -> None:
 
 def test_the_code_and_its_children_run_alone_from_then_on(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    lifter = mine.request(ask("t0", None, code_sha256="lifter", profile_mib=7_000)).wait()
+    lifter = granted(mine.request(ask("t0", None, code_sha256="lifter", profile_mib=7_000)))
     assert not lifter.alone
     lifter.release(Observed(peak_mib=9_000, cap_lifted=True))
     clock.advance(11)
     (lesson,) = load_history(tmp_path / "history.jsonl").records
     assert (lesson.peak_mib, lesson.too_small, lesson.cap_lifted) == (9_000, True, True)
-    beside = mine.request(ask("t1", 4_000)).wait()
+    beside = granted(mine.request(ask("t1", 4_000)))
     for code, parents in (("lifter", ()), ("child", ("lifter",))):
         ticket = mine.request(ask("t2", None, code_sha256=code, parents=parents, profile_mib=7_000))
         assert ticket.poll() is None, "there is room, but not beside somebody"
@@ -93,9 +95,9 @@ def test_the_code_and_its_children_run_alone_from_then_on(tmp_path: Path, clock:
 
 def test_a_child_that_has_run_without_lifting_is_trusted_again(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", code_sha256="lifter")).wait().release(Observed(peak_mib=9_000, cap_lifted=True))
+    granted(mine.request(ask("t0", code_sha256="lifter"))).release(Observed(peak_mib=9_000, cap_lifted=True))
     clock.advance(11)
-    mine.request(ask("t1", code_sha256="child")).wait().release(Observed(peak_mib=5_000))
+    granted(mine.request(ask("t1", code_sha256="child"))).release(Observed(peak_mib=5_000))
     child = ask("t2", None, code_sha256="child", parents=("lifter",))
     assert not mine.predict(child).alone
 
@@ -103,7 +105,7 @@ def test_a_child_that_has_run_without_lifting_is_trusted_again(tmp_path: Path, c
 def test_memory_around_the_allocator_is_learnt_as_the_driver_saw_it(tmp_path: Path, clock: FakeClock) -> None:
     use = ProcessUse(os.getpid(), 8_100)
     mine = controller(tmp_path, clock, SteadyProbe(replace(CARD, free_mib=16_000, processes=(use,))))
-    lease = mine.request(ask("t0", code_sha256="aa")).wait()
+    lease = granted(mine.request(ask("t0", code_sha256="aa")))
     lease.bind(os.getpid())
     assert lease.poll() is None
     lease.release(Observed(peak_mib=5_000))

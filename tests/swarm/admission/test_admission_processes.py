@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from factories.admission import granted
 from fakes import fake_worker
 from fakes.fake_card import FakeCard
 from fakes.fake_worker import LIMITS, ask, controller, start
@@ -60,17 +61,17 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = 30.0) -> No
 
 def test_two_of_three_large_trainers_run_and_the_third_waits(root: Path, folder: Path) -> None:
     first, second, third = (controller(root, folder) for _ in range(3))
-    leases = [c.request(ask(name)).wait() for c, name in ((first, "a"), (second, "b"))]
+    leases = [granted(c.request(ask(name))) for c, name in ((first, "a"), (second, "b"))]
     processes = [start(lease, folder, name, 10_000, 7_000) for lease, name in zip(leases, "ab", strict=True)]
     until(lambda: len(steps(folder, "a")) > 12 and len(steps(folder, "b")) > 12, "both train at their peak")
     ticket = third.request(ask("c"))
     assert ticket.poll() is None
     assert "8200 leased by trial a of worker, 8200 leased by trial b of worker" in ticket.why
-    assert FakeCard(folder).read()[0].used_mib > 14_000
+    assert FakeCard(folder).read()[0].free_mib < 24_100 - 14_000
     (folder / "a.stop").touch()
     assert processes[0].wait(20) == 0
     leases[0].release(Observed(peak_mib=7_000))
-    lease = ticket.wait(timeout_s=20)
+    lease = granted(ticket, within_s=20)
     last = start(lease, folder, "c", 15, 7_000)
     assert last.wait(20) == 0
     (folder / "b.stop").touch()
@@ -79,7 +80,7 @@ def test_two_of_three_large_trainers_run_and_the_third_waits(root: Path, folder:
 
 def test_an_over_user_dies_at_its_cap_and_its_neighbour_never_pauses(root: Path, folder: Path) -> None:
     mine = controller(root, folder)
-    good, bad = (mine.request(ask(name)).wait() for name in ("good", "bad"))
+    good, bad = (granted(mine.request(ask(name))) for name in ("good", "bad"))
     steady = start(good, folder, "good", 10_000, 7_000)
     until(lambda: len(steps(folder, "good")) > 12, "the neighbour trains")
     greedy = start(bad, folder, "bad", 100, 3 * 7_600)
@@ -96,7 +97,7 @@ def test_an_over_user_dies_at_its_cap_and_its_neighbour_never_pauses(root: Path,
 
 def test_half_a_second_of_spike_kills_nobody(root: Path, folder: Path) -> None:
     mine = controller(root, folder)
-    leases = {name: mine.request(ask(name)).wait() for name in ("a", "b")}
+    leases = {name: granted(mine.request(ask(name))) for name in ("a", "b")}
     neighbour = start(leases["b"], folder, "b", 10_000, 7_000)
     # Uncapped, as memory that is taken around the allocator is.
     spiking = subprocess.Popen(
@@ -105,12 +106,12 @@ def test_half_a_second_of_spike_kills_nobody(root: Path, folder: Path) -> None:
         pass_fds=(leases["a"].lock_fd,),
     )
     leases["a"].bind(spiking.pid)
-    most, kills = 0, []
+    least, kills = 24_100, []
     while spiking.poll() is None:
         kills += [kill for lease in leases.values() if (kill := lease.poll()) is not None]
-        most = max(most, FakeCard(folder).read()[0].used_mib)
+        least = min(least, FakeCard(folder).read()[0].free_mib)
         time.sleep(0.02)
-    assert most > 23_000
+    assert least < 1_100
     assert kills == []
     assert spiking.returncode == 0
     (folder / "b.stop").touch()
@@ -181,7 +182,7 @@ def test_two_hundred_kills_at_random_moments_leak_nothing(root: Path, folder: Pa
         other.communicate(timeout=20)
         fake_worker.end_child(folder, "other")
     assert killed == 200
-    lease = fake_worker.steady(root).request(ask("all", 16_000 - 512)).wait(timeout_s=5)
+    lease = granted(fake_worker.steady(root).request(ask("all", 16_000 - 512)), within_s=5)
     lease.release()
     assert fake_worker.litter(root) == []
 
@@ -190,10 +191,10 @@ def test_after_device_ooms_and_a_restart_two_run_at_once_again(root: Path, folde
     def suffer() -> None:
         mine = controller(root, folder)
         for _ in range(2):
-            pair = [mine.request(ask(name)).wait() for name in ("a", "b")]
+            pair = [granted(mine.request(ask(name))) for name in ("a", "b")]
             pair[0].release(Observed(out_of_memory=True, report=OomReport(100, 10, 7_600, 0)))
             pair[1].release()
-        mine.request(ask("a", 1_000)).wait()
+        granted(mine.request(ask("a", 1_000)))
         assert mine.request(ask("b", 1_000)).poll() is None, "one slot fewer"
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -209,7 +210,7 @@ def test_after_device_ooms_and_a_restart_two_run_at_once_again(root: Path, folde
 
 def test_orphans_of_a_dead_supervisor_are_killed_and_their_lease_is_reclaimed(root: Path, folder: Path) -> None:
     def abandon() -> None:
-        lease = fake_worker.steady(root).request(ask("a", 9_000)).wait()
+        lease = granted(fake_worker.steady(root).request(ask("a", 9_000)))
         script = f"sleep 60 & echo $! > {folder}/orphan.pid; wait"
         supervisor = subprocess.Popen(["sh", "-c", script], pass_fds=(lease.lock_fd,), start_new_session=True)
         lease.bind(supervisor.pid)
@@ -221,7 +222,7 @@ def test_orphans_of_a_dead_supervisor_are_killed_and_their_lease_is_reclaimed(ro
     assert fake_worker.in_a_child(abandon) == -signal.SIGKILL
     orphan = int((folder / "orphan.pid").read_text())
     ticket = fake_worker.steady(root).request(ask("b", 9_000))
-    ticket.wait(timeout_s=10)
+    granted(ticket, within_s=10)
     assert not Path(f"/proc/{orphan}").exists() or " Z " in Path(f"/proc/{orphan}/stat").read_text()
 
 
@@ -230,7 +231,7 @@ def _has(path: Path) -> bool:
 
 
 def test_the_machines_own_memory_admits_too(root: Path) -> None:
-    mine = AdmissionController(root, CpuProbe(), SystemClock(), limits=LIMITS)
-    lease = mine.request(ask("a", 256)).wait(timeout_s=5)
+    mine = AdmissionController(root, CpuProbe(), SystemClock(), LIMITS)
+    lease = granted(mine.request(ask("a", 256)), within_s=5)
     assert lease.poll() is None
     assert lease.release(Observed(peak_mib=100)).ending == "clean"

@@ -5,40 +5,35 @@ import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import factories.admission
 import pytest
+from factories.admission import granted, make_controller
 from fakes.fake_clock import FakeClock
+from fakes.steady_probe import RAM, SteadyProbe
 
 from swarm.admission import AdmissionController, Observed, Request, status
 from swarm.admission.ledger.entries import LeaseEntry
 from swarm.admission.ledger.identity import boot_id, identify
 from swarm.errors import AdmissionError
-from swarm.gpu import Attribution, DeviceReading, HostLimits
-from swarm.gpu.reading import DeviceKind
 
-
-class Steady:
-    kind: DeviceKind = "cpu"
-    name = "steady"
-
-    def read(self) -> tuple[DeviceReading, ...]:
-        return (DeviceReading("CPU-0", "steady", 16_000, 15_000, 0, 1_000, Attribution.MATCHED),)
+BUSY = SteadyProbe(replace(RAM, free_mib=15_000))
 
 
 def controller(root: Path, clock: FakeClock) -> AdmissionController:
-    return AdmissionController(root, Steady(), clock, limits=HostLimits(8, 64_000, 1_000))
+    return make_controller(root, clock, BUSY)
 
 
-def ask(trial: str, memory_mib: int) -> Request:
-    return Request("worker_1", trial, "study", 100.0, memory_mib=memory_mib, code_sha256=trial)
+def ask(trial: str, memory_mib: int | None) -> Request:
+    return factories.admission.ask(trial, memory_mib, walltime_limit_s=100.0, code_sha256=trial)
 
 
 def test_status_names_holders_reasons_and_the_latest_start(tmp_path: Path) -> None:
     clock = FakeClock()
     mine = controller(tmp_path, clock)
-    mine.request(ask("t0", 9_000)).wait()
+    granted(mine.request(ask("t0", 9_000)))
     clock.advance(40)
     waiting = mine.request(ask("t1", 9_000))
-    found = status(tmp_path, Steady(), clock)
+    found = status(tmp_path, BUSY, clock)
     (device,) = found.devices
     (holder,) = device.holders
     (waiter,) = found.waiting
@@ -52,9 +47,9 @@ def test_status_names_holders_reasons_and_the_latest_start(tmp_path: Path) -> No
 def test_status_publishes_how_often_predictions_were_too_small(tmp_path: Path) -> None:
     mine = controller(tmp_path, FakeClock())
     for trial, fails in (("t0", True), ("t1", False)):
-        lease = mine.request(replace(ask(trial, 0), memory_mib=None)).wait()
+        lease = granted(mine.request(ask(trial, None)))
         lease.release(Observed(peak_mib=500, out_of_memory=fails))
-    found = status(tmp_path, Steady())
+    found = status(tmp_path, BUSY)
     assert (found.observed_runs, found.under_prediction_rate) == (2, 0.5)
 
 
@@ -70,8 +65,6 @@ def lease_entry(**changes: object) -> LeaseEntry:
         alone=False,
         cpu_slots=1,
         host_ram_mib=0,
-        shm_mib=0,
-        attempt=0,
         granted_s=0.0,
         ends_by_s=1e9,
         heartbeat_s=0.0,
@@ -96,7 +89,7 @@ ME = identify(os.getpid())
 )
 def test_entries_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
     mine = controller(tmp_path, FakeClock())
-    mine.request(ask("t0", 100)).wait().release()
+    granted(mine.request(ask("t0", 100))).release()
     folder = tmp_path / "CPU-0" / "leases"
     (folder / "old.json").write_text(json.dumps(asdict(lease_entry(**changes))))
     (folder / "old.lock").touch()
@@ -106,13 +99,13 @@ def test_entries_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"lease_id": 1}', "\x00"])
 def test_a_damaged_entry_is_no_entry(tmp_path: Path, text: str) -> None:
     mine = controller(tmp_path, FakeClock())
-    mine.request(ask("t0", 100)).wait().release()
+    granted(mine.request(ask("t0", 100))).release()
     folder = tmp_path / "CPU-0" / "leases"
     (folder / "bad.json").write_text(text)
     (folder / "bad.lock").touch()
     (tmp_path / "history.jsonl").write_text(text + "\n")
     (tmp_path / "CPU-0" / "device.json").write_text(text)
-    assert mine.request(replace(ask("t1", 0), memory_mib=None)).poll() is not None
+    assert mine.request(ask("t1", None)).poll() is not None
 
 
 def test_a_ledger_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:

@@ -28,16 +28,15 @@ def test_every_trace_says_whether_it_is_real() -> None:
 def test_a_current_driver() -> None:
     made, _ = probe("v2_driver", t=20)
     (reading,) = made.read()
-    assert (reading.total_mib, reading.reserved_mib, reading.usable_mib) == (24564, 464, 24100)
-    assert (reading.occupied_mib, reading.free_mib) == (13332, 24100 - 13332)
+    assert (reading.total_mib, reading.reserved_mib, reading.free_mib) == (24564, 464, 24100 - 13332)
     assert reading.attribution is Attribution.MATCHED
     assert reading.processes == (ProcessUse(4101, 5482), ProcessUse(4102, 7400))
     assert (made.kind, made.name, made.driver_version()) == ("cuda", "NVIDIA GeForce RTX 4090", "580.95.05")
 
 
-def test_a_driver_without_v2_books_its_own_reserve_as_occupied() -> None:
+def test_a_driver_without_v2_counts_its_own_reserve_as_in_use() -> None:
     (reading,) = probe("v1_driver")[0].read()
-    assert (reading.reserved_mib, reading.occupied_mib) == (0, 464 + 5932)
+    assert (reading.reserved_mib, reading.total_mib - reading.free_mib) == (0, 464 + 5932)
 
 
 @pytest.mark.parametrize(
