@@ -1,7 +1,8 @@
-"""The file-backed controller: each process that wants a device has one, and the ledger is all they share.
+"""Requests, leases and their end. Each process that wants a device has a controller; the ledger is all they share.
 
-Every look at the queue is: lock the ledger, sweep the dead, read the devices, rebuild the state, ask the pure policy,
-and take the own grant if there is one. A grant to somebody else is left to its owner, whose lock it must be.
+Each call locks the ledger, removes what dead processes left, reads the devices and builds the state from both. A
+waiting ticket then asks the policy and takes the grant if it is its own. A grant to another ticket is left to the
+process of that ticket, because the lock of the lease must be its.
 """
 
 import os
@@ -19,7 +20,7 @@ from swarm.admission.ledger.history import append_history, load_history
 from swarm.admission.ledger.identity import identify
 from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
 from swarm.admission.ledger.ledger import Ledger
-from swarm.admission.ledger.observe import Observation, Window, names_of, observe
+from swarm.admission.ledger.snapshot import Snapshot, Window, names_of, take_snapshot
 from swarm.admission.policy.aftermath import EndedRun
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
 from swarm.admission.policy.events import Finished, Grant, Kill, Tick
@@ -35,7 +36,7 @@ from swarm.errors import NeverFits
 from swarm.gpu.host import HostLimits, host_limits
 from swarm.gpu.reading import GpuProbe
 
-CONTEXT_MIB = 600  # of a bare CUDA context: taken on trust until the self-test has run on a card
+CONTEXT_MIB = 600  # of a bare CUDA context; an assumption until `swarm gpu selftest` has run on the card
 
 
 class AdmissionController:
@@ -59,11 +60,11 @@ class AdmissionController:
     def request(self, request: Request) -> Ticket:
         """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
         with self._ledger.locked():
-            found = self._observe()
-            intake, prediction = self._predict(request, found)
+            snapshot = self._snapshot()
+            intake, prediction = self._predict(request, snapshot)
             sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
             entry = intake.ticket_entry(request, prediction, sequence, now)
-            if (reason := never_fits(found.state, entry.demand())) is not None:
+            if (reason := never_fits(snapshot.state, entry.demand())) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(entry)
         return Ticket(self, request, entry, prediction, descriptor)
@@ -71,20 +72,20 @@ class AdmissionController:
     def predict(self, request: Request) -> Prediction:
         """What `request` would reserve, and from which evidence, without a place in the queue."""
         with self._ledger.locked():
-            return self._predict(request, self._observe())[1]
+            return self._predict(request, self._snapshot())[1]
 
     def try_grant(self, ticket: Ticket) -> Lease | str:
         """The lease, or why there is none yet."""
         with self._ledger.locked():
             now = self._clock.monotonic()
             self._ledger.save_ticket(replace(ticket.entry, polled_s=now, bypasses=self._ledger.bypasses(ticket.entry)))
-            found = self._observe()
-            _, actions = decide(found.state, Tick(), now)
+            snapshot = self._snapshot()
+            _, actions = decide(snapshot.state, Tick(), now)
             mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.entry.ticket_id)
             grant = next(mine, None)
             if grant is None:
-                return why(found.state, ticket.entry.ticket_id, names_of(found))
-            return self._take(ticket, grant, found, now)
+                return why(snapshot.state, ticket.entry.ticket_id, names_of(snapshot))
+            return self._take(ticket, grant, snapshot, now)
 
     def withdraw(self, ticket: Ticket) -> None:
         with self._ledger.locked():
@@ -104,8 +105,8 @@ class AdmissionController:
     def check(self, lease: Lease, window: Window) -> tuple[Window, Kill | None]:
         with self._ledger.locked():
             now = self._clock.monotonic()
-            found = self._observe({lease.lease_id: window})
-            device = found.state.devices.get(lease.device)
+            snapshot = self._snapshot({lease.lease_id: window})
+            device = snapshot.state.devices.get(lease.device)
             entry = self._ledger.lease(lease.device, lease.lease_id)
             hold = None if device is None else _hold(device, lease.lease_id)
             if device is None or hold is None or entry is None:
@@ -123,12 +124,12 @@ class AdmissionController:
                 )
             )
             failpoint("heartbeat.after_record")
-            reason = endangered(found.state, device, hold) if is_over(hold, now) else None
+            reason = endangered(snapshot.state, device, hold) if is_over(hold, now) else None
             return hold.over, None if reason is None else Kill(lease.lease_id, reason)
 
     def cotenants(self, lease: Lease) -> set[str]:
         with self._ledger.locked():
-            leases = self._observe().leases
+            leases = self._snapshot().leases
         beside = (entry for entry in leases if entry.uuid == lease.device and entry.draining_until_s is None)
         return {entry.trial_id for entry in beside if entry.lease_id != lease.lease_id}
 
@@ -159,17 +160,17 @@ class AdmissionController:
             observed=observed,
         )
         with self._ledger.locked():
-            device = self._observe().state.devices[lease.device]
+            device = self._snapshot().state.devices[lease.device]
             failpoint("release.before_history")
-            self._learn(ended, self._seen_on_device(lease))
+            self._record_peak(ended, self._peak_on_device(lease))
             failpoint("release.after_history")
             self._note_incident(device, ended)
             self._give_back(lease, device)
         return Released(ended.ending, ended.following(self._context_mib, lone_room_mib(device)))
 
     def settle(self, request: Request, lease_id: str, reservation_mib: int, observed: Observed) -> Released:
-        """As `Lease.release`, for a trial whose lease was granted to a process that is dead. The lease has gone with
-        the trial's own processes, what it taught is left; what had been predicted for it nobody knows any more."""
+        """As `Lease.release`, for a trial whose lease was granted to a process that is dead. The lease ended with the
+        trial's processes and only its peak is recorded; what had been predicted for it is not known any more."""
         ended = EndedRun(
             lease_id=lease_id,
             request=request,
@@ -181,27 +182,27 @@ class AdmissionController:
             observed=observed,
         )
         with self._ledger.locked():
-            room_mib = largest_room_mib(self._observe().state)
-            self._learn(ended)
+            room_mib = largest_room_mib(self._snapshot().state)
+            self._record_peak(ended)
         return Released(ended.ending, ended.following(self._context_mib, room_mib))
 
-    def _predict(self, request: Request, found: Observation) -> tuple[Intake, Prediction]:
-        room_mib, ram_mib = largest_room_mib(found.state), self._limits.ram_mib
+    def _predict(self, request: Request, snapshot: Snapshot) -> tuple[Intake, Prediction]:
+        room_mib, ram_mib = largest_room_mib(snapshot.state), self._limits.ram_mib
         intake = Intake(self._probe.kind, self._probe.name, self._context_mib, room_mib, ram_mib)
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
-    def _observe(self, windows: Mapping[str, Window] | None = None) -> Observation:
-        return observe(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
+    def _snapshot(self, windows: Mapping[str, Window] | None = None) -> Snapshot:
+        return take_snapshot(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
 
-    def _take(self, ticket: Ticket, grant: Grant, found: Observation, now: float) -> Lease:
-        """Lease first, ticket last: a death in between leaves both to the sweep and nothing to anybody else."""
-        device = found.state.devices[grant.uuid]
+    def _take(self, ticket: Ticket, grant: Grant, snapshot: Snapshot, now: float) -> Lease:
+        """Lease first, ticket last: after a death in between the next process to look removes both."""
+        device = snapshot.state.devices[grant.uuid]
         entry = lease_entry(ticket.entry, grant, now)
         descriptor = self._ledger.add_lease(entry)
         if grant.bypassed is not None:
             self._ledger.count_bypass(grant.bypassed)
         failpoint("grant.after_bypass")
-        self._ledger.save_device(replace(device, last_assigned=found.state.grants + 1))
+        self._ledger.save_device(replace(device, last_assigned=snapshot.state.grants + 1))
         self._ledger.drop_ticket(ticket.entry, ticket.descriptor)
         failpoint("grant.after_ticket")
         cap = max(1, grant.reservation_mib - self._context_mib)
@@ -223,11 +224,11 @@ class AdmissionController:
             _keeper=self,
         )
 
-    def _learn(self, ended: EndedRun, on_device_mib: int = 0) -> None:
-        if (lesson := ended.lesson(self._probe.name, on_device_mib)) is not None:
-            append_history(self._ledger.root / "history.jsonl", lesson)
+    def _record_peak(self, ended: EndedRun, on_device_mib: int = 0) -> None:
+        if (record := ended.peak_record(self._probe.name, on_device_mib)) is not None:
+            append_history(self._ledger.root / "history.jsonl", record)
 
-    def _seen_on_device(self, lease: Lease) -> int:
+    def _peak_on_device(self, lease: Lease) -> int:
         """The driver's own figure for the job, less its context. For RAM the kernel's figure is the better one."""
         entry = self._ledger.lease(lease.device, lease.lease_id)
         if entry is None or self._probe.kind == "cpu":

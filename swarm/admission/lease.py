@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from swarm.admission.ledger.observe import Window
+from swarm.admission.ledger.snapshot import Window
 from swarm.admission.policy.events import Kill
 from swarm.admission.policy.oom import Observed
 from swarm.admission.policy.predict import Source

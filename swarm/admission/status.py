@@ -5,7 +5,7 @@ from pathlib import Path
 
 from swarm.admission.ledger.history import load_history
 from swarm.admission.ledger.ledger import Ledger
-from swarm.admission.ledger.observe import Observation, names_of, observe
+from swarm.admission.ledger.snapshot import Snapshot, names_of, take_snapshot
 from swarm.admission.policy.explain import waiting
 from swarm.admission.policy.predict import under_prediction_rate
 from swarm.clock import Clock, SystemClock
@@ -78,27 +78,27 @@ class AdmissionStatus:
 
 
 def status(root: Path, probe: GpuProbe, clock: Clock | None = None) -> AdmissionStatus:
-    """Read the ledger; sweeps the dead on the way, as every look does. Raises AdmissionError when it cannot be read."""
+    """Read the ledger; what dead processes left is removed first. Raises AdmissionError when it cannot be read."""
     clock = clock or SystemClock()
     ledger = Ledger(root)
     with ledger.locked():
         now = clock.monotonic()
-        found = observe(ledger, probe, host_limits(), now)
+        snapshot = take_snapshot(ledger, probe, host_limits(), now)
         history = load_history(root / "history.jsonl")
     return AdmissionStatus(
         root=root,
-        devices=tuple(_device(found, index, now) for index in range(len(found.readings))),
-        waiting=_waiting(found, now),
-        free_cpu_slots=found.state.free.cpu_slots,
-        cpu_slots=found.state.limits.cpu_slots,
+        devices=tuple(_device(snapshot, index, now) for index in range(len(snapshot.readings))),
+        waiting=_waiting(snapshot, now),
+        free_cpu_slots=snapshot.state.free.cpu_slots,
+        cpu_slots=snapshot.state.limits.cpu_slots,
         observed_runs=len(history.records),
         under_prediction_rate=under_prediction_rate(history.records),
     )
 
 
-def _device(found: Observation, index: int, now: float) -> DeviceStatus:
-    reading = found.readings[index]
-    device = found.state.devices[reading.uuid]
+def _device(snapshot: Snapshot, index: int, now: float) -> DeviceStatus:
+    reading = snapshot.readings[index]
+    device = snapshot.state.devices[reading.uuid]
     measured = {hold.lease_id: hold.measured_mib for hold in device.holds}
     limit = device.concurrency_limit
     return DeviceStatus(
@@ -127,14 +127,14 @@ def _device(found: Observation, index: int, now: float) -> DeviceStatus:
                 hung=now - entry.heartbeat_s > HUNG_AFTER_S,
                 draining=entry.draining_until_s is not None,
             )
-            for entry in found.leases
+            for entry in snapshot.leases
             if entry.uuid == device.uuid
         ),
     )
 
 
-def _waiting(found: Observation, now: float) -> tuple[WaiterStatus, ...]:
-    reasons = {place.ticket_id: place for place in waiting(found.state, names_of(found))}
+def _waiting(snapshot: Snapshot, now: float) -> tuple[WaiterStatus, ...]:
+    reasons = {place.ticket_id: place for place in waiting(snapshot.state, names_of(snapshot))}
     return tuple(
         WaiterStatus(
             ticket_id=entry.ticket_id,
@@ -147,6 +147,6 @@ def _waiting(found: Observation, now: float) -> tuple[WaiterStatus, ...]:
             reason="its process is stopped" if place is None else place.reason,
             starts_within_s=None if place is None or place.starts_by_s is None else max(0.0, place.starts_by_s - now),
         )
-        for entry in found.tickets
+        for entry in snapshot.tickets
         for place in (reasons.get(entry.ticket_id),)
     )

@@ -1,4 +1,4 @@
-"""The JSON beside each lock, for people, the sweep and the policy. The lock is the truth; these are its entries."""
+"""The JSON file beside each lock: what a ticket, a lease or an incident is. Whether it still counts, the lock says."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | Inci
     draft.replace(path)
 
 
-def sweep_drafts(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """Remove what a process left that died while it wrote an entry. Call it under the lock that all writers hold."""
     for draft in folder.glob(".*"):
         draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The machine-wide ledger: who waits and who holds, in files that any process of this user may read.
+"""The machine-wide ledger: who waits and who has a lease, in files that any process of this user may read.
 
     <root>/ledger.lock                    held for a few milliseconds around each change
     <root>/history.jsonl                  observed peaks, for prediction
@@ -7,8 +7,8 @@
     <root>/<device uuid>/leases/<id>.json a reservation, beside its `.lock`
     <root>/<device uuid>/incidents/       out-of-memory events of the device
 
-An entry whose `.lock` nobody holds belongs to the dead and is swept by whoever looks next. The root must be on a local
-file system; `flock` is tried out before the first use.
+An entry whose `.lock` nobody holds is of a dead process; the next process that looks removes it. The root must be on
+a local file system; `flock` is tried out before the first use.
 """
 
 import os
@@ -26,18 +26,17 @@ from swarm.admission.ledger.entries import (
     LeaseEntry,
     TicketEntry,
     read_entry,
-    sweep_drafts,
+    remove_drafts,
     write_entry,
 )
 from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.ledger.identity import boot_id
-from swarm.admission.policy.model import DRAIN_LIMIT_S, Demand, Device
+from swarm.admission.policy.model import DRAIN_LIMIT_S, Device
 from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
 
 LOCK_TIMEOUT_S = 30.0
-ASLEEP_AFTER_S = 30.0
 
 
 def default_root() -> Path:
@@ -45,8 +44,8 @@ def default_root() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """One device's part of the ledger after a sweep."""
+class DeviceEntries:
+    """One device's part of the ledger, without what dead processes left."""
 
     device: Device
     leases: tuple[LeaseEntry, ...]
@@ -107,21 +106,17 @@ class Ledger:
         return max((int(path.name.partition("-")[0]) for path in self._tickets.glob("*.lock")), default=0) + 1
 
     def tickets(self) -> list[TicketEntry]:
-        """The living tickets in order; those of the dead are removed on the way."""
-        found = []
-        sweep_drafts(self._tickets)
+        """The living tickets in order; those of dead processes are removed."""
+        alive = []
+        remove_drafts(self._tickets)
         for lock in sorted(self._tickets.glob("*.lock")):
             entry = read_entry(lock.with_suffix(".json"), TicketEntry)
             if not is_held(lock):
                 lock.with_suffix(".json").unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
             elif entry is not None:
-                found.append(entry)
-        return found
-
-    def waiting(self, now: float) -> tuple[Demand, ...]:
-        """The queue as the policy sees it. A process that has been stopped keeps its place but holds nobody up."""
-        return tuple(entry.demand() for entry in self.tickets() if now - entry.polled_s <= ASLEEP_AFTER_S)
+                alive.append(entry)
+        return alive
 
     def save_ticket(self, entry: TicketEntry) -> None:
         write_entry(self._ticket_path(entry), entry)
@@ -174,10 +169,10 @@ class Ledger:
             self.drop_lease(entry.uuid, entry.lease_id)
 
     def leases(self, uuid: str, now: float, *, returns_slowly: bool) -> tuple[LeaseEntry, ...]:
-        """Everything booked on a device. Leases of the dead are reclaimed first: removed, or left draining."""
+        """What counts on a device. Leases of dead processes are reclaimed first: removed, or left draining."""
         folder = self._folder(uuid, "leases")
         for written in (folder, folder.parent, self._folder(uuid, "incidents")):
-            sweep_drafts(written)
+            remove_drafts(written)
         kept = []
         for lock in sorted(folder.glob("*.lock")):
             entry = read_entry(lock.with_suffix(".json"), LeaseEntry)
@@ -198,8 +193,8 @@ class Ledger:
 
     # Devices
 
-    def books(self, reading: DeviceReading, now: float, *, returns_slowly: bool) -> Books:
-        """The device as the policy sees it, before this reading's memory figures are taken in."""
+    def device_entries(self, reading: DeviceReading, now: float, *, returns_slowly: bool) -> DeviceEntries:
+        """The device as the policy sees it, before this reading's memory figures are applied."""
         leases = self.leases(reading.uuid, now, returns_slowly=returns_slowly)
         stored = read_entry(self.root / reading.uuid / "device.json", DeviceEntry)
         if stored is None or stored.boot != boot_id():
@@ -219,7 +214,7 @@ class Ledger:
             foreign_floor_mib=stored.foreign_floor_mib,
             last_assigned=stored.last_assigned,
         )
-        return Books(device, leases)
+        return DeviceEntries(device, leases)
 
     def save_device(self, device: Device) -> None:
         failpoint("device.before_record")
@@ -274,7 +269,7 @@ def _after_death(entry: LeaseEntry | None, now: float, *, returns_slowly: bool) 
         return entry if now < entry.draining_until_s else None
     supervisor = entry.supervisor
     if supervisor is not None and supervisor.alive:
-        return entry  # it lost its descriptor, not its life
+        return entry  # it has closed the descriptor, but it lives
     return replace(entry, draining_until_s=now + DRAIN_LIMIT_S) if returns_slowly else None
 
 

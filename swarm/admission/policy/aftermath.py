@@ -1,4 +1,4 @@
-"""What an ended run teaches the predictor, and what comes after it. Pure."""
+"""What the predictor records of an ended run, and whether the trial is run again. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from swarm.admission.policy.oom import Infeasible, Observed, Retry, after_oom, n
 from swarm.admission.policy.predict import PeakRecord, Source
 from swarm.admission.policy.request import Request
 
-AT_THE_EDGE = 1.05
+AFTER_RETRIES = 1.05
 TOO_SMALL = (Ending.OWN_CAP, Ending.OVER_RESERVATION)
 
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """One run that has ended, and under which reservation it ran. `observed` is None when nobody looked."""
+    """One run that has ended, and under which reservation it ran. `observed` is None when nothing was measured."""
 
     lease_id: str
     request: Request
@@ -35,8 +35,8 @@ class EndedRun:
             device_mib=room_mib,
         )
 
-    def lesson(self, device: str, on_device_mib: int = 0) -> PeakRecord | None:
-        """None when there is nothing to learn: no peak, no name, or cut short before it had passed what was predicted.
+    def peak_record(self, device: str, on_device_mib: int = 0) -> PeakRecord | None:
+        """None when it proves nothing: no peak, no name, or cut short before it had passed what was predicted.
 
         `on_device_mib`: what the driver saw of it at most, less a context. It counts what was allocated around the
         allocator or above a lifted cap; 0 where the driver does not tell.
@@ -49,7 +49,9 @@ class EndedRun:
         if observed.report is not None:
             peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
         if observed.alloc_retries and not too_small:
-            peak = round_up(peak * AT_THE_EDGE)  # it succeeded at the edge: the next one gets a little more
+            peak = round_up(
+                peak * AFTER_RETRIES
+            )  # it succeeded, but the allocator had to retry: the next one gets a little more
         if self.ending is not Ending.CLEAN and not too_small and not 0 < self.predicted_mib < peak:
             return None
         return PeakRecord(

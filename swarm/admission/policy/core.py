@@ -26,7 +26,7 @@ from swarm.admission.policy.model import (
     Hold,
     Throttle,
 )
-from swarm.admission.policy.runtime import endangered, is_over, observe_use
+from swarm.admission.policy.runtime import endangered, is_over, with_sample
 from swarm.admission.policy.scheduling import put, schedule
 from swarm.gpu.reading import Attribution
 
@@ -49,7 +49,7 @@ def decide(state: AdmissionState, event: Event, now: float) -> tuple[AdmissionSt
 
 def never_fits(state: AdmissionState, demand: Demand) -> str | None:
     """Why this request cannot be granted even on an idle machine; None when it can."""
-    if not state.limits.holds(demand):
+    if not state.limits.covers(demand):
         return (
             f"the machine has {state.limits.cpu_slots} CPU slots and {state.limits.ram_mib} MiB RAM; "
             f"requested are {demand.cpu_slots} and {demand.host_ram_mib}. Lower the request."
@@ -111,10 +111,10 @@ def refreshed(device: Device, event: Sampled, now: float) -> Device:
 
 def _measured(hold: Hold, mib: int, now: float) -> Hold:
     if mib:
-        return observe_use(hold if not hold.fading_mib else replace(hold, fading_mib=0), mib, now)
+        return with_sample(hold if not hold.fading_mib else replace(hold, fading_mib=0), mib, now)
     if hold.measured_mib:
         hold = replace(hold, fading_mib=hold.measured_mib, fading_until_s=now + DRAIN_LIMIT_S)
-    return observe_use(hold, 0, now)
+    return with_sample(hold, 0, now)
 
 
 def _with_foreign(device: Device, now: float) -> Device:
@@ -125,12 +125,13 @@ def _with_foreign(device: Device, now: float) -> Device:
         foreign = max(0, device.occupied_mib - ours - sum(drain.memory_mib for drain in drains))
         floor = foreign
     else:
-        # Nobody can say whose memory it is. Ours is at most what we booked; what was there before us stays foreign.
+        # The driver does not say whose memory it is. Ours is at most what we count for our jobs and drains; what was
+        # in use before our first job stays foreign.
         idle = not device.holds and not device.drains
         floor = device.occupied_mib if idle else min(device.foreign_floor_mib, device.occupied_mib)
         drains = _shrunk(device.drains, device.occupied_mib - floor)
-        booked = sum(hold.booked_mib for hold in device.holds) + sum(drain.memory_mib for drain in drains)
-        foreign = max(floor, device.occupied_mib - booked)
+        ours = sum(hold.counted_mib for hold in device.holds) + sum(drain.memory_mib for drain in drains)
+        foreign = max(floor, device.occupied_mib - ours)
     # Only values that can still become the maximum are kept: later and larger.
     kept = tuple((at, mib) for at, mib in device.foreign_seen if now - at <= FOREIGN_WINDOW_S and mib > foreign)
     return replace(device, drains=drains, foreign_seen=(*kept, (now, foreign)), foreign_floor_mib=floor)
@@ -179,7 +180,7 @@ def throttled(device: Device, event: Finished, now: float) -> Device:
 
 
 def without_hold(device: Device, hold: Hold, now: float) -> Device:
-    """The job is gone; its memory is booked until the driver shows it free, or for ten seconds."""
+    """The job is gone; its memory counts until the driver shows it free, or for ten seconds."""
     holds = tuple(other for other in device.holds if other.lease_id != hold.lease_id)
     if not device.returns_slowly or device.lost:
         return replace(device, holds=holds)

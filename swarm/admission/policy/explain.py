@@ -41,7 +41,7 @@ def _waiting(state: AdmissionState, demand: Demand, position: int, names: Mappin
 
 
 def _reason(state: AdmissionState, demand: Demand, position: int, names: Mapping[str, str]) -> str:
-    if not state.free.holds(demand):
+    if not state.free.covers(demand):
         return _host_reason(state, demand, names)
     if best_fit(state, demand) is not None:
         if position == 0:
@@ -66,7 +66,7 @@ def _device_reason(index: int, device: Device, demand: Demand, names: Mapping[st
             f"out-of-memory events, and runs {running}"
         )
     parts = [f"{device.total_mib} total"]
-    parts += [f"{hold.booked_mib} leased by {_name(hold.lease_id, names)}" for hold in device.holds]
+    parts += [f"{hold.counted_mib} leased by {_name(hold.lease_id, names)}" for hold in device.holds]
     parts += [f"{drain.memory_mib} of {_name(drain.lease_id, names)} not yet returned" for drain in device.drains]
     for label, mib in (
         ("reserved by the driver", device.reserved_mib),

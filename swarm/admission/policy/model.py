@@ -66,7 +66,8 @@ class Hold:
     over: tuple[tuple[float, bool], ...] = ()
 
     @property
-    def booked_mib(self) -> int:
+    def counted_mib(self) -> int:
+        """What the sum of the rule counts for it: max(R, measured)."""
         return max(self.reservation_mib, self.measured_mib)
 
     def known_mib(self, now: float) -> int:
@@ -139,7 +140,7 @@ class Device:
 
     @cached_property
     def committed_mib(self) -> int:
-        return sum(hold.booked_mib for hold in self.holds) + sum(drain.memory_mib for drain in self.drains)
+        return sum(hold.counted_mib for hold in self.holds) + sum(drain.memory_mib for drain in self.drains)
 
     @cached_property
     def room_mib(self) -> int:
@@ -170,7 +171,7 @@ class Device:
         if self.drains:
             steps.append((max(drain.until_s for drain in self.drains), room, left))
         for hold in sorted(self.holds, key=lambda hold: hold.ends_by_s):
-            room, left = room + hold.booked_mib, left - 1
+            room, left = room + hold.counted_mib, left - 1
             steps.append((hold.ends_by_s, room, left))
         return tuple(steps)
 
@@ -182,7 +183,7 @@ class Host:
     cpu_slots: int
     ram_mib: int
 
-    def holds(self, demand: "Demand") -> bool:
+    def covers(self, demand: "Demand") -> bool:
         return demand.cpu_slots <= self.cpu_slots and demand.host_ram_mib <= self.ram_mib
 
     def minus(self, job: "Demand | Hold") -> "Host":

@@ -1,6 +1,6 @@
-"""Whose out-of-memory was it, and what comes next. Pure.
+"""What ran out of memory, and what comes next. Pure.
 
-An OOM has an owner: the job's own cap, the device, or the host. Only the first is the trial's fault.
+Either the job's own cap, or the device, or the host. Only the first is the trial's fault.
 """
 
 import math
@@ -73,7 +73,7 @@ def classify(observed: Observed, cap_mib: int | None) -> Ending:
     report = observed.report
     allowed = report.allowed_mib if report is not None and report.allowed_mib is not None else cap_mib
     if report is None or allowed is None:
-        # Without a report the cap is the likelier owner: the ledger keeps the device from filling up.
+        # Without a report the cap is the likelier cause: the ledger keeps the device from filling up.
         return Ending.OWN_CAP if cap_mib is not None else Ending.DEVICE_OOM
     return Ending.OWN_CAP if report.reserved_mib + report.requested_mib > allowed else Ending.DEVICE_OOM
 
@@ -101,7 +101,7 @@ def after_oom(
     needed: int = 0,
     device_mib: int,
 ) -> Retry | Infeasible | None:
-    """The retry ladder. None: the ending is no lack of memory, and there is nothing to repeat.
+    """Whether the trial is run again, and how. None: the ending is no lack of memory, and nothing is repeated.
 
     Own cap (or over its reservation): at least 1.5 times the reservation, twice; then once alone; then infeasible.
     Device: the same again, it was not the trial's fault. Host: the same again, since the kernel kills whoever is

@@ -119,10 +119,10 @@ class History:
 
 def predict(query: PeakQuery, history: History, *, usable_mib: int, device: str = "") -> Prediction:
     """The peak that this program will reach on this device, and how far to trust it."""
-    found = _estimate(query, history, usable_mib, device)
+    estimate = _estimate(query, history, usable_mib, device)
     # Its own runs say whether it still does; only before the first are its parents asked.
-    asked = (query.code_sha256,) if found.source == "same_code" else query.parents
-    return replace(found, alone=any(history.has_lifted(device, code) for code in asked))
+    asked = (query.code_sha256,) if estimate.source == "same_code" else query.parents
+    return replace(estimate, alone=any(history.has_lifted(device, code) for code in asked))
 
 
 def _estimate(query: PeakQuery, history: History, usable_mib: int, device: str) -> Prediction:

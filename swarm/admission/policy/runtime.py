@@ -15,7 +15,7 @@ SAMPLES = 8
 SHARE = 0.8
 
 
-def observe_use(hold: Hold, measured_mib: int, now: float) -> Hold:
+def with_sample(hold: Hold, measured_mib: int, now: float) -> Hold:
     """The hold with one more sample. A job that has never been over keeps an empty window."""
     over = measured_mib > hold.reservation_mib * TOLERANCE
     if not over and not hold.over:

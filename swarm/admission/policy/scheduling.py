@@ -54,7 +54,7 @@ def schedule(state: AdmissionState, now: float) -> tuple[AdmissionState, tuple[G
 
 def best_fit(state: AdmissionState, demand: Demand) -> Device | None:
     """The device with the least room that still fits; among equals the least recently assigned."""
-    if not state.free.holds(demand):
+    if not state.free.covers(demand):
         return None
     first = bisect_left(state.by_offer, (demand.memory_mib,))
     candidates = state.by_offer[first:] if demand.alone else state.by_offer[first : first + 1]
@@ -131,7 +131,7 @@ def _backfill(state: AdmissionState, now: float) -> tuple[AdmissionState, list[G
 def _harmless(demand: Demand, device: Device, shadow: Shadow, now: float) -> bool:
     if now + demand.walltime_limit_s <= shadow.at_s:
         return True
-    if not shadow.spare_host.holds(demand):
+    if not shadow.spare_host.covers(demand):
         return False
     if device.uuid != shadow.uuid:
         return True
@@ -151,12 +151,12 @@ def _after(shadow: Shadow, demand: Demand, device: Device, now: float) -> Shadow
 def _host_when(state: AdmissionState, head: Demand) -> tuple[float, Host] | None:
     """When cores and RAM suffice, and what is left then."""
     free = state.free
-    if free.holds(head):
+    if free.covers(head):
         return 0.0, free.minus(head)
     holds = (hold for device in state.devices.values() for hold in device.holds)
     for hold in sorted(holds, key=lambda hold: hold.ends_by_s):
         free = free.plus(hold)
-        if free.holds(head):
+        if free.covers(head):
             return hold.ends_by_s, free.minus(head)
     return None
 

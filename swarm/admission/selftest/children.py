@@ -1,4 +1,4 @@
-"""What one check found, and the processes that it is found with."""
+"""The result of one check, and the child processes that the checks run."""
 
 import json
 import os
@@ -26,7 +26,7 @@ ABSENT = "not available"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `passed` is None for a measurement that has no right answer, and for what could not be tried."""
+    """`passed` is None for a measurement that has no right answer, and for what could not be tried."""
 
     name: str
     passed: bool | None

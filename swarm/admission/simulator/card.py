@@ -54,7 +54,7 @@ class Card:
         return max(HEADROOM_MIB, int(self.total_mib * HEADROOM_FRACTION))
 
     @property
-    def booked_mib(self) -> int:
+    def counted_mib(self) -> int:
         return sum(max(process.reservation_mib, process.used_mib) for process in self.processes.values())
 
     def start(self, run_id: str, process: Process) -> None:

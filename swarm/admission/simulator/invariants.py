@@ -1,4 +1,4 @@
-"""The invariants of the policy, checked against the simulated cards and not against the policy's own books.
+"""The invariants of the policy, checked against the simulated cards and not against the policy's own state.
 
     I1 sum(max(R, use)) + foreign + headroom <= usable at each grant
     I2 no out-of-memory of the device while foreign growth stays within the headroom
@@ -40,7 +40,7 @@ class Checker:
     _oom_at: float = -THROTTLE_WINDOW_S
 
     def granted(self, card: Card, now: float) -> None:
-        total = card.booked_mib + card.foreign_mib + card.headroom_mib
+        total = card.counted_mib + card.foreign_mib + card.headroom_mib
         if total > card.usable_mib:
             self._add("I1", now, f"{total} MiB promised of {card.usable_mib} on {card.uuid}")
 
@@ -111,7 +111,7 @@ class Checker:
         return any(
             now >= self._unsettled_until.get(card.uuid, 0.0)
             and not any(process.alone for process in card.processes.values())
-            and card.booked_mib + card.foreign_mib + card.headroom_mib + head.memory_mib <= card.usable_mib
+            and card.counted_mib + card.foreign_mib + card.headroom_mib + head.memory_mib <= card.usable_mib
             for card in self.cards.values()
         )
 

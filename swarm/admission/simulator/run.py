@@ -154,7 +154,7 @@ class _Simulation:
             self._end(run_id, Ending.DEVICE_OOM, deficit=missing)
         else:
             self.tally.own_ooms += 1
-            self._learn(run, step.allocator_mib, too_small=True)
+            self._record_peak(run, step.allocator_mib, too_small=True)
             needed = int(step.allocator_mib * 1.15) + BOOKED_CONTEXT_MIB
             self._end(run_id, Ending.OWN_CAP, needed=needed)
 
@@ -172,14 +172,14 @@ class _Simulation:
         if run_id not in self.running:
             return
         run = self.runs[run_id]
-        self._learn(run, run.job.peak_mib, too_small=False)
+        self._record_peak(run, run.job.peak_mib, too_small=False)
         if self.policy.reserves and not run.alone and run.prediction.source != "default":
             self.tally.over.append((run.memory_mib - BOOKED_CONTEXT_MIB - run.job.peak_mib) / run.job.peak_mib)
         self.tally.finished += 1
         self._end(run_id, Ending.CLEAN)
 
     def _crash(self, run_id: str) -> None:
-        """It dies and nobody says so; the sweep finds out within two seconds."""
+        """It dies without a word; the next look at the ledger notices within two seconds."""
         if run_id not in self.running:
             return
         self.tally.crashes += 1
@@ -193,7 +193,7 @@ class _Simulation:
         self.tally.kills += 1
         if self.checking:
             self.checker.killed(run_id, self.now)
-        self._learn(self.runs[run_id], self.runs[run_id].job.peak_mib, too_small=True)
+        self._record_peak(self.runs[run_id], self.runs[run_id].job.peak_mib, too_small=True)
         self._end(run_id, Ending.OVER_RESERVATION)
 
     def _end(self, run_id: str, ending: Ending, deficit: int = 0, needed: int = 0) -> None:
@@ -279,7 +279,7 @@ class _Simulation:
         if self.checking:
             self.checker.looked(self.policy, self.now)
 
-    def _learn(self, run: Run, peak: int, *, too_small: bool) -> None:
+    def _record_peak(self, run: Run, peak: int, *, too_small: bool) -> None:
         self.history.add(
             PeakRecord(run.job.code, peak, run.memory_mib, run.prediction.peak_mib, run.prediction.source, too_small)
         )

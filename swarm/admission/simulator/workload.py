@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 
 CONTEXT_MIB = 450
-"""True size of a CUDA context; the controller books 600."""
+"""True size of a CUDA context; the controller reserves 600 for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From the ledger's entries and a fresh reading to the state on which the policy decides."""
+"""The state on which the policy decides, from the ledger's entries and a fresh reading of the devices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,52 +12,58 @@ from swarm.admission.policy.model import AdmissionState, Host, opening
 from swarm.gpu.host import HostLimits
 from swarm.gpu.reading import Attribution, DeviceReading, GpuProbe
 
+ASLEEP_AFTER_S = 30.0
+
 Window = tuple[tuple[float, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Snapshot:
+    """The state at one moment, and what it was made from."""
+
     state: AdmissionState
     leases: tuple[LeaseEntry, ...]
     readings: tuple[DeviceReading, ...]
     tickets: tuple[TicketEntry, ...]
 
 
-def observe(
+def take_snapshot(
     ledger: Ledger,
     probe: GpuProbe,
     limits: HostLimits,
     now: float,
     *,
     windows: Mapping[str, Window] | None = None,
-) -> Observation:
+) -> Snapshot:
     """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile.
 
     `windows`: samples of over-use that the caller has kept of its own leases.
     """
     slow = probe.kind == "cuda"
     readings = probe.read()
-    books = [ledger.books(reading, now, returns_slowly=slow) for reading in readings]
-    entries = tuple(entry for book in books for entry in book.leases)
-    trees = descendants({p.supervisor_pid: p.lease_id for p in entries if p.supervisor_pid is not None})
+    stored = [ledger.device_entries(reading, now, returns_slowly=slow) for reading in readings]
+    leases = tuple(entry for part in stored for entry in part.leases)
+    trees = descendants({p.supervisor_pid: p.lease_id for p in leases if p.supervisor_pid is not None})
     devices = []
-    for reading, book in zip(readings, books, strict=True):
-        holds = tuple(replace(hold, over=(windows or {}).get(hold.lease_id, ())) for hold in book.device.holds)
-        device = refreshed(replace(book.device, holds=holds), _sampled(reading, book.leases, trees), now)
+    for reading, part in zip(readings, stored, strict=True):
+        holds = tuple(replace(hold, over=(windows or {}).get(hold.lease_id, ())) for hold in part.device.holds)
+        device = refreshed(replace(part.device, holds=holds), _sampled(reading, part.leases, trees), now)
         ledger.save_device(device)
-        for entry in book.leases:
+        for entry in part.leases:
             if entry.draining_until_s is not None and all(d.lease_id != entry.lease_id for d in device.drains):
                 ledger.forget_drain(entry)
         devices.append(device)
     host = Host(limits.cpu_slots, limits.ram_mib)
     tickets = tuple(ledger.tickets())
-    return Observation(opening(tuple(devices), host, ledger.waiting(now)), entries, readings, tickets)
+    # A process that is stopped keeps its place, but delays nobody.
+    queue = tuple(ticket.demand() for ticket in tickets if now - ticket.polled_s <= ASLEEP_AFTER_S)
+    return Snapshot(opening(tuple(devices), host, queue), leases, readings, tickets)
 
 
-def names_of(found: Observation) -> dict[str, str]:
+def names_of(snapshot: Snapshot) -> dict[str, str]:
     """What people call the holders and the waiting: their trials."""
-    names = {entry.lease_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in found.leases}
-    return names | {entry.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in found.tickets}
+    names = {entry.lease_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.leases}
+    return names | {entry.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.tickets}
 
 
 def _sampled(reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]) -> Sampled:
@@ -76,7 +82,7 @@ def _sampled(reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapp
 def attribute(
     reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]
 ) -> tuple[Attribution, Mapping[str, int]]:
-    """Memory by lease. In a container it works for leases whose host pid the launch gate has found, if all have one."""
+    """Memory by lease. In a container it works for leases whose host pid the launch gate knows, if it knows all."""
     if reading.attribution is Attribution.UNAVAILABLE:
         return Attribution.UNAVAILABLE, {}
     owners = dict(trees)
