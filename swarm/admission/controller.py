@@ -6,7 +6,7 @@ process of that ticket, because the lock of the lease must be its.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from swarm.admission.ledger.history import append_history, load_history
 from swarm.admission.ledger.identity import identify
 from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
 from swarm.admission.ledger.ledger import Ledger
-from swarm.admission.ledger.snapshot import Snapshot, Window, names_of, take_snapshot
+from swarm.admission.ledger.snapshot import Snapshot, names_of, take_snapshot
 from swarm.admission.policy.aftermath import EndedRun
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
 from swarm.admission.policy.events import Finished, Grant, Kill, Tick
@@ -64,7 +64,7 @@ class AdmissionController:
             intake, prediction = self._predict(request, snapshot)
             sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
             entry = intake.ticket_entry(request, prediction, sequence, now)
-            if (reason := never_fits(snapshot.state, entry.demand())) is not None:
+            if (reason := never_fits(snapshot.state, entry.demand)) is not None:
                 raise NeverFits(reason)
             descriptor = self._ledger.add_ticket(entry)
         return Ticket(self, request, entry, prediction, descriptor)
@@ -78,13 +78,13 @@ class AdmissionController:
         """The lease, or why there is none yet."""
         with self._ledger.locked():
             now = self._clock.monotonic()
-            self._ledger.save_ticket(replace(ticket.entry, polled_s=now, bypasses=self._ledger.bypasses(ticket.entry)))
+            self._ledger.mark_polled(ticket.entry, now)
             snapshot = self._snapshot()
             _, actions = decide(snapshot.state, Tick(), now)
-            mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.entry.ticket_id)
+            mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.ticket_id)
             grant = next(mine, None)
             if grant is None:
-                return why(snapshot.state, ticket.entry.ticket_id, names_of(snapshot))
+                return why(snapshot.state, ticket.ticket_id, names_of(snapshot))
             return self._take(ticket, grant, snapshot, now)
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -102,30 +102,21 @@ class AdmissionController:
                 )
                 failpoint("bind.after_record")
 
-    def check(self, lease: Lease, window: Window) -> tuple[Window, Kill | None]:
+    def check(self, lease: Lease) -> Kill | None:
         with self._ledger.locked():
             now = self._clock.monotonic()
-            snapshot = self._snapshot({lease.lease_id: window})
+            snapshot = self._snapshot()
             device = snapshot.state.devices.get(lease.device)
             entry = self._ledger.lease(lease.device, lease.lease_id)
             hold = None if device is None else _hold(device, lease.lease_id)
             if device is None or hold is None or entry is None:
-                return window, None
+                return None
             failpoint("heartbeat.before_record")
             peak = max(entry.peak_mib, hold.measured_mib)
-            self._ledger.save_lease(
-                replace(
-                    entry,
-                    heartbeat_s=now,
-                    measured_mib=hold.measured_mib,
-                    fading_mib=hold.fading_mib,
-                    fading_until_s=hold.fading_until_s,
-                    peak_mib=peak,
-                )
-            )
+            self._ledger.save_lease(replace(entry, hold=hold, heartbeat_s=now, peak_mib=peak))
             failpoint("heartbeat.after_record")
             reason = endangered(snapshot.state, device, hold) if is_over(hold, now) else None
-            return hold.over, None if reason is None else Kill(lease.lease_id, reason)
+            return None if reason is None else Kill(lease.lease_id, reason)
 
     def cotenants(self, lease: Lease) -> set[str]:
         with self._ledger.locked():
@@ -191,8 +182,8 @@ class AdmissionController:
         intake = Intake(self._probe.kind, self._probe.name, self._context_mib, room_mib, ram_mib)
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
 
-    def _snapshot(self, windows: Mapping[str, Window] | None = None) -> Snapshot:
-        return take_snapshot(self._ledger, self._probe, self._limits, self._clock.monotonic(), windows=windows)
+    def _snapshot(self) -> Snapshot:
+        return take_snapshot(self._ledger, self._probe, self._limits, self._clock.monotonic())
 
     def _take(self, ticket: Ticket, grant: Grant, snapshot: Snapshot, now: float) -> Lease:
         """Lease first, ticket last: after a death in between the next process to look removes both."""
@@ -205,15 +196,15 @@ class AdmissionController:
         self._ledger.save_device(replace(device, last_assigned=snapshot.state.grants + 1))
         self._ledger.drop_ticket(ticket.entry, ticket.descriptor)
         failpoint("grant.after_ticket")
-        cap = max(1, grant.reservation_mib - self._context_mib)
+        cap = max(1, grant.hold.reservation_mib - self._context_mib)
         fraction = cap / device.total_mib if self._probe.kind == "cuda" else None
         return Lease(
             lease_id=entry.lease_id,
             request=ticket.request,
             device=grant.uuid,
             device_name=device.name,
-            reservation_mib=grant.reservation_mib,
-            alone=grant.alone,
+            reservation_mib=grant.hold.reservation_mib,
+            alone=grant.hold.alone,
             cap_mib=cap,
             cap_fraction=fraction,
             lock_fd=descriptor,
@@ -254,10 +245,10 @@ class AdmissionController:
     def _give_back(self, lease: Lease, device: Device) -> None:
         entry = self._ledger.lease(lease.device, lease.lease_id)
         hold = _hold(device, lease.lease_id)
-        measured = 0 if hold is None else hold.known_mib(self._clock.monotonic())
-        if entry is not None and device.returns_slowly and not device.lost:
+        if entry is not None and hold is not None and device.returns_slowly and not device.lost:
             until = self._clock.monotonic() + DRAIN_LIMIT_S
-            self._ledger.save_lease(replace(entry, measured_mib=measured, draining_until_s=until))
+            hold = replace(hold, measured_mib=hold.known_mib(self._clock.monotonic()))
+            self._ledger.save_lease(replace(entry, hold=hold, draining_until_s=until))
         else:
             self._ledger.drop_lease(lease.device, lease.lease_id)
         failpoint("release.after_record")

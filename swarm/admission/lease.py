@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from swarm.admission.ledger.snapshot import Window
 from swarm.admission.policy.events import Kill
 from swarm.admission.policy.oom import Observed
 from swarm.admission.policy.predict import Source
@@ -18,7 +17,7 @@ class LeaseKeeper(Protocol):
     """What a lease asks of the controller that granted it."""
 
     def bind(self, lease: "Lease", supervisor_pid: int) -> None: ...
-    def check(self, lease: "Lease", window: Window) -> tuple[Window, Kill | None]: ...
+    def check(self, lease: "Lease") -> Kill | None: ...
     def launching(self, lease: "Lease", settle_s: float) -> AbstractContextManager[None]: ...
     def cotenants(self, lease: "Lease") -> set[str]: ...
     def release(self, lease: "Lease", observed: Observed | None) -> Released: ...
@@ -47,7 +46,6 @@ class Lease:
     predicted_mib: int
     source: Source
     _keeper: LeaseKeeper = field(repr=False)
-    _over: Window = field(default=(), repr=False)
     _released: Released | None = field(default=None, repr=False)
 
     def bind(self, supervisor_pid: int) -> None:
@@ -62,8 +60,7 @@ class Lease:
 
         A Kill is to be obeyed (stop the trial, release with `over_reservation=True`); it never comes for a spike.
         """
-        self._over, kill = self._keeper.check(self, self._over)
-        return kill
+        return self._keeper.check(self)
 
     @contextmanager
     def launching(self, settle_s: float = 15.0) -> Iterator[None]:

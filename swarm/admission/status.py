@@ -119,11 +119,11 @@ def _device(snapshot: Snapshot, index: int, now: float) -> DeviceStatus:
                 agent_id=entry.agent_id,
                 study_id=entry.study_id,
                 trial_id=entry.trial_id,
-                reservation_mib=entry.reservation_mib,
+                reservation_mib=entry.hold.reservation_mib,
                 measured_mib=measured.get(entry.lease_id, 0),
-                alone=entry.alone,
+                alone=entry.hold.alone,
                 held_s=now - entry.granted_s,
-                ends_in_s=entry.ends_by_s - now,
+                ends_in_s=entry.hold.ends_by_s - now,
                 hung=now - entry.heartbeat_s > HUNG_AFTER_S,
                 draining=entry.draining_until_s is not None,
             )
@@ -137,16 +137,16 @@ def _waiting(snapshot: Snapshot, now: float) -> tuple[WaiterStatus, ...]:
     reasons = {place.ticket_id: place for place in waiting(snapshot.state, names_of(snapshot))}
     return tuple(
         WaiterStatus(
-            ticket_id=entry.ticket_id,
+            ticket_id=entry.demand.ticket_id,
             agent_id=entry.agent_id,
             study_id=entry.study_id,
             trial_id=entry.trial_id,
-            memory_mib=entry.memory_mib,
+            memory_mib=entry.demand.memory_mib,
             waited_s=now - entry.submitted_s,
-            bypassed=entry.bypasses,
+            bypassed=entry.demand.bypasses,
             reason="its process is stopped" if place is None else place.reason,
             starts_within_s=None if place is None or place.starts_by_s is None else max(0.0, place.starts_by_s - now),
         )
         for entry in snapshot.tickets
-        for place in (reasons.get(entry.ticket_id),)
+        for place in (reasons.get(entry.demand.ticket_id),)
     )

@@ -35,9 +35,13 @@ class Ticket:
         self._open = True
 
     @property
+    def ticket_id(self) -> str:
+        return self.entry.demand.ticket_id
+
+    @property
     def memory_mib(self) -> int:
         """The reservation that it waits for."""
-        return self.entry.memory_mib
+        return self.entry.demand.memory_mib
 
     def poll(self) -> Lease | None:
         """One look. None while it has to wait; `why` then says in a sentence for what."""

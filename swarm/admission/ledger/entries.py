@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.identity import Identity, boot_id
@@ -16,62 +17,41 @@ from swarm.admission.policy.model import Demand, Drain, Hold, Throttle
 class TicketEntry:
     """A waiting request. Its sequence number is its place in the queue."""
 
-    ticket_id: str
+    demand: Demand
     sequence: int
     agent_id: str
     study_id: str
     trial_id: str
-    memory_mib: int
-    walltime_limit_s: float
-    alone: bool
-    cpu_slots: int
-    host_ram_mib: int
     submitted_s: float
     polled_s: float
     pid: int
     starttime: int
     boot: str
-    bypasses: int = 0
-
-    def demand(self) -> Demand:
-        return Demand(
-            ticket_id=self.ticket_id,
-            memory_mib=self.memory_mib,
-            walltime_limit_s=self.walltime_limit_s,
-            alone=self.alone,
-            cpu_slots=self.cpu_slots,
-            host_ram_mib=self.host_ram_mib,
-            bypasses=self.bypasses,
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseEntry:
     """A reservation, or, with `draining_until_s` set, memory that has not yet come back from a job that is gone."""
 
-    lease_id: str
+    hold: Hold
     uuid: str
     agent_id: str
     study_id: str
     trial_id: str
-    reservation_mib: int
-    alone: bool
-    cpu_slots: int
-    host_ram_mib: int
     granted_s: float
-    ends_by_s: float
     heartbeat_s: float
     pid: int
     starttime: int
     boot: str
-    measured_mib: int = 0
-    fading_mib: int = 0
-    fading_until_s: float = 0.0
     peak_mib: int = 0
     supervisor_pid: int | None = None
     supervisor_starttime: int | None = None
     host_pid: int | None = None
     draining_until_s: float | None = None
+
+    @property
+    def lease_id(self) -> str:
+        return self.hold.lease_id
 
     @property
     def holder(self) -> Identity:
@@ -87,21 +67,8 @@ class LeaseEntry:
     def of_this_boot(self) -> bool:
         return self.boot == boot_id()
 
-    def hold(self) -> Hold:
-        return Hold(
-            lease_id=self.lease_id,
-            reservation_mib=self.reservation_mib,
-            ends_by_s=self.ends_by_s,
-            alone=self.alone,
-            measured_mib=self.measured_mib,
-            cpu_slots=self.cpu_slots,
-            host_ram_mib=self.host_ram_mib,
-            fading_mib=self.fading_mib,
-            fading_until_s=self.fading_until_s,
-        )
-
     def drain(self) -> Drain:
-        memory = self.measured_mib or self.fading_mib or self.reservation_mib
+        memory = self.hold.measured_mib or self.hold.fading_mib or self.hold.reservation_mib
         return Drain(self.lease_id, memory, self.draining_until_s or 0.0)
 
 
@@ -129,6 +96,8 @@ class IncidentEntry:
 
 
 Entry = TypeVar("Entry", TicketEntry, LeaseEntry, DeviceEntry, IncidentEntry)
+_KINDS: tuple[type[Any], ...] = (TicketEntry, LeaseEntry, DeviceEntry, IncidentEntry)
+_READERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 
 
 def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | IncidentEntry) -> None:
@@ -148,14 +117,7 @@ def remove_drafts(folder: Path) -> None:
 def read_entry(path: Path, kind: type[Entry]) -> Entry | None:
     """None when the file is missing or is not what it should be; a damaged entry counts as none."""
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(loaded, Mapping):
-        return None
-    known = {field.name for field in fields(kind)}
-    try:
-        entry = kind(**{key: value for key, value in loaded.items() if key in known})
-    except TypeError:
+        entry: Entry = _READERS[kind].validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         return None
     return entry

@@ -8,7 +8,7 @@ from swarm.admission.ledger.entries import LeaseEntry, TicketEntry
 from swarm.admission.ledger.identity import boot_id, identify
 from swarm.admission.policy.core import lone_room_mib
 from swarm.admission.policy.events import Grant
-from swarm.admission.policy.model import AdmissionState
+from swarm.admission.policy.model import AdmissionState, Demand
 from swarm.admission.policy.predict import History, PeakQuery, Prediction, predict
 from swarm.admission.policy.request import Request
 from swarm.gpu.reading import DeviceKind
@@ -47,16 +47,18 @@ class Intake:
             memory, alone = prediction.demand(self.context_mib, self.room_mib)
         me = identify(os.getpid())
         return TicketEntry(
-            ticket_id=uuids.uuid4().hex[:12],
+            demand=Demand(
+                ticket_id=uuids.uuid4().hex[:12],
+                memory_mib=memory,
+                walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
+                alone=alone or request.alone,
+                cpu_slots=request.cpu_slots,
+                host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
+            ),
             sequence=sequence,
             agent_id=request.agent_id,
             study_id=request.study_id,
             trial_id=request.trial_id,
-            memory_mib=memory,
-            walltime_limit_s=request.walltime_limit_s + KILL_GRACE_S,
-            alone=alone or request.alone,
-            cpu_slots=request.cpu_slots,
-            host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
             submitted_s=now,
             polled_s=now,
             pid=me.pid,
@@ -67,17 +69,12 @@ class Intake:
 
 def lease_entry(ticket: TicketEntry, grant: Grant, now: float) -> LeaseEntry:
     return LeaseEntry(
-        lease_id=ticket.ticket_id,
+        hold=grant.hold,
         uuid=grant.uuid,
         agent_id=ticket.agent_id,
         study_id=ticket.study_id,
         trial_id=ticket.trial_id,
-        reservation_mib=grant.reservation_mib,
-        alone=grant.alone,
-        cpu_slots=ticket.cpu_slots,
-        host_ram_mib=ticket.host_ram_mib,
         granted_s=now,
-        ends_by_s=grant.ends_by_s,
         heartbeat_s=now,
         pid=ticket.pid,
         starttime=ticket.starttime,

@@ -118,18 +118,16 @@ class Ledger:
                 alive.append(entry)
         return alive
 
-    def save_ticket(self, entry: TicketEntry) -> None:
-        write_entry(self._ticket_path(entry), entry)
-
-    def bypasses(self, entry: TicketEntry) -> int:
-        """How often others have passed it; they count it in its file."""
-        stored = read_entry(self._ticket_path(entry), TicketEntry)
-        return entry.bypasses if stored is None else stored.bypasses
+    def mark_polled(self, entry: TicketEntry, now: float) -> None:
+        """From the file where there is one: others count there how often they have passed it."""
+        stored = read_entry(self._ticket_path(entry), TicketEntry) or entry
+        write_entry(self._ticket_path(entry), replace(stored, polled_s=now))
 
     def count_bypass(self, ticket_id: str) -> None:
         for path in self._tickets.glob(f"*-{ticket_id}.json"):
             if (entry := read_entry(path, TicketEntry)) is not None:
-                write_entry(path, replace(entry, bypasses=entry.bypasses + 1))
+                passed = replace(entry.demand, bypasses=entry.demand.bypasses + 1)
+                write_entry(path, replace(entry, demand=passed))
 
     def drop_ticket(self, entry: TicketEntry, descriptor: int) -> None:
         self._ticket_path(entry).unlink(missing_ok=True)
@@ -207,10 +205,10 @@ class Ledger:
             free_mib=reading.free_mib,
             lost=reading.lost,
             returns_slowly=returns_slowly,
-            holds=tuple(entry.hold() for entry in leases if entry.draining_until_s is None),
+            holds=tuple(entry.hold for entry in leases if entry.draining_until_s is None),
             drains=tuple(entry.drain() for entry in leases if entry.draining_until_s is not None),
             throttles=tuple(entry.throttle() for _, entry in self.incidents(reading.uuid)),
-            foreign_seen=tuple((float(at), int(mib)) for at, mib in stored.foreign_seen),
+            foreign_seen=stored.foreign_seen,
             foreign_floor_mib=stored.foreign_floor_mib,
             last_assigned=stored.last_assigned,
         )
@@ -253,7 +251,7 @@ class Ledger:
         return self.root / "tickets"
 
     def _ticket_path(self, entry: TicketEntry) -> Path:
-        return self._tickets / f"{entry.sequence:012d}-{entry.ticket_id}.json"
+        return self._tickets / f"{entry.sequence:012d}-{entry.demand.ticket_id}.json"
 
     def _folder(self, uuid: str, part: str) -> Path:
         folder = self.root / uuid / part
@@ -281,7 +279,7 @@ def _end_orphans(lock: Path, entry: LeaseEntry, now: float) -> None:
     if entry.holder.alive:
         return
     supervisor = entry.supervisor
-    if supervisor.alive if supervisor is not None else now <= entry.ends_by_s:
+    if supervisor.alive if supervisor is not None else now <= entry.hold.ends_by_s:
         return
     for pid in holders(lock):
         try:

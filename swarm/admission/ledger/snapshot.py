@@ -1,7 +1,7 @@
 """The state on which the policy decides, from the ledger's entries and a fresh reading of the devices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from swarm.admission.ledger.entries import LeaseEntry, TicketEntry
 from swarm.admission.ledger.identity import descendants
@@ -13,8 +13,6 @@ from swarm.gpu.host import HostLimits
 from swarm.gpu.reading import Attribution, DeviceReading, GpuProbe
 
 ASLEEP_AFTER_S = 30.0
-
-Window = tuple[tuple[float, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +30,8 @@ def take_snapshot(
     probe: GpuProbe,
     limits: HostLimits,
     now: float,
-    *,
-    windows: Mapping[str, Window] | None = None,
 ) -> Snapshot:
-    """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile.
-
-    `windows`: samples of over-use that the caller has kept of its own leases.
-    """
+    """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile."""
     slow = probe.kind == "cuda"
     readings = probe.read()
     stored = [ledger.device_entries(reading, now, returns_slowly=slow) for reading in readings]
@@ -46,8 +39,7 @@ def take_snapshot(
     trees = descendants({p.supervisor_pid: p.lease_id for p in leases if p.supervisor_pid is not None})
     devices = []
     for reading, part in zip(readings, stored, strict=True):
-        holds = tuple(replace(hold, over=(windows or {}).get(hold.lease_id, ())) for hold in part.device.holds)
-        device = refreshed(replace(part.device, holds=holds), _sampled(reading, part.leases, trees), now)
+        device = refreshed(part.device, _sampled(reading, part.leases, trees), now)
         ledger.save_device(device)
         for entry in part.leases:
             if entry.draining_until_s is not None and all(d.lease_id != entry.lease_id for d in device.drains):
@@ -56,14 +48,14 @@ def take_snapshot(
     host = Host(limits.cpu_slots, limits.ram_mib)
     tickets = tuple(ledger.tickets())
     # A process that is stopped keeps its place, but delays nobody.
-    queue = tuple(ticket.demand() for ticket in tickets if now - ticket.polled_s <= ASLEEP_AFTER_S)
+    queue = tuple(ticket.demand for ticket in tickets if now - ticket.polled_s <= ASLEEP_AFTER_S)
     return Snapshot(opening(tuple(devices), host, queue), leases, readings, tickets)
 
 
 def names_of(snapshot: Snapshot) -> dict[str, str]:
     """What people call the holders and the waiting: their trials."""
     names = {entry.lease_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.leases}
-    return names | {entry.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.tickets}
+    return names | {entry.demand.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.tickets}
 
 
 def _sampled(reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]) -> Sampled:

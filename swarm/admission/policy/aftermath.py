@@ -49,9 +49,7 @@ class EndedRun:
         if observed.report is not None:
             peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
         if observed.alloc_retries and not too_small:
-            peak = round_up(
-                peak * AFTER_RETRIES
-            )  # it succeeded, but the allocator had to retry: the next one gets a little more
+            peak = round_up(peak * AFTER_RETRIES)  # it succeeded, but only just: the next one gets a little more
         if self.ending is not Ending.CLEAN and not too_small and not 0 < self.predicted_mib < peak:
             return None
         return PeakRecord(

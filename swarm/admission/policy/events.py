@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from swarm.admission.policy.model import Demand, Ending
+from swarm.admission.policy.model import Demand, Ending, Hold
 from swarm.gpu.reading import Attribution
 
 
@@ -47,14 +47,15 @@ Event: TypeAlias = Submitted | Sampled | Finished | Tick
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`lease_id` is the ticket's id: one ticket becomes at most one lease."""
+    """The lease takes the ticket's id: one ticket becomes at most one lease. `bypassed`: the head that it passes."""
 
-    ticket_id: str
+    hold: Hold
     uuid: str
-    reservation_mib: int
-    ends_by_s: float
-    alone: bool
     bypassed: str | None = None
+
+    @property
+    def ticket_id(self) -> str:
+        return self.hold.lease_id
 
 
 @dataclass(frozen=True, slots=True)

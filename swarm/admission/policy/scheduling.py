@@ -164,10 +164,9 @@ def _host_when(state: AdmissionState, head: Demand) -> tuple[float, Host] | None
 def _take(
     state: AdmissionState, demand: Demand, device: Device, now: float, *, bypassed: str | None
 ) -> tuple[AdmissionState, Grant]:
-    reservation = device.offer_mib if demand.alone else demand.memory_mib
     hold = Hold(
         lease_id=demand.ticket_id,
-        reservation_mib=reservation,
+        reservation_mib=device.offer_mib if demand.alone else demand.memory_mib,
         ends_by_s=now + demand.walltime_limit_s if demand.walltime_limit_s < FOREVER else FOREVER,
         alone=demand.alone,
         cpu_slots=demand.cpu_slots,
@@ -182,5 +181,4 @@ def _take(
         queue=tuple(waiting for waiting in state.queue if waiting.ticket_id != demand.ticket_id),
         located={**state.located, hold.lease_id: device.uuid},
     )
-    grant = Grant(demand.ticket_id, device.uuid, reservation, hold.ends_by_s, demand.alone, bypassed)
-    return state, grant
+    return state, Grant(hold, device.uuid, bypassed)

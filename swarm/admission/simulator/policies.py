@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from swarm.admission.policy.core import decide
 from swarm.admission.policy.events import Action, Event, Finished, Grant, Kill, Sampled, Submitted
-from swarm.admission.policy.model import FOREVER, AdmissionState, Demand, Device, Host, opening
+from swarm.admission.policy.model import FOREVER, AdmissionState, Demand, Device, Hold, Host, opening
 from swarm.admission.simulator.card import Card
 
 PolicyName = Literal["swarm", "sequential", "count=2", "count=3", "free-memory-now", "kill-on-spike"]
@@ -66,7 +66,7 @@ class CountPolicy:
                 break
             taken[uuid] += 1
             demand = self._queue.pop(0)
-            grants.append(Grant(demand.ticket_id, uuid, demand.memory_mib, FOREVER, False))
+            grants.append(Grant(Hold(demand.ticket_id, demand.memory_mib, FOREVER), uuid))
         return tuple(grants)
 
     def waiting(self) -> tuple[Demand, ...]:
@@ -95,7 +95,7 @@ class FreeMemoryPolicy:
             room, _, uuid = free[0]
             if demand.memory_mib <= room and all(grant.uuid != uuid for grant in grants if isinstance(grant, Grant)):
                 self._queue.remove(demand)
-                grants.append(Grant(demand.ticket_id, uuid, demand.memory_mib, FOREVER, False))
+                grants.append(Grant(Hold(demand.ticket_id, demand.memory_mib, FOREVER), uuid))
         return tuple(grants)
 
     def waiting(self) -> tuple[Demand, ...]:

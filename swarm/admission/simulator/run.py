@@ -115,11 +115,11 @@ class _Simulation:
         run = self.runs[grant.ticket_id]
         card = self.cards[grant.uuid]
         run.card, run.started_s = grant.uuid, self.now
-        run.memory_mib = grant.reservation_mib
-        cap = grant.reservation_mib - BOOKED_CONTEXT_MIB if self.policy.caps else None
-        card.start(run.run_id, Process(grant.reservation_mib, cap, grant.alone))
+        run.memory_mib = grant.hold.reservation_mib
+        cap = grant.hold.reservation_mib - BOOKED_CONTEXT_MIB if self.policy.caps else None
+        card.start(run.run_id, Process(grant.hold.reservation_mib, cap, grant.hold.alone))
         self.running.add(run.run_id)
-        self._note(f"start {run.run_id} {grant.uuid} {grant.reservation_mib}")
+        self._note(f"start {run.run_id} {grant.uuid} {grant.hold.reservation_mib}")
         if self.checking:
             self.checker.granted(card, self.now)
         self.tally.waits.append(self.now - run.submitted_s)

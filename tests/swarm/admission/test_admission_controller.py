@@ -228,7 +228,7 @@ def test_the_launch_gate_finds_the_hosts_pid_in_a_container(tmp_path: Path, cloc
     assert lease.poll() is None
     entry = read_entry(tmp_path / "GPU-a" / "leases" / f"{lease.lease_id}.json", LeaseEntry)
     assert entry is not None
-    assert (entry.host_pid, entry.measured_mib) == (2918402, 5_000)
+    assert (entry.host_pid, entry.hold.measured_mib) == (2918402, 5_000)
 
 
 def test_a_launch_that_never_shows_up_lets_the_next_one_in(tmp_path: Path, clock: FakeClock) -> None:

@@ -14,6 +14,7 @@ from fakes.steady_probe import RAM, SteadyProbe
 from swarm.admission import AdmissionController, Observed, Request, status
 from swarm.admission.ledger.entries import LeaseEntry
 from swarm.admission.ledger.identity import boot_id, identify
+from swarm.admission.policy.model import Hold
 from swarm.errors import AdmissionError
 
 BUSY = SteadyProbe(replace(RAM, free_mib=15_000))
@@ -56,17 +57,12 @@ def test_status_publishes_how_often_predictions_were_too_small(tmp_path: Path) -
 def lease_entry(**changes: object) -> LeaseEntry:
     me = identify(os.getpid())
     entry = LeaseEntry(
-        lease_id="old",
+        hold=Hold("old", 15_000, ends_by_s=1e9),
         uuid="CPU-0",
         agent_id="worker_9",
         study_id="study",
         trial_id="t9",
-        reservation_mib=15_000,
-        alone=False,
-        cpu_slots=1,
-        host_ram_mib=0,
         granted_s=0.0,
-        ends_by_s=1e9,
         heartbeat_s=0.0,
         pid=me.pid,
         starttime=me.starttime,
