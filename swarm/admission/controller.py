@@ -14,7 +14,6 @@ from pathlib import Path
 from filelock import FileLock
 
 from swarm.admission.lease import Lease, child_env
-from swarm.admission.ledger.entries import IncidentEntry
 from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.history import append_history, load_history
 from swarm.admission.ledger.identity import identify
@@ -235,11 +234,9 @@ class AdmissionController:
             if kept is None:
                 self._ledger.drop_incident(device.uuid, name)
             else:
-                self._ledger.save_incident(device.uuid, name, replace(entry, clean=kept.clean))
+                self._ledger.save_incident(device.uuid, name, kept)
         if len(after) > len(device.throttles):
-            new = after[-1]
-            incident = IncidentEntry(new.at_s, new.running, new.deficit_mib)
-            self._incidents.append(self._ledger.add_incident(device.uuid, ended.lease_id, incident))
+            self._incidents.append(self._ledger.add_incident(device.uuid, ended.lease_id, after[-1]))
         failpoint("release.after_incident")
 
     def _give_back(self, lease: Lease, device: Device) -> None:

@@ -82,25 +82,12 @@ class DeviceEntry:
     boot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IncidentEntry:
-    """An out-of-memory of the device. It lives as long as the process that saw it, so a restart begins unthrottled."""
-
-    at_s: float
-    running: int
-    deficit_mib: int
-    clean: int = 0
-
-    def throttle(self) -> Throttle:
-        return Throttle(self.at_s, self.running, self.deficit_mib, self.clean)
-
-
-Entry = TypeVar("Entry", TicketEntry, LeaseEntry, DeviceEntry, IncidentEntry)
-_KINDS: tuple[type[Any], ...] = (TicketEntry, LeaseEntry, DeviceEntry, IncidentEntry)
+Entry = TypeVar("Entry", TicketEntry, LeaseEntry, DeviceEntry, Throttle)
+_KINDS: tuple[type[Any], ...] = (TicketEntry, LeaseEntry, DeviceEntry, Throttle)
 _READERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 
 
-def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | IncidentEntry) -> None:
+def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | Throttle) -> None:
     """Replace the file at once. Not synced: after a power loss the boot id differs, and every entry is void."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(asdict(entry)) + "\n", encoding="utf-8")

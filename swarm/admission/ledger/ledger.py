@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 
 from swarm.admission.ledger.entries import (
     DeviceEntry,
-    IncidentEntry,
     LeaseEntry,
     TicketEntry,
     read_entry,
@@ -32,7 +31,7 @@ from swarm.admission.ledger.entries import (
 from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.ledger.identity import boot_id
-from swarm.admission.policy.model import DRAIN_LIMIT_S, Device
+from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Throttle
 from swarm.errors import AdmissionError
 from swarm.gpu.reading import DeviceReading
 
@@ -207,7 +206,7 @@ class Ledger:
             returns_slowly=returns_slowly,
             holds=tuple(entry.hold for entry in leases if entry.draining_until_s is None),
             drains=tuple(entry.drain() for entry in leases if entry.draining_until_s is not None),
-            throttles=tuple(entry.throttle() for _, entry in self.incidents(reading.uuid)),
+            throttles=tuple(throttle for _, throttle in self.incidents(reading.uuid)),
             foreign_seen=stored.foreign_seen,
             foreign_floor_mib=stored.foreign_floor_mib,
             last_assigned=stored.last_assigned,
@@ -222,24 +221,24 @@ class Ledger:
 
     # Incidents
 
-    def add_incident(self, uuid: str, name: str, entry: IncidentEntry) -> int:
-        """The descriptor that keeps the incident in force; it goes with this process."""
+    def add_incident(self, uuid: str, name: str, entry: Throttle) -> int:
+        """The descriptor that keeps the incident in force: it ends with this process, and a restart begins anew."""
         folder = self._folder(uuid, "incidents")
         descriptor = open_locked(folder / f"{name}.lock")
         write_entry(folder / f"{name}.json", entry)
         return descriptor
 
-    def incidents(self, uuid: str) -> list[tuple[str, IncidentEntry]]:
+    def incidents(self, uuid: str) -> list[tuple[str, Throttle]]:
         found = []
         for lock in sorted(self._folder(uuid, "incidents").glob("*.lock")):
-            entry = read_entry(lock.with_suffix(".json"), IncidentEntry)
+            entry = read_entry(lock.with_suffix(".json"), Throttle)
             if entry is None or not is_held(lock):
                 self.drop_incident(uuid, lock.stem)
             else:
                 found.append((lock.stem, entry))
         return found
 
-    def save_incident(self, uuid: str, name: str, entry: IncidentEntry) -> None:
+    def save_incident(self, uuid: str, name: str, entry: Throttle) -> None:
         write_entry(self._folder(uuid, "incidents") / f"{name}.json", entry)
 
     def drop_incident(self, uuid: str, name: str) -> None:

@@ -25,12 +25,7 @@ class Snapshot:
     tickets: tuple[TicketEntry, ...]
 
 
-def take_snapshot(
-    ledger: Ledger,
-    probe: GpuProbe,
-    limits: HostLimits,
-    now: float,
-) -> Snapshot:
+def take_snapshot(ledger: Ledger, probe: GpuProbe, limits: HostLimits, now: float) -> Snapshot:
     """Call it inside `ledger.locked()`: a reading taken before would show memory whose lease has gone meanwhile."""
     slow = probe.kind == "cuda"
     readings = probe.read()

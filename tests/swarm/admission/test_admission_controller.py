@@ -102,6 +102,33 @@ def test_a_stopped_process_keeps_its_place_but_holds_nobody_up(tmp_path: Path, c
     assert third.poll() is None or "t1" in third.why
 
 
+def test_a_head_is_passed_four_times_though_it_looks_in_between(tmp_path: Path, clock: FakeClock) -> None:
+    mine, other = (controller(tmp_path, clock) for _ in range(2))
+    granted(mine.request(ask("running", 12_000)))
+    head = mine.request(ask("head", 20_000))
+    assert head.poll() is None
+    passed = []
+    for index in range(5):
+        passed.append(other.request(ask(f"short{index}", 100, walltime_limit_s=10.0)).poll() is not None)
+        assert head.poll() is None
+    assert passed == [True, True, True, True, False]
+
+
+def test_a_lasting_excess_that_endangers_a_neighbour_is_to_be_stopped(tmp_path: Path, clock: FakeClock) -> None:
+    probe = SteadyProbe(CARD)
+    mine = controller(tmp_path, clock, probe)
+    greedy, neighbour = (granted(mine.request(ask(trial, 10_000))) for trial in ("greedy", "neighbour"))
+    greedy.bind(os.getpid())
+    probe.readings = (replace(CARD, free_mib=200, processes=(ProcessUse(os.getpid(), 15_900),)),)
+    kills = []
+    for _ in range(12):
+        kills.append(greedy.poll())
+        assert neighbour.poll() is None
+        clock.advance(1)
+    assert kills[:10] == [None] * 10
+    assert kills[11] is not None and kills[11].lease_id == greedy.lease_id
+
+
 def test_own_cap_climbs_the_ladder_to_infeasible(tmp_path: Path, clock: FakeClock) -> None:
     mine = controller(tmp_path, clock)
     request = ask("t0", 8200)

@@ -338,6 +338,7 @@ def test_the_retry_ladder() -> None:
 
     assert climb(Ending.OWN_CAP, 0) == Retry(12_032, False, 1)
     assert climb(Ending.OWN_CAP, 0, needed=15_000) == Retry(15_040, False, 1)
+    assert climb(Ending.OVER_RESERVATION, 0) == Retry(12_032, False, 1)
     assert climb(Ending.OWN_CAP, 2) == Retry(8_064, True, 3)
     assert climb(Ending.OWN_CAP, 1, reservation_mib=20_000) == Retry(20_032, True, 2)
     assert isinstance(climb(Ending.OWN_CAP, 3, alone=True), Infeasible)
