@@ -48,10 +48,10 @@ def jobs(root: Path, folder: Path, name: str, count: int) -> None:
     for index in range(count):
         lease = granted(mine.request(ask(f"{name}{index}")), within_s=60)
         began = time.monotonic()
-        process = start(lease, folder, f"{name}{index}", 15, 7000)
+        process = start(lease, folder, f"{name}{index}", 11, 7000)
         while process.poll() is None:
             lease.poll()
-            time.sleep(0.05)
+            time.sleep(0.02)
         ended = time.monotonic()
         lease.release(Observed(peak_mib=7000, failed=process.returncode != 0))
         print(json.dumps({"began": began, "ended": ended, "rc": process.returncode}), flush=True)

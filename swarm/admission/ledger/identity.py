@@ -38,6 +38,8 @@ def boot_id() -> str:
 
 def descendants(roots: dict[int, str]) -> dict[int, str]:
     """Each living process below one of the roots (the roots too), with the label of its root."""
+    if not roots:
+        return {}
     parents: dict[int, int] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 (names only; this runs at every poll)
         if entry.isdigit() and (fields := _stat(int(entry))) is not None:

@@ -225,6 +225,13 @@ def test_excess_that_harms_nobody_goes_on(pair: Bench) -> None:
     assert over_use(pair, 60, used_mib=11_000, occupied_mib=19_000) == []
 
 
+def test_excess_of_a_lone_job_goes_on() -> None:
+    bench = Bench()
+    bench.tell(Submitted(demand("a", 10_000)))
+    for _ in range(30):
+        assert bench.tell(sampled(24_000, {"a": 24_000}), after_s=1.0) == []
+
+
 def test_excess_that_keeps_the_head_waiting_is_killed(pair: Bench) -> None:
     pair.tell(Submitted(demand("c", 3_000)))
     pair.tell(Finished("c", Ending.CLEAN))

@@ -101,7 +101,7 @@ def test_half_a_second_of_spike_kills_nobody(root: Path, folder: Path) -> None:
     neighbour = start(leases["b"], folder, "b", 10_000, 7_000)
     # Uncapped, as memory that is taken around the allocator is.
     spiking = subprocess.Popen(
-        [sys.executable, str(fake_worker.TRAINER), str(folder), "a", "60", "7000", "9000"],
+        [sys.executable, str(fake_worker.TRAINER), str(folder), "a", "25", "7000", "9000"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         pass_fds=(leases["a"].lock_fd,),
     )

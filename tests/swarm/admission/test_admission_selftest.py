@@ -11,7 +11,8 @@ from fakes.fake_nvml import FakeNvml
 from swarm import sandbox
 from swarm.admission.selftest import NEVER, PROMISES, Check, children, limits, run, selftest
 from swarm.gpu import DeviceReading, NvmlProbe
-from swarm.sandbox.policy import gpu_devices
+from swarm.sandbox.policy import SandboxReport, gpu_devices
+from swarm.supervisor import PhaseResult, TrialResult
 
 NO_DRIVER = pytest.mark.skipif(
     Path("/proc/driver/nvidia").exists(),
@@ -82,6 +83,10 @@ def test_a_phase_of_a_trial_is_confined_while_it_looks_for_cuda() -> None:
 
 @NO_DRIVER
 def test_cuda_that_vanishes_in_the_sandbox_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the phase of the test above has answered.
+    phase = PhaseResult("selftest", 0.0, 1.0, 1.0, 100.0, exit_code=limits.NO_CUDA, signal=None, ending="exit")
+    outcome = TrialResult("selftest", (phase,), SandboxReport(level="none"), 0.0, 1.0)
+    monkeypatch.setattr(limits, "_confined", lambda *_: outcome)
     monkeypatch.setattr(limits, "gpu_devices", lambda: ("/dev/nvidia0", "/dev/nvidiactl"))
     found = limits.cuda_in_the_sandbox({})
     assert found.passed is False and "/dev/nvidia0" in found.detail
