@@ -22,7 +22,7 @@ from swarm.admission.ledger.ledger import Ledger
 from swarm.admission.ledger.snapshot import Snapshot, names_of, take_snapshot
 from swarm.admission.policy.aftermath import EndedRun
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
-from swarm.admission.policy.events import Finished, Grant, Kill, Tick
+from swarm.admission.policy.events import Grant, Kill, Tick
 from swarm.admission.policy.explain import why
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold
 from swarm.admission.policy.oom import Observed, classify, deficit_mib
@@ -41,13 +41,7 @@ CONTEXT_MIB = 600  # of a bare CUDA context; an assumption until `swarm gpu self
 class AdmissionController:
     """Admits trials of one machine to its devices. Not for use by several threads at once."""
 
-    def __init__(
-        self,
-        root: Path,
-        probe: GpuProbe,
-        clock: Clock,
-        limits: HostLimits | None = None,
-    ) -> None:
+    def __init__(self, root: Path, probe: GpuProbe, clock: Clock, limits: HostLimits | None = None) -> None:
         """Raises AdmissionError when the ledger's folder cannot be used."""
         self._ledger = Ledger(root)
         self._probe = probe
@@ -140,7 +134,6 @@ class AdmissionController:
 
     def release(self, lease: Lease, observed: Observed | None) -> Released:
         ended = EndedRun(
-            lease_id=lease.lease_id,
             request=lease.request,
             reservation_mib=lease.reservation_mib,
             alone=lease.alone,
@@ -154,15 +147,14 @@ class AdmissionController:
             failpoint("release.before_history")
             self._record_peak(ended, self._peak_on_device(lease))
             failpoint("release.after_history")
-            self._note_incident(device, ended)
+            self._note_incident(device, lease.lease_id, ended)
             self._give_back(lease, device)
         return Released(ended.ending, ended.following(self._context_mib, lone_room_mib(device)))
 
-    def settle(self, request: Request, lease_id: str, reservation_mib: int, observed: Observed) -> Released:
+    def settle(self, request: Request, reservation_mib: int, observed: Observed) -> Released:
         """As `Lease.release`, for a trial whose lease was granted to a process that is dead. The lease ended with the
         trial's processes and only its peak is recorded; what had been predicted for it is not known any more."""
         ended = EndedRun(
-            lease_id=lease_id,
             request=request,
             reservation_mib=reservation_mib,
             alone=request.alone,
@@ -225,10 +217,10 @@ class AdmissionController:
             return 0
         return max(0, entry.peak_mib - self._context_mib)
 
-    def _note_incident(self, device: Device, ended: EndedRun) -> None:
+    def _note_incident(self, device: Device, lease_id: str, ended: EndedRun) -> None:
         """Bring the throttles on disk to what the policy says they are after this ending."""
         deficit = 0 if ended.observed is None else deficit_mib(ended.observed.report)
-        after = throttled(device, Finished(ended.lease_id, ended.ending, deficit), self._clock.monotonic()).throttles
+        after = throttled(device, ended.ending, deficit, self._clock.monotonic()).throttles
         for name, entry in self._ledger.incidents(device.uuid):
             kept = next((t for t in after if t.at_s == entry.at_s and t.running == entry.running), None)
             if kept is None:
@@ -236,7 +228,7 @@ class AdmissionController:
             else:
                 self._ledger.save_incident(device.uuid, name, kept)
         if len(after) > len(device.throttles):
-            self._incidents.append(self._ledger.add_incident(device.uuid, ended.lease_id, after[-1]))
+            self._incidents.append(self._ledger.add_incident(device.uuid, lease_id, after[-1]))
         failpoint("release.after_incident")
 
     def _give_back(self, lease: Lease, device: Device) -> None:

@@ -80,7 +80,7 @@ class LocalTrial:
             return (yield from self.run())
         request = replace(request_of(self._order), attempt=started.attempt - 1, alone=started.alone)
         seen = observed(attempt, over_reservation=False)
-        released = self._admission.settle(request, started.lease_id, started.reservation_mib, seen)
+        released = self._admission.settle(request, started.reservation_mib, seen)
         if isinstance(released.following, Retry):
             return (yield from self._attempts(request.again(released.following), self._note.probe_s))
         return self._outcome(attempt, released, watch)

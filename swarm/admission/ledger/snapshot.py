@@ -1,7 +1,7 @@
 """The state on which the policy decides, from the ledger's entries and a fresh reading of the devices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarm.admission.ledger.entries import LeaseEntry, TicketEntry
 from swarm.admission.ledger.identity import descendants
@@ -55,15 +55,7 @@ def names_of(snapshot: Snapshot) -> dict[str, str]:
 
 def _sampled(reading: DeviceReading, leases: tuple[LeaseEntry, ...], trees: Mapping[int, str]) -> Sampled:
     attribution, measured = attribute(reading, leases, trees)
-    return Sampled(
-        uuid=reading.uuid,
-        total_mib=reading.total_mib,
-        reserved_mib=reading.reserved_mib,
-        free_mib=reading.free_mib,
-        attribution=attribution,
-        measured=measured,
-        lost=reading.lost,
-    )
+    return Sampled(replace(reading, attribution=attribution), measured)
 
 
 def attribute(

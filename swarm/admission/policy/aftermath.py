@@ -15,7 +15,6 @@ TOO_SMALL = (Ending.OWN_CAP, Ending.OVER_RESERVATION)
 class EndedRun:
     """One run that has ended, and under which reservation it ran. `observed` is None when nothing was measured."""
 
-    lease_id: str
     request: Request
     reservation_mib: int
     alone: bool

@@ -81,7 +81,7 @@ def _submit(state: AdmissionState, demand: Demand) -> AdmissionState:
 
 
 def _sample(state: AdmissionState, event: Sampled, now: float) -> tuple[AdmissionState, list[Kill]]:
-    device = refreshed(state.devices[event.uuid], event, now)
+    device = refreshed(state.devices[event.reading.uuid], event, now)
     state = put(state, device)
     suspects = [(hold, endangered(state, device, hold)) for hold in device.holds if is_over(hold, now)]
     return state, [Kill(hold.lease_id, reason) for hold, reason in suspects if reason is not None]
@@ -90,17 +90,18 @@ def _sample(state: AdmissionState, event: Sampled, now: float) -> tuple[Admissio
 def refreshed(device: Device, event: Sampled, now: float) -> Device:
     """The device after a reading. A lost device keeps what was known and is closed to new jobs."""
     throttles = tuple(t for t in device.throttles if now - t.at_s < THROTTLE_WINDOW_S)
-    if event.lost:
+    reading = event.reading
+    if reading.lost:
         return replace(device, lost=True, throttles=throttles)
     holds = device.holds
-    if event.attribution is Attribution.MATCHED:
+    if reading.attribution is Attribution.MATCHED:
         holds = tuple(_measured(hold, event.measured.get(hold.lease_id, 0), now) for hold in holds)
     device = replace(
         device,
-        total_mib=event.total_mib,
-        reserved_mib=event.reserved_mib,
-        free_mib=event.free_mib,
-        attribution=event.attribution,
+        total_mib=reading.total_mib,
+        reserved_mib=reading.reserved_mib,
+        free_mib=reading.free_mib,
+        attribution=reading.attribution,
         lost=False,
         holds=holds,
         drains=tuple(drain for drain in device.drains if now < drain.until_s),
@@ -156,7 +157,7 @@ def _finish(state: AdmissionState, event: Finished, now: float) -> AdmissionStat
     device = state.devices[uuid]
     hold = next(hold for hold in device.holds if hold.lease_id == event.lease_id)
     # The throttle counts who ran at the failure, the failed one included; so it is taken before the hold goes.
-    device = throttled(device, event, now)
+    device = throttled(device, event.ending, event.deficit_mib, now)
     device = without_hold(device, hold, now)
     state = put(state, device)
     located = dict(state.located)
@@ -164,16 +165,16 @@ def _finish(state: AdmissionState, event: Finished, now: float) -> AdmissionStat
     return replace(state, located=located, free=state.free.plus(hold))
 
 
-def throttled(device: Device, event: Finished, now: float) -> Device:
+def throttled(device: Device, ending: Ending, deficit_mib: int, now: float) -> Device:
     """An out-of-memory of the device is remembered for a while; clean runs make it forgotten sooner.
 
     Where the device is the host's own memory, the kernel's OOM killer has just said the same.
     """
     full = (Ending.DEVICE_OOM,) if device.returns_slowly else (Ending.DEVICE_OOM, Ending.HOST_OOM)
-    if event.ending in full:
-        seen = Throttle(now, len(device.holds), min(event.deficit_mib, device.total_mib // 8))
+    if ending in full:
+        seen = Throttle(now, len(device.holds), min(deficit_mib, device.total_mib // 8))
         return replace(device, throttles=(*device.throttles, seen))
-    if event.ending is Ending.CLEAN and device.throttles:
+    if ending is Ending.CLEAN and device.throttles:
         counted = (replace(throttle, clean=throttle.clean + 1) for throttle in device.throttles)
         return replace(device, throttles=tuple(t for t in counted if t.clean < CLEAN_RUNS_TO_RECOVER))
     return device

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from swarm.admission.policy.model import Demand, Ending, Hold
-from swarm.gpu.reading import Attribution
+from swarm.gpu.reading import DeviceReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,10 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One device's memory. `measured` holds our leases' use where attribution is MATCHED; a missing lease uses 0."""
+    """One device was read. `measured`: MiB by lease where attribution is MATCHED; a lease that is missing uses 0."""
 
-    uuid: str
-    total_mib: int
-    reserved_mib: int
-    free_mib: int
-    attribution: Attribution
+    reading: DeviceReading
     measured: Mapping[str, int]
-    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

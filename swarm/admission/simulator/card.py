@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from swarm.admission.policy.model import HEADROOM_FRACTION, HEADROOM_MIB
+from swarm.gpu.reading import Attribution, DeviceReading
 
 
 class Answer(Enum):
@@ -56,6 +57,9 @@ class Card:
     @property
     def counted_mib(self) -> int:
         return sum(max(process.reservation_mib, process.used_mib) for process in self.processes.values())
+
+    def reading(self, attribution: Attribution) -> DeviceReading:
+        return DeviceReading(self.uuid, self.uuid, self.total_mib, self.free_mib, self.reserved_mib, attribution)
 
     def start(self, run_id: str, process: Process) -> None:
         self.processes[run_id] = process

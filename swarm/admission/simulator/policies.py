@@ -113,10 +113,10 @@ class KillOnSpikePolicy(SwarmPolicy):
         actions = super().handle(event, now)
         if not isinstance(event, Sampled):
             return actions
-        card = self._cards[event.uuid]
-        if card.processes and card.usable_mib - event.free_mib > SPIKE_LINE * card.usable_mib:
+        card = self._cards[event.reading.uuid]
+        if card.processes and card.usable_mib - event.reading.free_mib > SPIKE_LINE * card.usable_mib:
             youngest = list(card.processes)[-1]
-            return (*actions, Kill(youngest, f"{event.uuid} is nearly full"))
+            return (*actions, Kill(youngest, f"{card.uuid} is nearly full"))
         return actions
 
 

@@ -261,7 +261,7 @@ class _Simulation:
         card = self.cards[uuid]
         matched = self.setup.attribution is Attribution.MATCHED
         measured = {name: process.used_mib for name, process in card.processes.items()} if matched else {}
-        self._tell(Sampled(uuid, card.total_mib, card.reserved_mib, card.free_mib, self.setup.attribution, measured))
+        self._tell(Sampled(card.reading(self.setup.attribution), measured))
 
     # The policy
 

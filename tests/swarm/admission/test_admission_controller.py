@@ -210,7 +210,7 @@ def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Pat
     mine = controller(tmp_path, clock)
     request = ask("t0", None, code_sha256="aa")
     full = OomReport(requested_mib=500, reserved_mib=7_500, allowed_mib=7_600)
-    settled = mine.settle(request, "dead", 8_200, Observed(peak_mib=7_500, out_of_memory=True, report=full))
+    settled = mine.settle(request, 8_200, Observed(peak_mib=7_500, out_of_memory=True, report=full))
     assert (settled.ending, settled.following) == (Ending.OWN_CAP, Retry(12_352, False, 1))
     known = mine.predict(request)
     assert (known.peak_mib, known.source) == (8_000, "same_code")

@@ -29,7 +29,7 @@ from swarm.admission.policy.predict import (
     upper_quantile,
 )
 from swarm.admission.policy.scheduling import best_fit
-from swarm.gpu.reading import Attribution
+from swarm.gpu.reading import Attribution, DeviceReading
 
 HOST = Host(cpu_slots=6, ram_mib=64_000)
 WALLTIME_S = 308.0
@@ -47,7 +47,8 @@ def sampled(
     occupied_mib: int, measured: dict[str, int] | None = None, *, lost: bool = False, uuid: str = "GPU-a"
 ) -> Sampled:
     kind = Attribution.UNAVAILABLE if measured is None else Attribution.MATCHED
-    return Sampled(uuid, 24564, 464, 24100 - occupied_mib, kind, measured or {}, lost)
+    reading = DeviceReading(uuid, "Fake 4090", 24564, 24100 - occupied_mib, 464, kind, lost=lost)
+    return Sampled(reading, measured or {})
 
 
 class Bench:
@@ -455,8 +456,10 @@ class Machine(RuleBasedStateMachine):
         free = max(0, device.total_mib - device.reserved_mib - sum(measured.values()) - foreign)
         attribution = Attribution.MATCHED if kind == "matched" else Attribution.UNAVAILABLE
         seen = measured if kind == "matched" else {}
-        event = Sampled(device.uuid, device.total_mib, device.reserved_mib, free, attribution, seen, kind == "lost")
-        self.tell(event, after)
+        reading = DeviceReading(
+            device.uuid, "card", device.total_mib, free, device.reserved_mib, attribution, lost=kind == "lost"
+        )
+        self.tell(Sampled(reading, seen), after)
 
     @rule(after=st.floats(0, 700))
     def tick(self, after: float) -> None:
