@@ -20,8 +20,8 @@ from swarm.admission.ledger.identity import identify
 from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
 from swarm.admission.ledger.ledger import Ledger
 from swarm.admission.ledger.snapshot import Snapshot, names_of, take_snapshot
-from swarm.admission.policy.aftermath import EndedRun
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
+from swarm.admission.policy.ended_run import EndedRun
 from swarm.admission.policy.events import Grant, Kill, Tick
 from swarm.admission.policy.explain import why
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold

@@ -1,4 +1,4 @@
-"""Kernel locks as proof of life.
+"""Kernel locks: whether a process lives is told by the lock that it holds.
 
 A `flock` belongs to an open file description: a process that inherits the descriptor shares it, and the kernel frees it
 when the last of them is dead. No timeout, no liveness guess, no pid that can be used again.

@@ -1,4 +1,4 @@
-"""Which process is it, really? A pid alone is not an identity: it is used again, and it does not survive a boot."""
+"""A process by pid and start time: a pid alone is used again, and means nothing after a boot."""
 
 import os
 from dataclasses import dataclass

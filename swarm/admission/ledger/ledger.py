@@ -201,8 +201,6 @@ class Ledger:
             name=reading.name,
             total_mib=reading.total_mib,
             reserved_mib=reading.reserved_mib,
-            free_mib=reading.free_mib,
-            lost=reading.lost,
             returns_slowly=returns_slowly,
             holds=tuple(entry.hold for entry in leases if entry.draining_until_s is None),
             drains=tuple(entry.drain() for entry in leases if entry.draining_until_s is not None),

@@ -48,7 +48,7 @@ def take_snapshot(ledger: Ledger, probe: GpuProbe, limits: HostLimits, now: floa
 
 
 def names_of(snapshot: Snapshot) -> dict[str, str]:
-    """What people call the holders and the waiting: their trials."""
+    """For messages: the trial of each lease and of each ticket."""
     names = {entry.lease_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.leases}
     return names | {entry.demand.ticket_id: f"trial {entry.trial_id} of {entry.agent_id}" for entry in snapshot.tickets}
 

@@ -1,4 +1,4 @@
-"""A seeded simulation of cards, workers and trials on a virtual clock: the policy's proving ground and a planning tool.
+"""A seeded simulation of cards, workers and trials on a virtual clock: it tests the policy, and it plans.
 
     report = simulate(cards=1, workers=2, jobs=1000, seed=0)
 
