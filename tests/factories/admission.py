@@ -13,7 +13,7 @@ from swarm.gpu import GpuProbe, HostLimits
 LIMITS = HostLimits(cpu_slots=8, ram_mib=64_000)
 
 
-def make_controller(root: Path, clock: Clock, probe: GpuProbe | None = None) -> AdmissionController:
+def controller(root: Path, clock: Clock, probe: GpuProbe | None = None) -> AdmissionController:
     return AdmissionController(root, probe or SteadyProbe(CARD), clock, LIMITS)
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories.admission import ask, granted
-from factories.admission import make_controller as controller
+from factories.admission import ask, controller, granted
 from fakes.fake_clock import FakeClock
 from fakes.steady_probe import CARD, RAM, SteadyProbe
 
@@ -216,7 +215,7 @@ def test_an_adopted_run_teaches_and_climbs_the_ladder_as_any_other(tmp_path: Pat
     assert (known.peak_mib, known.source) == (8_000, "same_code")
 
 
-def test_memory_of_a_dead_job_stays_booked_until_the_driver_shows_it_free(tmp_path: Path, clock: FakeClock) -> None:
+def test_memory_of_a_dead_job_counts_until_the_driver_shows_it_free(tmp_path: Path, clock: FakeClock) -> None:
     probe = SteadyProbe(replace(CARD, free_mib=4100, attribution=Attribution.UNAVAILABLE))
     mine = controller(tmp_path, clock, SteadyProbe(replace(CARD, attribution=Attribution.UNAVAILABLE)))
     lease = granted(mine.request(ask("t0", 20_000)))

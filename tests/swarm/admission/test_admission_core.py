@@ -111,7 +111,7 @@ def test_what_was_there_before_us_stays_foreign_without_attribution() -> None:
     assert bench.state.devices["GPU-a"].foreign_mib == 10_000
 
 
-def test_memory_on_its_way_back_is_booked_once_and_is_not_foreign() -> None:
+def test_memory_on_its_way_back_counts_once_and_is_not_foreign() -> None:
     bench = Bench()
     for name in "ab":
         bench.tell(Submitted(demand(name, 8_000)))

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories.admission import ask, granted
-from factories.admission import make_controller as controller
+from factories.admission import ask, controller, granted
 from fakes.fake_clock import FakeClock
 from fakes.steady_probe import CARD, SteadyProbe
 

@@ -45,7 +45,7 @@ def test_ten_thousand_jobs_in_a_minute_of_one_core() -> None:
 def test_without_attribution_nobody_dies_for_another_and_nobody_is_killed() -> None:
     for seed in range(3):
         report = simulate(1, 3, 150, seed=seed, attribution=Attribution.UNAVAILABLE)
-        # The books are exact only where memory can be assigned (I1, I6); the promises to the jobs hold without.
+        # The sums are exact only where memory can be assigned (I1, I6); the promises to the jobs hold without.
         assert {violation.invariant for violation in report.violations} <= {"I1", "I6"}
         assert (report.device_ooms, report.kills) == (0, 0)
 

@@ -1,4 +1,4 @@
-"""What `swarm gpu status` is told, and what the sweep makes of fabricated entries."""
+"""What `swarm gpu status` is told, and what becomes of entries without a living process."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import factories.admission
 import pytest
-from factories.admission import granted, make_controller
+from factories.admission import granted
 from fakes.fake_clock import FakeClock
 from fakes.steady_probe import RAM, SteadyProbe
 
@@ -21,7 +21,7 @@ BUSY = SteadyProbe(replace(RAM, free_mib=15_000))
 
 
 def controller(root: Path, clock: FakeClock) -> AdmissionController:
-    return make_controller(root, clock, BUSY)
+    return factories.admission.controller(root, clock, BUSY)
 
 
 def ask(trial: str, memory_mib: int | None) -> Request:
@@ -83,7 +83,7 @@ ME = identify(os.getpid())
         ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime, "boot": "another"}, True),
     ],
 )
-def test_entries_of_the_dead_are_swept(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
+def test_entries_of_dead_processes_are_removed(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
     mine = controller(tmp_path, FakeClock())
     granted(mine.request(ask("t0", 100))).release()
     folder = tmp_path / "CPU-0" / "leases"
