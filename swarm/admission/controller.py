@@ -90,9 +90,7 @@ class AdmissionController:
             entry = self._ledger.lease(lease.device, lease.lease_id)
             if entry is not None:
                 failpoint("bind.before_record")
-                self._ledger.save_lease(
-                    replace(entry, supervisor_pid=process.pid, supervisor_starttime=process.starttime)
-                )
+                self._ledger.save_lease(replace(entry, supervisor=process))
                 failpoint("bind.after_record")
 
     def check(self, lease: Lease) -> Kill | None:

@@ -24,8 +24,7 @@ class TicketEntry:
     trial_id: str
     submitted_s: float
     polled_s: float
-    pid: int
-    starttime: int
+    holder: Identity
     boot: str
 
 
@@ -40,28 +39,16 @@ class LeaseEntry:
     trial_id: str
     granted_s: float
     heartbeat_s: float
-    pid: int
-    starttime: int
+    holder: Identity
     boot: str
     peak_mib: int = 0
-    supervisor_pid: int | None = None
-    supervisor_starttime: int | None = None
+    supervisor: Identity | None = None
     host_pid: int | None = None
     draining_until_s: float | None = None
 
     @property
     def lease_id(self) -> str:
         return self.hold.lease_id
-
-    @property
-    def holder(self) -> Identity:
-        return Identity(self.pid, self.starttime)
-
-    @property
-    def supervisor(self) -> Identity | None:
-        if self.supervisor_pid is None or self.supervisor_starttime is None:
-            return None
-        return Identity(self.supervisor_pid, self.supervisor_starttime)
 
     @property
     def of_this_boot(self) -> bool:

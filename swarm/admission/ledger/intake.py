@@ -45,7 +45,6 @@ class Intake:
         memory, alone = prediction.peak_mib + self.context_mib, False
         if prediction.source != "given":
             memory, alone = prediction.demand(self.context_mib, self.room_mib)
-        me = identify(os.getpid())
         return TicketEntry(
             demand=Demand(
                 ticket_id=uuids.uuid4().hex[:12],
@@ -61,8 +60,7 @@ class Intake:
             trial_id=request.trial_id,
             submitted_s=now,
             polled_s=now,
-            pid=me.pid,
-            starttime=me.starttime,
+            holder=identify(os.getpid()),
             boot=boot_id(),
         )
 
@@ -76,8 +74,7 @@ def lease_entry(ticket: TicketEntry, grant: Grant, now: float) -> LeaseEntry:
         trial_id=ticket.trial_id,
         granted_s=now,
         heartbeat_s=now,
-        pid=ticket.pid,
-        starttime=ticket.starttime,
+        holder=ticket.holder,
         boot=ticket.boot,
     )
 

@@ -31,7 +31,7 @@ def take_snapshot(ledger: Ledger, probe: GpuProbe, limits: HostLimits, now: floa
     readings = probe.read()
     stored = [ledger.device_entries(reading, now, returns_slowly=slow) for reading in readings]
     leases = tuple(entry for part in stored for entry in part.leases)
-    trees = descendants({p.supervisor_pid: p.lease_id for p in leases if p.supervisor_pid is not None})
+    trees = descendants({entry.supervisor.pid: entry.lease_id for entry in leases if entry.supervisor is not None})
     devices = []
     for reading, part in zip(readings, stored, strict=True):
         device = refreshed(part.device, _sampled(reading, part.leases, trees), now)

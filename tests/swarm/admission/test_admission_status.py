@@ -54,8 +54,10 @@ def test_status_publishes_how_often_predictions_were_too_small(tmp_path: Path) -
     assert (found.observed_runs, found.under_prediction_rate) == (2, 0.5)
 
 
+ME = identify(os.getpid())
+
+
 def lease_entry(**changes: object) -> LeaseEntry:
-    me = identify(os.getpid())
     entry = LeaseEntry(
         hold=Hold("old", 15_000, ends_by_s=1e9),
         uuid="CPU-0",
@@ -64,23 +66,19 @@ def lease_entry(**changes: object) -> LeaseEntry:
         trial_id="t9",
         granted_s=0.0,
         heartbeat_s=0.0,
-        pid=me.pid,
-        starttime=me.starttime,
+        holder=ME,
         boot=boot_id(),
     )
     return replace(entry, **changes)
-
-
-ME = identify(os.getpid())
 
 
 @pytest.mark.parametrize(
     ("changes", "stale"),
     [
         ({}, True),  # nobody holds the lock
-        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime}, False),  # it lives, without its descriptor
-        ({"supervisor_pid": ME.pid, "supervisor_starttime": 1}, True),  # the pid is used again
-        ({"supervisor_pid": ME.pid, "supervisor_starttime": ME.starttime, "boot": "another"}, True),
+        ({"supervisor": ME}, False),  # it lives, without its descriptor
+        ({"supervisor": replace(ME, starttime=1)}, True),  # the pid is used again
+        ({"supervisor": ME, "boot": "another"}, True),
     ],
 )
 def test_entries_of_dead_processes_are_removed(tmp_path: Path, changes: dict[str, object], stale: bool) -> None:
