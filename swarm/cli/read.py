@@ -131,7 +131,7 @@ def print_export(brain: Path | None, study_id: str | None, format_: str) -> None
 
 
 def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None:
-    from swarm.report import report_html, report_markdown
+    from swarm.report.render import report_html, report_markdown
 
     study = find_study(open_brain(brain), study_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None
 
 
 def print_memory(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
-    from swarm.report import memory_rows, memory_table
+    from swarm.report.memory import memory_rows, memory_table
 
     study = find_study(open_brain(brain), study_id)
     rows = memory_rows(study)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from swarm import verdict
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, TrialOrder
+from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, Started, TrialOrder
 from swarm.execution.memory import evidence_of
 from swarm.records import (
     Decision,
@@ -137,6 +137,7 @@ class TrialRunner:
                 if look.action == "stop" and not audited:
                     running.stop(f"pruned at {progress:.0%} of the budget: {look.why}")
             self._clock.sleep(POLL_S)
+        self._record_start(trial, now.started, commit)  # it may have been over before anybody looked
         self._finish(trial, commit, now, audited=audited)
         self.judge(trial.trial_id)
 
@@ -148,22 +149,27 @@ class TrialRunner:
             case "probing":
                 self._status("waiting", "three steps show how much memory it takes", trial.trial_id)
             case "running":
-                if now.started is not None and not _known(trial, now):
-                    self._brain.append(
-                        TrialStarted(
-                            agent_id=self._agent_id,
-                            study_id=self._settings.study_id,
-                            description=trial.claim.description,
-                            trial_id=trial.trial_id,
-                            commit=commit or "",
-                            attempt=now.started.attempt,
-                            reservation_mib=now.started.reservation_mib,
-                            lease_id=now.started.lease_id,
-                            device_uuid=now.started.device_uuid,
-                            alone=now.started.alone,
-                        )
-                    )
+                self._record_start(trial, now.started, commit)
                 self._status("training", trial.claim.description, trial.trial_id)
+
+    def _record_start(self, trial: Trial, started: Started | None, commit: str | None) -> None:
+        """Once for each attempt: that of an adopted trial stands in the brain already."""
+        known = self._study().trials[trial.trial_id].started
+        if started is None or (known is not None and known.lease_id == started.lease_id):
+            return
+        record = TrialStarted(
+            agent_id=self._agent_id,
+            study_id=self._settings.study_id,
+            description=trial.claim.description,
+            trial_id=trial.trial_id,
+            commit=commit or "",
+            attempt=started.attempt,
+            reservation_mib=started.reservation_mib,
+            lease_id=started.lease_id,
+            device_uuid=started.device_uuid,
+            alone=started.alone,
+        )
+        self._brain.append(record)
 
     def _finish(self, trial: Trial, commit: str | None, outcome: Outcome, *, audited: bool) -> None:
         finished = TrialFinished(
@@ -239,8 +245,3 @@ class TrialRunner:
 def _state(now: Progress) -> str:
     """What a reader of the brain is told once: a state, and which attempt runs."""
     return f"{now.state} {now.started.attempt if now.started else ''}"
-
-
-def _known(trial: Trial, now: Progress) -> bool:
-    """Whether the attempt stands in the brain already, as it does for an adopted trial."""
-    return trial.started is not None and now.started is not None and trial.started.lease_id == now.started.lease_id

@@ -11,7 +11,7 @@ from swarm.records import FailReason, Resources, Score
 from swarm.trial.contract import harness_sha256
 
 Steps = Generator[Progress, None, Outcome]
-SCRIPTS = ("scores", "crashes", "diverges", "hangs", "lacks_memory_once", "lacks_memory")
+SCRIPTS = ("scores", "crashes", "crashes_at_once", "diverges", "hangs", "lacks_memory_once", "lacks_memory")
 CORES = 64
 ATTEMPTS = 3
 STEPS = 4  # polls of a training that ends by itself
@@ -105,7 +105,7 @@ class ScriptedTrial:
     def _attempt(self, script: str) -> Generator[Progress, None, str | None]:
         """The reason that it was stopped for, "lost", or None when it ended by itself."""
         step = 0
-        while step < STEPS or script == "hangs":
+        while (step < STEPS and script != "crashes_at_once") or script == "hangs":
             step += 1
             due = [rung for rung in self.order.rungs if rung <= step / STEPS]
             yield Progress(state="running", started=self._started, rungs=tuple((rung, RUNG_LOSS) for rung in due))
@@ -118,8 +118,8 @@ class ScriptedTrial:
             return self._end(FailReason.PRUNED if stopped.startswith("pruned") else FailReason.ABANDONED, stopped)
         if script == "lacks_memory":
             return self._end(FailReason.INFEASIBLE, "out of memory even alone")
-        if script in ("crashes", "diverges"):
-            return self._end(FailReason.CRASHED if script == "crashes" else FailReason.DIVERGED, f"train {script}")
+        if script in ("crashes", "crashes_at_once", "diverges"):
+            return self._end(FailReason.DIVERGED if script == "diverges" else FailReason.CRASHED, f"train {script}")
         self._world.losses[self.order.trial_id] = [LOSS] * 10
         self._world.weights.add(self.order.trial_id)
         rungs = tuple((rung, RUNG_LOSS) for rung in self.order.rungs)

@@ -129,6 +129,12 @@ def test_each_attempt_is_a_start_and_the_trial_has_one_end(bench: Bench) -> None
     assert ending(trial).attempts == 2 and len(bench.records(TrialFinished)) == 1
 
 
+def test_a_trial_that_was_over_before_anybody_looked_has_started(bench: Bench) -> None:
+    trial = bench.run("crashes_at_once")
+    assert trial.started is not None and trial.started.seq < ending(trial).seq
+    assert bench.statuses() == ["waiting"]
+
+
 def test_a_person_stops_a_trial_and_it_is_recorded(bench: Bench) -> None:
     bench.stop_reason = lambda: "stopped by the user" if "training" in bench.statuses() else None
     finished = ending(bench.run("hangs"))

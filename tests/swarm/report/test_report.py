@@ -5,8 +5,9 @@ import pytest
 from factories.studies import FakeStudy, demo_study
 
 from swarm.records import FailReason
-from swarm.report import memory_rows, memory_table, report_html, report_markdown, sections, summary_fragment
-from swarm.report.memory import ALL, difference_of_shares
+from swarm.report.memory import ALL, difference_of_shares, memory_rows, memory_table
+from swarm.report.render import report_html, report_markdown, summary_fragment
+from swarm.report.sections import sections
 
 
 @pytest.fixture(scope="module")
