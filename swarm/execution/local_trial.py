@@ -21,7 +21,7 @@ from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.execution.memory import informed, observed, probe_request, request_of
 from swarm.execution.rungs import score_new_rungs
 from swarm.records import FailReason
-from swarm.supervisor import PhaseSpec, Running, TrialResult, kill_leftovers, launch
+from swarm.supervisor import Running, TrialResult, kill_leftovers, launch
 from swarm.trial.contract import harness_sha256
 from swarm.trial.folder import TrialFolder, write_whole
 
@@ -120,8 +120,7 @@ class LocalTrial:
         order = self._order.model_copy(update={"trial_id": f"{self._order.trial_id}.probe", "rungs": ()})
         folder = self._machine.folder(order.trial_id)
         try:
-            gate = phases.gate_of(lease, order)
-            running = self._launch(order, lease, (phases.probe_phase(folder, order, self._machine.data_dir, gate),))
+            running = self._launch(order, lease)
             result = yield from self._until_over(running, lease, watch, "probing")
             probe = read_probe(folder, result, self._terms)
         except TrialError:
@@ -150,10 +149,8 @@ class LocalTrial:
     def _attempt(self, note: Note, lease: Lease, watch: Watch) -> Stepping[Attempt]:
         """One run of the trial's processes. Gives the lease back when it raises: TrialLost, or TrialError."""
         self._note = note
-        gate = phases.gate_of(lease, self._order)
-        processes = phases.trial_phases(self._folder, self._order, self._machine.data_dir, gate)
         try:
-            running = self._launch(self._order, lease, processes, note)
+            running = self._launch(self._order, lease, note)
             return (yield from self._watched(running, lease, watch))
         except TrialError:
             lease.release()
@@ -162,21 +159,18 @@ class LocalTrial:
             lease.leave_to_trial()
             raise
 
-    def _launch(
-        self, order: TrialOrder, lease: Lease, processes: tuple[PhaseSpec, ...], note: Note | None = None
-    ) -> Running:
+    def _launch(self, order: TrialOrder, lease: Lease, note: Note | None = None) -> Running:
+        """Starts the trial, or without a note its probe, which nobody adopts."""
         folder = self._machine.folder(order.trial_id)
         if folder.root.exists():
             kill_leftovers(folder.root)
             folder.remove()
-        phases.lay_out(folder, order, lease, self._machine.data_dir)
+        spec = phases.lay_out(folder, order, lease, self._machine.data_dir, probe=note is None)
         if note is not None:
             write_whole(folder.order, order.model_dump_json())
             write_whole(folder.attempt, note.model_dump_json())
         with lease.launching():
-            running = launch(
-                phases.spec_of(folder, order, lease, processes), lease.lock_fd, socket=self._machine.zygote
-            )
+            running = launch(spec, lease.lock_fd, socket=self._machine.zygote)
         with contextlib.suppress(ProcessLookupError):  # it may be over already
             if running.pid is not None:
                 lease.bind(running.pid)

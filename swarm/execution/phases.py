@@ -30,8 +30,9 @@ UNTOUCHED_MIB = 1536
 the libraries' data, thread stacks, and the copy-on-write map of the training images."""
 
 
-def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path) -> None:
-    """Makes the trial's folder: the program, and what the phases are told."""
+def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path, *, probe: bool) -> TrialSpec:
+    """Makes the trial's folder: the program, and what the phases are told. Returns what its supervisor is told."""
+    gate = gate_of(lease, order)
     folder.make()
     for path, content in order.files.items():
         file = folder.program / path
@@ -50,18 +51,16 @@ def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path
         memory_fraction=lease.cap_fraction,
         memory_cap_mib=lease.cap_mib,
         rungs=order.rungs,
-        gate=gate_of(lease, order),
+        gate=gate,
         program_sha256=program_sha256(folder.program),
     )
     folder.config.write_text(config.to_json(), encoding="utf-8")
-
-
-def spec_of(folder: TrialFolder, order: TrialOrder, lease: Lease, phases: tuple[PhaseSpec, ...]) -> TrialSpec:
+    of_trial = trial_phases(folder, order, data_dir, gate)
     return TrialSpec(
         study_id=order.study_id,
         trial_id=order.trial_id,
         folder=str(folder.root),
-        phases=phases,
+        phases=(probe_phase(of_trial[0]),) if probe else of_trial,
         env=dict(lease.env),
         sandbox=order.sandbox,
         memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if order.device == "cpu" else None,
@@ -115,9 +114,8 @@ def trial_phases(folder: TrialFolder, order: TrialOrder, data_dir: Path, gate: P
     return train, _trusted(Phase.STAGE, holds_lease=True), predict, _trusted(Phase.SCORE, holds_lease=False)
 
 
-def probe_phase(folder: TrialFolder, order: TrialOrder, data_dir: Path, gate: Path | None) -> PhaseSpec:
+def probe_phase(train: PhaseSpec) -> PhaseSpec:
     """The training with three steps instead of its budget, and a shorter limit."""
-    train = trial_phases(folder, order, data_dir, gate)[0]
     limit_s = min(PROBE_WALLTIME_S, train.walltime_limit_s)
     return replace(train, name=Phase.PROBE, module=Phase.PROBE.module, walltime_limit_s=limit_s)
 
