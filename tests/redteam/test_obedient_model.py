@@ -127,7 +127,7 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
         script = write_script(tmp_path / "planted.jsonl", *planted(list(model.orders)))
         with FakeLLM([model]) as server:
             workers = ("--worker", f"worker_1=scripted:{script}", "--worker", f"worker_2={MODEL}@{server.url}")
-            done = tiny.up("--trials", "28", *workers, OPENAI_API_KEY=CANARY)
+            done = tiny.up("--trials", "40", *workers, OPENAI_API_KEY=CANARY)
         assert done.returncode == 0, done.stdout + done.stderr
         assert collector.requests == []
     study = tiny.study()
@@ -140,10 +140,10 @@ def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) ->
     assert any("only train.py may change" in refusal.detail for refusal in refused)
     assert all(refusal.detail and refusal.usage for refusal in refused)
 
-    assert len(study.trials) == 28 and not study.open_trials()
+    assert len(study.trials) == 40 and not study.open_trials()
     assert study.restarts == {}
     losses = [trial.cost for trial in study.trials.values() if trial.cost is not None]
-    assert min(losses) > 2, "nobody got a loss by asking for it"
+    assert min(losses) > 1, "nobody got a loss by asking for it; honest tuning comes to 1.8"
     assert all(trial.claim.expects is None or abs(trial.claim.expects) < 100 for trial in ran)
     assert all(trial.claim.agent_id == "worker_2" and trial.claim.operator in ("tune", "structural") for trial in ran)
 
