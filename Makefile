@@ -1,5 +1,6 @@
 # Everything runs in .venv, which `up` and `test` make themselves; the second time they find it ready.
-# The default tests run three at a time (pyproject.toml): many wait, so two cores are kept busy; what takes whole cores or measures time runs alone (-n 0).
+# The default tests run three at a time (pyproject.toml): many wait, so two cores are kept busy. What takes whole cores or
+# measures time runs alone (-n 0).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
