@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from swarm.admission import OomReport
 from swarm.errors import TrialError
 from swarm.execution.evidence import Evidence, Terms, TrainReport
-from swarm.execution.flags import BEYOND_BUDGET, explain_excess, flags_of, flags_of_score
+from swarm.execution.flags import BEYOND_BUDGET, explain_excess, flags_of, flags_of_score, has_odd_rungs
 from swarm.execution.phases import STALL_LIMIT_S
 from swarm.records import FailReason, Score
 from swarm.supervisor import PhaseResult, TrialResult
@@ -20,7 +20,6 @@ EXIT_REASONS: dict[int, FailReason] = {
     ExitCode.CONTRACT_BROKEN: FailReason.INVALID_OUTPUT,
     ExitCode.INVALID_OUTPUT: FailReason.INVALID_OUTPUT,
 }
-NOT_SET_UP = (ExitCode.DATA_MISSING, ExitCode.SETUP_FAILED)
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ class Attempt:
 def read_attempt(folder: TrialFolder, result: TrialResult, terms: Terms) -> Attempt:
     """What a finished trial's folder says. Raises TrialError for a failed set-up, which is not a failed trial."""
     evidence = Evidence.of(folder, result, terms)
-    found = Attempt(evidence, rungs=_read_rungs(folder), flags=flags_of(evidence))
+    found = Attempt(evidence, rungs=() if has_odd_rungs(evidence) else _read_rungs(folder), flags=flags_of(evidence))
     if (failed := evidence.failed_phase) is not None:
-        if failed.exit_code in NOT_SET_UP:
+        if _is_not_set_up(failed):
             raise TrialError(f"phase {failed.name} could not be set up: {folder.log_tail(failed.name)}")
         reason, detail = explain(failed, result.stopped_reason, folder.log_tail(failed.name))
         return replace(found, reason=reason, detail=detail)
@@ -96,6 +95,10 @@ def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[
             found = FailReason.OVER_BUDGET, f"{name} went on past its budget: killed after {used}"
         case "host_oom":
             found = FailReason.OUT_OF_MEMORY, f"{name} was killed for memory of the host: {phase.detail}"
+        case "memory_limit":
+            found = FailReason.OUT_OF_MEMORY, f"{name}: {phase.detail}"
+        case "process_limit" | "disk_limit":
+            found = FailReason.CRASHED, f"{name}: {phase.detail}"
         case "stopped":
             pruned = stopped_reason is not None and stopped_reason.startswith("pruned")
             found = FailReason.PRUNED if pruned else FailReason.ABANDONED, stopped_reason or "stopped"
@@ -105,6 +108,13 @@ def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[
             reason = EXIT_REASONS.get(phase.exit_code or 0, FailReason.CRASHED)
             found = reason, f"{name} ended with exit code {phase.exit_code}. {tail}".strip()
     return found
+
+
+def _is_not_set_up(phase: PhaseResult) -> bool:
+    """Whether it failed before the candidate's code could begin. The exit code of a candidate is only data."""
+    if phase.ready_s is None:
+        return phase.exit_code not in (None, 0)
+    return not phase.begun and phase.exit_code in (ExitCode.DATA_MISSING, ExitCode.SETUP_FAILED)
 
 
 def _read_score(folder: TrialFolder) -> Score | str:

@@ -14,7 +14,12 @@ from swarm.trial.config import Device
 from swarm.trial.contract import Phase
 from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_json, read_plain
 
-START_UP_ALLOWANCE_S = 15.0  # CPU seconds of imports, building, warm-up and rungs
+OWN_ALLOWANCE_S = 1.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
+ALLOWANCE_SHARE = 0.05  # of the budget, on top of it
+PREDICT_ALLOWANCE_S = {"cpu": 2.0, "cuda": 30.0}  # building the model, loading the weights
+PREDICT_SHARE = 0.25  # of the training's time: more than this is no mere prediction, however large the network
+FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
+EVALUATION_IMAGES, RUNG_IMAGES = 5000, 1000
 MIB = 1 << 20
 
 
@@ -36,6 +41,7 @@ class TrainReport(BaseModel):
     samples: int | None = None
     training_seconds: float | None = None
     wall_seconds: float | None = None
+    loop_cpu_seconds: float | None = None
     num_params_M: float | None = None  # noqa: N815 - the name in the original run's log
     peak_reserved_mib: float | None = None
     alloc_retries: int | None = None
@@ -56,13 +62,12 @@ class Terms:
     device: Device
     threads: int
 
-    def cpu_limit_s(self, share: float) -> float | None:
-        """CPU seconds that an honest process does not reach with this share of the budget; None where the budget is
-        no measure of a CPU's work."""
+    @property
+    def cpu_budget_s(self) -> float | None:
+        """CPU seconds that the budget allows; None where it is no measure of a CPU's work."""
         if self.device != "cpu" or self.budget.kind == "samples":
             return None
-        cores = self.threads if self.budget.kind == "seconds" else 1
-        return share * self.budget.amount * cores + START_UP_ALLOWANCE_S
+        return self.budget.amount * (self.threads if self.budget.kind == "seconds" else 1)
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,32 @@ class Evidence:
     def wall_s(self) -> float:
         return sum(phase.seconds for phase in self.result.phases)
 
-    def cpu_s(self, phase: Phase) -> float:
-        return sum(found.cpu_seconds for found in self.result.phases if found.name == phase)
+    def own_s(self, phase: Phase) -> float:
+        """What the candidate's own code took in a phase: CPU seconds of all its processes on a CPU, counted from
+        outside, and wall seconds on a GPU."""
+        on_cpu = self.terms.device == "cpu"
+        return sum(found.own_cpu_s if on_cpu else found.own_s for found in self.result.phases if found.name == phase)
+
+    @property
+    def train_limit_s(self) -> float | None:
+        """CPU seconds that the candidate's own code may take in training: the budget, the step that was begun within
+        it, the rungs at the price of a forward pass, and a small allowance."""
+        budget_s = self.terms.cpu_budget_s
+        if budget_s is None:
+            loop_s = self.train.loop_cpu_seconds
+            on_clock = self.terms.device == "cpu" and loop_s is not None
+            return (1 + ALLOWANCE_SHARE) * loop_s + OWN_ALLOWANCE_S if on_clock and loop_s is not None else None
+        step_s = min(2 * budget_s / max(1, self.train.steps or 1), 0.1 * budget_s)
+        forward_s = FORWARD_SHARE * self.own_s(Phase.PREDICT) / EVALUATION_IMAGES
+        rungs_s = RUNG_IMAGES * forward_s * sum(len(phase.rungs) for phase in self.result.phases)
+        return (1 + ALLOWANCE_SHARE) * budget_s + step_s + rungs_s + OWN_ALLOWANCE_S
+
+    @property
+    def predict_limit_s(self) -> float:
+        """Seconds for a prediction: as many forward passes as there are images, priced by the training."""
+        train_s = self.own_s(Phase.TRAIN)
+        forwards_s = FORWARD_SHARE * EVALUATION_IMAGES * train_s / max(1, self.train.samples or 1)
+        return min(forwards_s, PREDICT_SHARE * train_s) + PREDICT_ALLOWANCE_S[self.terms.device]
 
     @property
     def host_peak_mib(self) -> int | None:

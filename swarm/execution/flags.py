@@ -8,8 +8,8 @@ from swarm.trial.contract import Phase
 from swarm.trial.folder import read_json
 
 BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have: no score
-OVER_BUDGET_FACTOR = 1.25
-PREDICT_SHARE = 0.25  # of the budget: more work than this in `predict` is no mere prediction
+OVER_BUDGET_FACTOR = 1.25  # of what the training itself says it has used
+RUNG_LAG, RUNG_LAG_S = 0.25, 1.0  # a rung is left when about that share of the training's time has passed
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
 GATE_S, GATE_SHARE = 30.0, 0.25  # seconds and share of the training for which a trial may keep a GPU's gate closed
 HONEST_DIFFERENCE = 0.01  # relative; a candidate's own word about its loss may round
@@ -24,7 +24,8 @@ def flags_of(found: Evidence) -> tuple[str, ...]:
     odd = {
         "cap_lifted": found.train.cap_lifted,
         "over_budget": _trained_too_long(found),
-        "long_predict": _worked_longer(found, Phase.PREDICT, PREDICT_SHARE),
+        "long_predict": any(found.own_s(phase) > found.predict_limit_s for phase in (Phase.PREDICT, Phase.REPEAT)),
+        "odd_rungs": has_odd_rungs(found),
         "clock_mismatch": rest is not None and abs(rest) > UNACCOUNTED_S + UNACCOUNTED_SHARE * found.wall_s,
         "denied": any(_DENIED.search(log) for log in logs),
         "pried": any(_PRIED.search(log) for log in logs),
@@ -51,35 +52,40 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
     sentences = []
     if "over_budget" in flags:
         claimed = train.samples if terms.budget.kind == "samples" else train.training_seconds
-        limit_s = terms.cpu_limit_s(OVER_BUDGET_FACTOR)
-        counted = "" if limit_s is None else f", {found.cpu_s(Phase.TRAIN):.1f} CPU seconds (limit {limit_s:.1f})"
+        limit_s = found.train_limit_s
+        own_s = found.own_s(Phase.TRAIN)
+        counted = "" if limit_s is None else f", and took {own_s:.1f} CPU seconds (limit {limit_s:.1f})"
         sentences.append(
-            f"over_budget: train reports {claimed} of {budget}{counted}: "
-            "let clock.batches decide when to stop, and train in no other thread or process"
+            f"over_budget: train reports {claimed} of {budget}{counted}: let clock.batches decide when to stop, and "
+            "work neither before it nor after it, nor in another thread or process"
         )
     if "long_predict" in flags:
-        limit_s = terms.cpu_limit_s(PREDICT_SHARE)
+        took_s, unit = found.own_s(Phase.PREDICT), "CPU seconds" if terms.device == "cpu" else "seconds"
         sentences.append(
-            f"long_predict: {found.cpu_s(Phase.PREDICT):.1f} CPU seconds in predict (limit {limit_s:.1f}: "
-            f"{PREDICT_SHARE:.0%} of {budget}, and {terms.cpu_limit_s(0):g}): "
-            "make the network smaller, or pass each image fewer times"
+            f"long_predict: {took_s:.1f} {unit} in predict (limit {found.predict_limit_s:.1f}, by what an image costs "
+            "in training): make the network smaller, or pass each image fewer times"
         )
     return "; ".join(sentences)
 
 
+def has_odd_rungs(found: Evidence) -> bool:
+    """Whether what was left at the rungs came at other times than a training comes by them: then it says nothing."""
+    train = next((phase for phase in found.result.phases if phase.name == Phase.TRAIN), None)
+    if train is None or train.ending != "ok" or not train.rungs:
+        return False
+    whole = train.own_cpu_s if found.terms.device == "cpu" else train.own_s
+    came = ((percent, cpu_s if found.terms.device == "cpu" else wall_s) for percent, cpu_s, wall_s in train.rungs)
+    return any(abs(seconds - whole * percent / 100) > max(RUNG_LAG * whole, RUNG_LAG_S) for percent, seconds in came)
+
+
 def _trained_too_long(found: Evidence) -> bool:
-    """By the supervisor's measure of CPU time, or by the training's own words."""
+    """By the CPU time that the supervisor has counted, or by the training's own words."""
     train, budget = found.train, found.terms.budget
+    if found.train_limit_s is not None and found.own_s(Phase.TRAIN) > found.train_limit_s:
+        return True
     if budget.kind == "samples":  # the last step begins within the budget
         return train.samples is not None and train.samples - train.samples / max(1, train.steps or 1) >= budget.amount
-    if train.training_seconds is not None and train.training_seconds > OVER_BUDGET_FACTOR * budget.amount:
-        return True
-    return _worked_longer(found, Phase.TRAIN, OVER_BUDGET_FACTOR)
-
-
-def _worked_longer(found: Evidence, phase: Phase, share: float) -> bool:
-    limit_s = found.terms.cpu_limit_s(share)
-    return limit_s is not None and found.cpu_s(phase) > limit_s
+    return train.training_seconds is not None and train.training_seconds > OVER_BUDGET_FACTOR * budget.amount
 
 
 def _claims_otherwise(log: str, loss: float) -> bool:

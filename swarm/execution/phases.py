@@ -3,6 +3,7 @@
     train    the candidate's program, sandboxed: sees the labelled train split and leaves weights
     stage    trusted: lays out the unlabelled evaluation images in a secret order
     predict  a fresh sandboxed process of the candidate: rebuilds the model and leaves logits
+    repeat   once more for a tenth of the images, in other company: answers must agree
     score    trusted: holds the labels
 
 The lease of the device ends after `predict`. Every number that counts comes from `score`; what `train` reports about
@@ -24,6 +25,7 @@ PROBE_WALLTIME_S = 120.0  # a compilation is most of it
 PREDICT_WALLTIME_S = 180.0
 TRUSTED_WALLTIME_S = 120.0
 START_UP_CPU_S = 60.0
+PREDICT_CPU_SHARE = 0.5  # of the budget, and the start-up: what is above the honest limit is refused afterwards
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
 UNTOUCHED_MIB = 1536
 """On a CPU the kernel limits what a process maps for writing, and admission counts what it touches. The difference:
@@ -66,6 +68,8 @@ def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path
         memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if order.device == "cpu" else None,
         log_limit_bytes=LOG_LIMIT_BYTES,
         pythonpath=(str(code_root()),),
+        cores=order.threads if order.device == "cpu" else 0,
+        cores_folder=str(default_root() / "cores"),
     )
 
 
@@ -94,8 +98,9 @@ def trial_phases(folder: TrialFolder, order: TrialOrder, data_dir: Path, gate: P
         walltime_limit_s=order.budget.walltime_limit_s,
         cpu_limit_s=_train_cpu_limit(order),
         stall_limit_s=STALL_LIMIT_S,
-        read=(*readable, str(data_dir / "train")),
-        write=(str(folder.program), str(folder.scratch), str(folder.train_out)),
+        read=(*readable, str(folder.program), str(data_dir / "train")),
+        write=(str(folder.scratch), str(folder.train_out)),
+        rungs=tuple(round(100 * fraction) for fraction in order.rungs),
         holds_lease=True,
         threads=order.threads,
         gpu=order.device == "cuda",
@@ -106,18 +111,27 @@ def trial_phases(folder: TrialFolder, order: TrialOrder, data_dir: Path, gate: P
         name=Phase.PREDICT,
         module=Phase.PREDICT.module,
         walltime_limit_s=PREDICT_WALLTIME_S,
-        cpu_limit_s=None,
+        cpu_limit_s=_predict_cpu_limit(order),
         stall_limit_s=None,
-        read=(*readable, str(folder.program), str(folder.train_out), str(folder.predict_in)),
+        rungs=(),
+        read=(*readable, str(folder.program), str(folder.weights), str(folder.predict_in)),
         write=(str(folder.scratch), str(folder.predict_out)),
     )
-    return train, _trusted(Phase.STAGE, holds_lease=True), predict, _trusted(Phase.SCORE, holds_lease=False)
+    repeat = replace(
+        predict,
+        name=Phase.REPEAT,
+        module=Phase.REPEAT.module,
+        read=(*readable, str(folder.program), str(folder.weights), str(folder.repeat_in)),
+        write=(str(folder.scratch), str(folder.repeat_out)),
+    )
+    stage, score = _trusted(Phase.STAGE, holds_lease=True), _trusted(Phase.SCORE, holds_lease=False)
+    return train, stage, predict, repeat, score
 
 
 def probe_phase(train: PhaseSpec) -> PhaseSpec:
     """The training with three steps instead of its budget, and a shorter limit."""
     limit_s = min(PROBE_WALLTIME_S, train.walltime_limit_s)
-    return replace(train, name=Phase.PROBE, module=Phase.PROBE.module, walltime_limit_s=limit_s)
+    return replace(train, rungs=(), name=Phase.PROBE, module=Phase.PROBE.module, walltime_limit_s=limit_s)
 
 
 def _trusted(phase: Phase, *, holds_lease: bool) -> PhaseSpec:
@@ -129,3 +143,10 @@ def _train_cpu_limit(order: TrialOrder) -> float | None:
     if order.device != "cpu" or order.budget.kind == "samples":
         return None
     return 1.25 * order.budget.amount * order.threads + START_UP_CPU_S
+
+
+def _predict_cpu_limit(order: TrialOrder) -> float | None:
+    """CPU seconds after which a prediction is ended, whatever may still come."""
+    if order.device != "cpu" or order.budget.kind == "samples":
+        return None
+    return PREDICT_CPU_SHARE * order.budget.amount + START_UP_CPU_S

@@ -67,6 +67,7 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "training_seconds": round(clock.used if config.budget.kind != "samples" else clock.wall_s, 3),
         "total_seconds": round(sessions.seconds_since_process_start(), 3),
         "wall_seconds": round(clock.wall_s, 3),
+        "loop_cpu_seconds": round(clock.loop_cpu_s, 3),
         "images_per_s": round(clock.samples / wall_s, 1),
         "solo_rate": _solo_rate(session),
         "num_params_M": round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 4),

@@ -23,7 +23,8 @@ CURVE_POINTS = 50
 DIVERGED_AFTER_STEPS = 20
 DIVERGED_AT = 3.0  # times the loss of guessing
 RUNG_BATCH = 500
-RUNG_FREE_S = 1.0
+RUNG_PRICE = 0.4
+"""What an image at a rung may cost, in images trained: a forward pass is about a third of a step. More is charged."""
 
 Augmentation = Callable[[Tensor], Tensor]
 
@@ -56,6 +57,7 @@ class BudgetClock:
         self.loss = math.nan
         self.wall_s = 0.0
         self.rung_s = 0.0
+        self.loop_cpu_s = 0.0
         self._reseeded = False
         self._shape: tuple[int, ...] = ()
         self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
@@ -115,6 +117,7 @@ class BudgetClock:
             self._meter.after_step(batch_size)
             self._after_step(batch_size, state)
         self.wall_s += time.monotonic()
+        self.loop_cpu_s += time.process_time()
         self._losses.flush()
         self._note_loss()
 
@@ -140,6 +143,7 @@ class BudgetClock:
         self._losses = _Losses(limit=DIVERGED_AT * math.log(classes))
         self._meter.start()
         self.wall_s = -time.monotonic()
+        self.loop_cpu_s = -time.process_time()
         self._started = True
         self._beat()
 
@@ -160,7 +164,8 @@ class BudgetClock:
         self.curve = self._losses.curve
 
     def _evaluate(self, fraction: float, state: Sequence[Stateful]) -> None:
-        """Logits of the rung images, float16, beside the weights; RUNG_FREE_S of it are free of charge."""
+        """Logits of the rung images, float16, beside the weights. Free of charge as far as it costs no more than that
+        many forward passes would."""
         model = next((part for part in state if isinstance(part, nn.Module)), None)
         if model is None:
             return
@@ -172,7 +177,7 @@ class BudgetClock:
             np.save(file, logits.half().numpy())
         path.with_suffix(".tmp").replace(path)
         self.rung_s += time.monotonic() - began
-        self._meter.resume(RUNG_FREE_S)
+        self._meter.resume(RUNG_PRICE * len(logits) * self._meter.used / max(1, self.samples))
 
 
 def forward(

@@ -18,9 +18,10 @@ from swarm.harness.checkpoint import load_weights
 from swarm.harness.errors import ContractBroken, DataMissing, InvalidOutput
 from swarm.harness.handin import memory_facts
 from swarm.harness.loop import forward
-from swarm.harness.program import entry, exit_code_of, load_program
+from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
 from swarm.trial.config import TrialConfig
+from swarm.trial.contract import candidate_begins
 
 BATCH = 500
 
@@ -31,11 +32,19 @@ def run(path: Path | None = None) -> int:
 
 
 def _predict(config: TrialConfig) -> None:
+    facts = predict(config, config.folder.images, config.folder.logits, BATCH)
+    config.folder.predict_report.write_text(json.dumps(facts) + "\n")
+
+
+def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict[str, object]:
+    """Logits for the images in the file `shown`, into the file `answers`; returns what there is to say about it."""
     try:
-        images = np.load(config.folder.images, allow_pickle=False)
+        images = np.load(shown, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataMissing(f"{config.folder.images}: {error}. The stage phase writes it.") from error
+        raise DataMissing(f"{shown}: {error}. The stage phase writes it.") from error
     session = open_session(config, training=False)
+    import_first(config.program_file)
+    candidate_begins()
     began = time.monotonic()
     model = entry(load_program(config.program_file), "build_model")()
     if not isinstance(model, nn.Module):
@@ -44,12 +53,12 @@ def _predict(config: TrialConfig) -> None:
     model = model.to(session.device).to(memory_format=torch.channels_last)
     passes = _FirstLayerCalls(model)
     loaded = time.monotonic()
-    logits = forward(model, torch.from_numpy(images).to(session.device), BATCH, session.park())
+    logits = forward(model, torch.from_numpy(images).to(session.device), batch, session.park())
     if logits.ndim != 2 or len(logits) != len(images):
         raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")
-    config.folder.predict_out.mkdir(exist_ok=True)
-    np.save(config.folder.logits, logits.numpy())
-    facts = {
+    answers.parent.mkdir(exist_ok=True)
+    np.save(answers, logits.numpy())
+    return {
         "rows": len(logits),
         "seconds": round(time.monotonic() - loaded, 3),
         "passes_per_image": round(passes.images / len(images), 3),
@@ -57,7 +66,6 @@ def _predict(config: TrialConfig) -> None:
         "total_seconds": round(seconds_since_process_start(), 3),
         **memory_facts(session.device, config),
     }
-    (config.folder.predict_report).write_text(json.dumps(facts) + "\n")
 
 
 class _FirstLayerCalls:

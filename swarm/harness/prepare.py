@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -60,9 +61,27 @@ def _standin(folder: Path, reason: str) -> Prepared:
 
     layout = Layout(folder / "standin")
     with _locked(folder / "standin.lock"):
-        if layout.version() != standin.VERSION:
-            _write(layout, standin.VERSION, standin.generate)
-    return Prepared("standin", layout, standin.VERSION, reason)
+        key = _key(folder / "standin.key", standin.KEY_BYTES)
+        version = standin.version(key)
+        if layout.version() != version:
+            _write(layout, version, lambda part: standin.generate(part, key))
+    return Prepared("standin", layout, version, reason)
+
+
+def _key(path: Path, size: int) -> bytes:
+    """The installation's own key, made when it is first needed; for its owner alone."""
+    with contextlib.suppress(OSError):
+        if len(key := path.read_bytes()) == size:
+            return key
+    key = secrets.token_bytes(size)
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return key
 
 
 def _cifar100(folder: Path, timeout_s: float | None = None) -> Prepared:

@@ -1,8 +1,10 @@
 """Loads the candidate's file, and turns whatever it does into an exit code."""
 
+import importlib
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +27,13 @@ def load_program(path: Path) -> ModuleType:
     sys.modules["program"] = module
     exec(compile(source, str(path), "exec"), module.__dict__)
     return module
+
+
+def import_first(path: Path) -> None:
+    """Imports the large library that a program names, before anything is charged to it: a warm process has it."""
+    with suppress(OSError):
+        if b"torchvision" in path.read_bytes():
+            importlib.import_module("torchvision")
 
 
 def entry(module: ModuleType, name: str) -> Callable[[], object]:

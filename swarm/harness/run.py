@@ -49,8 +49,17 @@ def run_trial(plan: Plan, layout: Layout, folder: Path) -> dict[str, float]:
         if code != 0:
             log = config.folder.log_text(phase)
             raise HarnessError(f"{phase} of {plan.target.name} exited with {code}:\n{log[-2000:]}")
+        if phase is Phase.TRAIN:
+            _take_rungs(config)
     score: dict[str, float] = json.loads((config.folder.score).read_text())
     return score
+
+
+def _take_rungs(config: TrialConfig) -> None:
+    """What a supervisor does while the training runs."""
+    for percent in (round(100 * fraction) for fraction in config.rungs):
+        if config.folder.rung_logits(percent).exists():
+            shutil.copy(config.folder.rung_logits(percent), config.folder.taken_rung(percent))
 
 
 def lay_out(plan: Plan, layout: Layout, folder: Path) -> TrialConfig:

@@ -1,4 +1,4 @@
-"""Phase 4, trusted, numpy only: logits meet labels. The candidate's code has ended and its output is only data.
+"""Phase 5, trusted, numpy only: logits meet labels. The candidate's code has ended and its output is only data.
 
 SWARM_TRIAL=T/harness.json python -m swarm.harness.score_phase            private/score.json, losses.npy
 SWARM_TRIAL=T/harness.json python -m swarm.harness.score_phase --rung 25  private/rung_25.json
@@ -16,11 +16,15 @@ from swarm.harness import config as configuration
 from swarm.harness.errors import DataMissing, InvalidOutput
 from swarm.harness.layout import CLASSES, Layout
 from swarm.harness.program import exit_code_of
-from swarm.harness.scoring import score
+from swarm.harness.scoring import probabilities, score
 from swarm.trial.config import TrialConfig
 from swarm.trial.contract import harness_sha256
 from swarm.trial.folder import Unreadable, read_plain, write_whole
 
+TOLERANCE = {"cpu": 1e-3, "cuda": 2e-2}
+"""Largest difference of two probabilities that rounding makes: other batch sizes take other kernels, on a GPU in fewer
+bits."""
+DIFFERING_SHARE = 0.01
 _HEADER_BYTES = 4096
 _DTYPES = (np.dtype("<f4"), np.dtype("<f2"))
 
@@ -36,7 +40,9 @@ def score_trial(config: TrialConfig) -> None:
     """Writes private/score.json and private/losses.npy (float16, rows in the split's own order), and scores rungs."""
     layout = Layout(config.data_dir)
     labels = layout.read(layout.labels(config.split))
-    order = _order(config, len(labels))
+    order = _order(config.folder.image_order)
+    if sorted(order.tolist()) != list(range(len(labels))):
+        raise DataMissing(f"{config.folder.image_order} is not an order of {len(labels)} rows: stage the trial again")
     config.folder.private.mkdir(mode=0o700, exist_ok=True)
     try:
         shown = read_logits(config.folder.logits, len(labels))
@@ -45,6 +51,11 @@ def score_trial(config: TrialConfig) -> None:
         raise
     logits = np.empty_like(shown)
     logits[order] = shown
+    try:
+        check_agreement(config, logits)
+    except InvalidOutput as error:
+        write_whole(config.folder.score, json.dumps({"error": str(error), "harness_sha256": harness_sha256()}))
+        raise
     result = score(logits, labels)
     np.save(config.folder.losses, result.losses.clip(max=6e4).astype(np.float16))
     facts = {
@@ -58,7 +69,7 @@ def score_trial(config: TrialConfig) -> None:
     }
     write_whole(config.folder.score, json.dumps(facts))
     for fraction in config.rungs:
-        if (config.folder.rung_logits(round(100 * fraction))).exists():
+        if (config.folder.taken_rung(round(100 * fraction))).exists():
             score_rung(config, round(100 * fraction))
 
 
@@ -69,12 +80,26 @@ def score_rung(config: TrialConfig, percent: int) -> None:
     config.folder.private.mkdir(mode=0o700, exist_ok=True)
     target = config.folder.rung_score(percent)
     try:
-        result = score(read_logits(config.folder.rung_logits(percent), len(labels)), labels)
+        result = score(read_logits(config.folder.taken_rung(percent), len(labels)), labels)
     except InvalidOutput as error:
         write_whole(target, json.dumps({"progress": percent / 100, "error": str(error)}))
         return
     facts = {"progress": percent / 100, "loss": round(result.validation_loss, 6), "top1": round(result.top1, 6)}
     write_whole(target, json.dumps({**facts, "rows": len(labels)}))
+
+
+def check_agreement(config: TrialConfig, logits: NDArray[np.float64]) -> None:
+    """Raises InvalidOutput when too many of the images that were shown again got another answer: a prediction may
+    depend on nothing but its image."""
+    rows = _order(config.folder.repeat_rows)
+    again = probabilities(read_logits(config.folder.repeat_logits, len(rows)))
+    differs = np.abs(again - probabilities(logits[rows])).max(axis=1) > TOLERANCE[config.device]
+    if differs.mean() > DIFFERING_SHARE:
+        raise InvalidOutput(
+            f"{int(differs.sum())} of {len(rows)} images got another answer when they were shown again in other "
+            "company: a prediction may depend on its image alone. Statistics of the batch, dropout that stays on, or a "
+            "memory of earlier images do that"
+        )
 
 
 def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
@@ -99,13 +124,11 @@ def read_logits(path: Path, rows: int) -> NDArray[np.float64]:
     return logits.astype(np.float64)
 
 
-def _order(config: TrialConfig, rows: int) -> NDArray[np.int64]:
+def _order(path: Path) -> NDArray[np.int64]:
     try:
-        order: NDArray[np.int64] = np.load(config.folder.image_order, allow_pickle=False)
+        order: NDArray[np.int64] = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataMissing(f"{config.folder.image_order}: {error}. The stage phase writes it.") from error
-    if sorted(order.tolist()) != list(range(rows)):
-        raise DataMissing(f"{config.folder.image_order} is not an order of {rows} rows: stage the trial again")
+        raise DataMissing(f"{path}: {error}. The stage phase writes it.") from error
     return order
 
 

@@ -43,6 +43,13 @@ def cross_entropy(logits: Floats, labels: Labels) -> Floats:
     return losses
 
 
+def probabilities(logits: Floats) -> Floats:
+    """The softmax of each row."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
 def top_k(logits: Floats, labels: Labels, k: int) -> float:
     """Share of rows whose label is among the `k` largest logits. Ties count against: constant logits get nothing."""
     own = logits[np.arange(len(labels)), labels][:, None]

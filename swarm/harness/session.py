@@ -18,7 +18,7 @@ from swarm.harness.layout import CLASSES, Layout, TrainSet
 from swarm.harness.loop import BudgetClock
 from swarm.harness.warmup import seed_everything
 from swarm.trial.config import TrialConfig
-from swarm.trial.contract import CONFIG_VARIABLE
+from swarm.trial.contract import CONFIG_VARIABLE, candidate_begins
 from swarm.trial.heartbeat import Heartbeat
 
 
@@ -30,21 +30,36 @@ class Session:
         self.overhead_s: dict[str, float] = {"import": seconds_since_process_start()}
         self.began_s = time.monotonic()
         self.finished = False
-        self.train_rows = 0
+        self._train_set: TrainSet | None = None
         torch.set_num_threads(config.threads)
         self.device = _device(config)
         seed_everything(config.seed)
         heartbeat = Heartbeat(config.folder.heartbeat) if training else None
         meter = self.meter() if training else SampleMeter()
         self.clock = BudgetClock(config.budget, meter, heartbeat, _RungFiles(self), config.seed)
+        self._meter = meter
+
+    def begin(self) -> None:
+        """The candidate's code is next, and what it does is on the clock. What the harness needs is loaded before."""
+        self.train_set()
+        candidate_begins()
+        self._meter.begin()
+
+    @property
+    def train_rows(self) -> int:
+        return len(self.train_set())
 
     def train_set(self) -> TrainSet:
+        if self._train_set is None:
+            self._train_set = self._load_train_set()
+        return self._train_set
+
+    def _load_train_set(self) -> TrainSet:
         began = time.monotonic()
         layout = Layout(self.config.data_dir)
         images = torch.from_numpy(layout.read(layout.images("train"))).to(self.device)
         labels = torch.from_numpy(layout.read(layout.labels("train")).astype("int64")).to(self.device)
         self.overhead_s["data"] = time.monotonic() - began
-        self.train_rows = len(images)
         return TrainSet(images, labels, CLASSES)
 
     def meter(self) -> Meter:
@@ -125,7 +140,7 @@ class _RungFiles:
 
 def _device(config: TrialConfig) -> torch.device:
     if config.device == "cpu":
-        cpu.settle()
+        cpu.keep_memory()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise HarnessError("device is cuda, but torch sees no CUDA device: check the driver or use --device cpu")

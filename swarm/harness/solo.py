@@ -124,6 +124,9 @@ class SoloMeter:
             "measured_alone": all(price.alone for price in self._prices.values()),
         }
 
+    def begin(self) -> None:
+        self._origin = self._device.now()
+
     def start(self) -> None:
         self._free_s = self._free_setup_s
         self._charge_setup(max(0.0, self._device.now() - self._origin - self._gate.waited_s))

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo
 
 from swarm.harness import config as configuration
 from swarm.harness.errors import ContractBroken, OutOfMemory
-from swarm.harness.program import entry, exit_code_of, load_program
+from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import Session, open_session
 from swarm.trial.config import TrialConfig
 
@@ -30,6 +31,8 @@ def train(config: TrialConfig, kind: type[Session] = Session) -> None:
     """Runs the program's `main()` in this process. Raises a HarnessError, or whatever the program raises."""
     try:
         session = open_session(config, kind=kind)
+        import_first(config.program_file)
+        session.begin()
         program = load_program(config.program_file)
         entry(program, "build_model")
         entry(program, "main")()

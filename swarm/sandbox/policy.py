@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 Mode = Literal["auto", "strict", "none"]
-Level = Literal["landlock+seccomp", "landlock", "seccomp", "none"]
 Network = Literal["denied", "tcp_denied", "open"]
 
 # Files that the C library, Python and torch open on their own. Nothing here names a user, a key or another process.
@@ -32,40 +31,66 @@ class SandboxPolicy:
     """Paths that stay usable; everything else on the file system is closed. Absent paths are skipped.
 
     `read` and `write` are files or whole folders (write includes read, creating and deleting, but neither symbolic
-    links nor pipes nor device nodes); `devices` are opened for reading, writing and ioctl.
+    links nor pipes nor device nodes); `devices` are opened for reading, writing and ioctl. `own`: paths of the trial
+    that its user is made the owner of, where it gets one. `temporary`: a folder that gets a short name in a
+    root of one's own. `gpu`: CUDA runs here. `processes`: children may be started.
     """
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    temporary: str | None = None
+    gpu: bool = False
+    processes: bool = True
 
 
 @dataclass(frozen=True)
 class SandboxReport:
-    """What really holds for a process. `network`: `denied` = no socket but AF_UNIX, `tcp_denied` = UDP is open."""
+    """What really holds for a process. `network`: `denied` = no socket but pairs, `tcp_denied` = UDP is open."""
 
-    level: Level
+    level: str
     landlock_abi: int = 0
     seccomp: bool = False
+    namespaces: bool = False
+    other_user: bool = False
     network: Network = "open"
     detail: str = field(default="", compare=False)
 
+    @property
+    def strength(self) -> int:
+        """How many rungs of the ladder hold."""
+        return 0 if self.level == "none" else self.level.count("+") + 1
 
-def level_of(*, landlock: bool, seccomp: bool) -> Level:
-    if landlock:
-        return "landlock+seccomp" if seccomp else "landlock"
-    return "seccomp" if seccomp else "none"
+
+def level_of(*, namespaces: bool, other_user: bool, landlock: bool, seccomp: bool) -> str:
+    """The rungs of the ladder that hold, such as `namespaces+user+landlock+seccomp`; `none` without any."""
+    rungs = {"namespaces": namespaces, "user": other_user, "landlock": landlock, "seccomp": seccomp}
+    return "+".join(name for name, holds in rungs.items() if holds) or "none"
 
 
-def candidate_policy(read: tuple[str, ...], write: tuple[str, ...], *, gpu: bool) -> SandboxPolicy:
+def candidate_policy(
+    read: tuple[str, ...],
+    write: tuple[str, ...],
+    *,
+    own: tuple[str, ...] = (),
+    temporary: str | None = None,
+    gpu: bool,
+    processes: bool = True,
+) -> SandboxPolicy:
     """The policy of an untrusted phase: its own paths, plus what this interpreter needs to run torch at all.
 
-    /dev/shm is closed: it outlives a trial, and weights left there would warm-start the next one.
+    The machine's /dev/shm is closed: it outlives a trial, and weights left there would warm-start the next one. A root
+    of one's own has one of its own.
     """
     return SandboxPolicy(
         read=(*read, *_SYSTEM_READ, *_interpreter_paths(), *(_GPU_READ if gpu else ())),
         write=write,
         devices=(*_SYSTEM_DEVICES, *(gpu_devices() if gpu else ())),
+        own=own,
+        temporary=temporary,
+        gpu=gpu,
+        processes=processes,
     )
 
 

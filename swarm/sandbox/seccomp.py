@@ -1,10 +1,10 @@
-"""A seccomp filter in classic BPF, assembled here: a short deny list, since torch and CUDA use most of the kernel."""
+"""A seccomp filter in classic BPF, assembled here from the list of calls that a training may make."""
 
 import ctypes
 import errno
 
 from swarm.sandbox import calls
-from swarm.sandbox.calls import OnlyWith, PretendWith
+from swarm.sandbox.calls import Needs, Rule
 from swarm.sandbox.libc import PR_SET_NO_NEW_PRIVS, prctl, syscall
 
 _SYSCALL = {"x86_64": 317, "aarch64": 277}
@@ -13,11 +13,12 @@ _FILTER_FLAG_TSYNC = 1
 
 _RET_KILL_PROCESS, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _REFUSE = _RET_ERRNO | errno.EPERM
+_ABSENT = _RET_ERRNO | errno.ENOSYS
 _PRETEND = _RET_ERRNO  # errno 0: the caller sees success
 _X32_BIT = 0x40000000
 
-_LOAD, _RETURN = 0x20, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_RET|BPF_K
-_IF_EQUAL, _IF_AT_LEAST, _IF_BIT = 0x15, 0x35, 0x45  # BPF_JMP|BPF_K with JEQ, JGE, JSET
+_LOAD, _RETURN, _AND = 0x20, 0x06, 0x54  # BPF_LD|BPF_W|BPF_ABS, BPF_RET|BPF_K, BPF_ALU|BPF_AND|BPF_K
+_IF_EQUAL, _IF_AT_LEAST = 0x15, 0x35  # BPF_JMP|BPF_K with JEQ, JGE
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16  # in struct seccomp_data; both machines are little-endian
 
 
@@ -27,6 +28,10 @@ class _Instruction(ctypes.Structure):
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
+
+
+class _Word(ctypes.Structure):
+    _fields_ = (("value", ctypes.c_uint32),)
 
 
 def available() -> bool:
@@ -41,10 +46,10 @@ def available() -> bool:
     return True
 
 
-def restrict() -> None:
+def restrict(needs: Needs) -> None:
     """Installs the filter for all threads of this process and all its descendants, for good. Raises OSError."""
     architecture = calls.machine()
-    instructions = assemble(architecture)
+    instructions = assemble(architecture, needs)
     array = (_Instruction * len(instructions))(*instructions)
     program = _Program(len(instructions), array)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -53,12 +58,8 @@ def restrict() -> None:
         raise OSError(errno.EAGAIN, f"thread {unsynchronised} could not be put under the seccomp filter")
 
 
-class _Word(ctypes.Structure):
-    _fields_ = (("value", ctypes.c_uint32),)
-
-
-def assemble(architecture: str) -> list[_Instruction]:
-    """The filter: another architecture's calls kill, x32's are refused, listed ones are refused, the rest pass."""
+def assemble(architecture: str, needs: Needs) -> list[_Instruction]:
+    """The filter: another architecture's calls kill, x32's are refused, listed ones pass, the rest is refused."""
     program = [
         _Instruction(_LOAD, 0, 0, _OFFSET_ARCH),
         _Instruction(_IF_EQUAL, 1, 0, calls.AUDIT_ARCH[architecture]),
@@ -67,23 +68,24 @@ def assemble(architecture: str) -> list[_Instruction]:
     ]
     if architecture == "x86_64":
         program += [_Instruction(_IF_AT_LEAST, 0, 1, _X32_BIT), _Instruction(_RETURN, 0, 0, _REFUSE)]
-    for number in calls.refused(architecture):
-        program += [_Instruction(_IF_EQUAL, 0, 1, number), _Instruction(_RETURN, 0, 0, _REFUSE)]
-    for rule in calls.conditional(architecture):
+    program += [_Instruction(_IF_AT_LEAST, 0, 1, calls.NEWEST), _Instruction(_RETURN, 0, 0, _ABSENT)]
+    for rule in calls.rules(architecture, needs):
         program += _conditional(rule)
-    return [*program, _Instruction(_RETURN, 0, 0, _RET_ALLOW)]
+    program += [_Instruction(_IF_EQUAL, 0, 1, calls.CLONE3), _Instruction(_RETURN, 0, 0, _ABSENT)]
+    for number in calls.allowed(architecture, needs):
+        program += [_Instruction(_IF_EQUAL, 0, 1, number), _Instruction(_RETURN, 0, 0, _RET_ALLOW)]
+    return [*program, _Instruction(_RETURN, 0, 0, _REFUSE)]
 
 
-def _conditional(rule: OnlyWith | PretendWith) -> list[_Instruction]:
-    """Decides the call for good, so the call's number need not be loaded again. Arguments are C ints: low words."""
-    if isinstance(rule, OnlyWith):
-        test, if_true, if_false = _Instruction(_IF_EQUAL, 0, 1, rule.value), _RET_ALLOW, _REFUSE
-    else:
-        test, if_true, if_false = _Instruction(_IF_BIT, 0, 1, rule.bit), _PRETEND, _RET_ALLOW
-    return [
-        _Instruction(_IF_EQUAL, 0, 4, rule.number),
-        _Instruction(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * rule.argument),
-        test,
-        _Instruction(_RETURN, 0, 0, if_true),
-        _Instruction(_RETURN, 0, 0, if_false),
-    ]
+def _conditional(rule: Rule) -> list[_Instruction]:
+    """Decides the call for good, so the call's number need not be loaded again."""
+    inside, outside = {
+        "allow": (_RET_ALLOW, _REFUSE),
+        "refuse": (_REFUSE, _RET_ALLOW),
+        "pretend": (_PRETEND, _RET_ALLOW),
+    }[rule.inside]
+    body = [_Instruction(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * rule.argument), _Instruction(_AND, 0, 0, rule.mask)]
+    for value in rule.values:
+        body += [_Instruction(_IF_EQUAL, 0, 1, value), _Instruction(_RETURN, 0, 0, inside)]
+    body.append(_Instruction(_RETURN, 0, 0, outside))
+    return [_Instruction(_IF_EQUAL, 0, len(body), rule.number), *body]

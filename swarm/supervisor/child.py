@@ -17,35 +17,39 @@ from typing import NoReturn
 
 from swarm import sandbox
 from swarm.errors import SwarmError
+from swarm.sandbox.namespaces import SHORT_NAME
 from swarm.sandbox.policy import SandboxReport, candidate_policy
 from swarm.supervisor import proc
+from swarm.supervisor.channel import Ready, say_left, say_ready
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
-from swarm.supervisor.start import Ready
 from swarm.supervisor.tree import now
-from swarm.trial.contract import ExitCode
+from swarm.supervisor.turns import take_long_turns
+from swarm.trial.contract import CHANNEL_VARIABLE, ExitCode
 
-_FILE_SIZE_LIMIT = 4 * 1024**3
+_FILE_SIZE_LIMIT = 2 * 1024**3
+_OPEN_FILES = 4096
+_LOCKED_BYTES = 64 * 1024
 _EXTRA_PROCESSES = 1024
 _MIB = 1024 * 1024
 _OOM_SCORE = b"500"  # the kernel takes a trial before it takes a worker or the supervisor
 
 
 def main(arguments: list[str]) -> NoReturn:
-    spec_path, phase_name, report_fd = arguments
+    spec_path, phase_name, report_fd, counted = arguments
     spec = TrialSpec.from_json(Path(spec_path).read_text())
     phase = next(phase for phase in spec.phases if phase.name == phase_name)
-    run_phase(spec, phase, int(report_fd))
+    run_phase(spec, phase, int(report_fd), counted == "counted")
 
 
-def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int) -> NoReturn:
+def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int, counted: bool) -> NoReturn:
     """Ends the process: with the phase's own exit code, or ExitCode.SETUP_FAILED before its first instruction."""
     try:
         os.set_inheritable(report_fd, False)
         _limit(spec)
         _import_parents(spec, phase)
-        report = _enter_sandbox(spec, phase)
-        os.write(report_fd, Ready(report, now()).to_bytes())
-        os.close(report_fd)
+        report = _enter_sandbox(spec, phase, report_fd, counted=counted)
+        say_ready(report_fd, Ready(report, now()))
+        os.environ[CHANNEL_VARIABLE] = str(report_fd)
     except (OSError, ImportError, ValueError, SwarmError) as error:
         os.write(2, f"the phase {phase.name} could not be set up: {error}\n".encode())
         os._exit(ExitCode.SETUP_FAILED)
@@ -55,6 +59,10 @@ def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int) -> NoReturn:
 def _limit(spec: TrialSpec) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _FILE_SIZE_LIMIT)
+    _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _lower(resource.RLIMIT_MEMLOCK, _LOCKED_BYTES)
+    for which in (resource.RLIMIT_MSGQUEUE, resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
+        _lower(which, 0)
     if os.getuid() != 0:  # root is exempt; counted per user, it can only bound what comes on top of now
         _lower(resource.RLIMIT_NPROC, _threads_of_user() + _EXTRA_PROCESSES)
     if spec.memory_limit_mib is not None:
@@ -92,11 +100,28 @@ def _import_parents(spec: TrialSpec, phase: PhaseSpec) -> None:
         importlib.import_module(package)
 
 
-def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec) -> SandboxReport:
+def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec, report_fd: int, *, counted: bool) -> SandboxReport:
+    """An untrusted phase goes on in the sandbox. Its descriptors above `report_fd` are those that it was given."""
     if phase.trusted:
         return SandboxReport(level="none", detail="a trusted phase")
-    policy = candidate_policy((*phase.read, str(spec.trial_folder.config)), phase.write, gpu=phase.gpu)
-    return sandbox.apply(policy, spec.sandbox)
+    policy = candidate_policy(
+        (*phase.read, str(spec.trial_folder.config)),
+        phase.write,
+        own=tuple(
+            path
+            for path in (*phase.read, *phase.write, str(spec.trial_folder.config))
+            if Path(path).is_relative_to(spec.folder)
+        ),
+        temporary=str(spec.trial_folder.scratch),
+        gpu=phase.gpu,
+        processes=counted or phase.gpu,
+    )
+    if not phase.gpu:
+        take_long_turns()
+    report = sandbox.apply(policy, spec.sandbox, folder=spec.folder, report_left=lambda left: say_left(report_fd, left))
+    if report.namespaces:
+        os.environ["TMPDIR"] = SHORT_NAME
+    return report
 
 
 def _run_module(module: str) -> NoReturn:

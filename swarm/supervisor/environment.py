@@ -1,20 +1,14 @@
 """The environment of a trial's processes: built from an allow-list, never copied."""
 
-import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.trial.contract import CONFIG_VARIABLE, FOLDER_VARIABLE, code_root
-from swarm.trial.folder import TrialFolder
 
 _ALLOWED = frozenset({"PATH", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
 _ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "PYTORCH_", "OMP_", "MKL_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-_LONGEST_TMPDIR = 70  # 107 less what Python adds, `/pymp-xxxxxxxx/listener-xxxxxxxx`, and a little
 
 INTERPRETER_FLAGS = ("-P", "-s", "-B")
 """No working folder on the import path, no user packages, no bytecode written."""
@@ -38,48 +32,16 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
     """HOME and TMPDIR of a trusted phase are T/private, where no candidate can have planted anything."""
     folder = spec.trial_folder
     home = str(folder.private if phase.trusted else folder.scratch)
-    short = short_name(folder)
-    temporary = str(short) if not phase.trusted and _leads_to(short, folder.scratch) else home
     return {
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
         CONFIG_VARIABLE: str(folder.config),
         **spec.env,
         "HOME": home,
-        "TMPDIR": temporary,
+        "TMPDIR": home,
         "PYTHONPATH": import_path(parent, spec.pythonpath),
         FOLDER_VARIABLE: spec.folder,
     }
-
-
-def short_name(folder: TrialFolder) -> Path:
-    """Where a short symbolic link to T/scratch may lie while the trial runs.
-
-    A Unix socket's path holds at most 107 bytes, and the workers of a torch DataLoader, which put theirs into TMPDIR,
-    hang instead of failing when theirs is longer.
-    """
-    digest = hashlib.sha256(os.fsencode(folder.root)).hexdigest()[:12]
-    return Path("/tmp") / f"swarm-{os.getuid()}-{digest}"
-
-
-def link_short_name(folder: TrialFolder) -> None:
-    """Makes the link if T/scratch is long enough to need one; its absence costs nothing but DataLoader workers."""
-    if len(os.fsencode(folder.scratch)) > _LONGEST_TMPDIR:
-        with suppress(OSError):
-            short_name(folder).symlink_to(folder.scratch)
-
-
-def _leads_to(link: Path, target: Path) -> bool:
-    """Whether it is our own link; in /tmp anybody may have taken the name."""
-    try:
-        return link.lstat().st_uid == os.getuid() and link.readlink() == target
-    except OSError:
-        return False
-
-
-def unlink_short_name(folder: TrialFolder) -> None:
-    with suppress(OSError):
-        short_name(folder).unlink()
 
 
 def import_path(parent: Mapping[str, str], pythonpath: tuple[str, ...]) -> str:

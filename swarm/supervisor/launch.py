@@ -14,7 +14,7 @@ from swarm import sandbox
 from swarm.errors import TrialError, TrialLost
 from swarm.sandbox.ladder import require
 from swarm.supervisor import proc
-from swarm.supervisor.environment import INTERPRETER_FLAGS, supervisor_environment, unlink_short_name
+from swarm.supervisor.environment import INTERPRETER_FLAGS, supervisor_environment
 from swarm.supervisor.run import Identity
 from swarm.supervisor.spec import TrialResult, TrialSpec
 from swarm.supervisor.tree import now
@@ -102,9 +102,9 @@ def kill_leftovers(folder: Path) -> list[int]:
     """Kills every process of this trial, a live supervisor included, and returns their pids.
 
     Found by the marker in their environment, by the sessions of the supervisor and its phases, and by files they hold
-    open for writing in the folder (their log counts; somebody's `tail -f` does not). A process that rid itself of all
-    three is not found; it also took a killed supervisor for it to live on. Raises TrialError when some do not die
-    within 30 s.
+    open for writing in the folder (their standard input is one; somebody's `tail -f` is not). A process that rid
+    itself of all three is not found; it also took a killed supervisor, and no namespaces, for it to live on. Raises
+    TrialError when some do not die within 30 s.
     """
     folder = folder.resolve()
     killed: set[int] = set()
@@ -120,7 +120,6 @@ def kill_leftovers(folder: Path) -> list[int]:
             pids = [process.pid for process in found]
             raise TrialError(f"processes {pids} of {folder.name} did not die within {_KILL_LIMIT_S:.0f} s of SIGKILL.")
         time.sleep(0.01)
-    unlink_short_name(TrialFolder(folder))
     return sorted(killed)
 
 

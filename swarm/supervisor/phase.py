@@ -10,18 +10,19 @@ from typing import Literal
 
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import oom
+from swarm.supervisor.channel import Channel, Heard
 from swarm.supervisor.locks import LockWatch
 from swarm.supervisor.logfile import CappedLog
+from swarm.supervisor.rungs import RungTaker
 from swarm.supervisor.spec import Ending, PhaseResult, PhaseSpec, TrialSpec
-from swarm.supervisor.start import Ready, RunPhase, start_phase
+from swarm.supervisor.start import RunPhase, start_phase
 from swarm.supervisor.tree import Tree, now
-from swarm.trial.contract import ExitCode
+from swarm.supervisor.usage import Excess, UsageWatch
 from swarm.trial.heartbeat import read_beat
 
-Cut = Literal["walltime", "cpu_limit", "stalled", "stopped"]
+Cut = Literal["walltime", "cpu_limit", "stalled", "stopped"] | Excess
 
 _POLL_S = 0.05
-_FLOOD_POLL_S = 0.005
 _CPU_POLL_S = 0.5
 _STALL_FACTOR_BEFORE_FIRST_BEAT = 3.0
 _LINGER_S = 0.3
@@ -44,60 +45,82 @@ def run_phase(
     kills_before = oom.count_kills()
     began = now()
     started = start_phase(spec, phase, log, lease_fd, in_fork)
-    tree = Tree(started.pid)
+    tree = Tree(started.pid, started.counter)
     try:
-        watch = _Watch(spec, phase, tree, log, began)
+        watch = _Watch(spec, phase, tree, log, started.channel, began)
         cut = watch.until_over()
         left = tree.linger(_LINGER_S) if cut is None else 0
         immortal = tree.kill() if cut is None else tree.terminate(spec.term_grace_s)
-        ready = _read_report(started.report)
+        watch.look(now())
     finally:
         tree.kill()
-        os.close(started.report)
-    seconds = now() - began
-    log.trim()
-    ending, detail = _describe(tree, cut, ready, phase, log, oom.count_kills() - kills_before)
-    log.close()
+    seconds, cpu_s = now() - began, tree.cpu_seconds()
+    heard = started.channel.heard
+    while log.take():
+        pass
+    ending, detail = _describe(tree, cut, watch, heard, phase, log, oom.count_kills() - kills_before)
     status = tree.leader_status
     result = PhaseResult(
         name=phase.name,
         started_s=round(began - trial_start, 4),
         seconds=round(seconds, 4),
-        cpu_seconds=round(tree.cpu_seconds(), 4),
+        cpu_seconds=round(cpu_s, 4),
         peak_rss_mib=round(tree.peak_rss_mib, 1),
         exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
         ending=ending,
         detail=detail,
-        ready_s=round(ready.at - began, 4) if ready else None,
-        left_processes=left,
+        ready_s=round(heard.ready.at - began, 4) if heard.ready else None,
+        left_processes=max(left, heard.left or 0),
         gate_held_s=round(watch.gate.held_s, 1),
+        counted=started.counter is not None,
+        begun=heard.begins,
+        own_cpu_s=round(cpu_s - watch.cpu_before, 4),
+        own_s=round(now() - watch.began, 4),
+        rungs=tuple(watch.rungs.taken),
     )
-    return PhaseOutcome(result, ready.sandbox if ready else None, tuple(immortal))
+    log.close()
+    started.channel.close()
+    if started.counter is not None:
+        started.counter.close()
+    return PhaseOutcome(result, heard.ready.sandbox if heard.ready else None, tuple(immortal))
 
 
 class _Watch:
-    """The limits of a running phase."""
+    """The limits of a running phase. `cpu_before` and `began`: what was used, and when the candidate's code began."""
 
-    def __init__(self, spec: TrialSpec, phase: PhaseSpec, tree: Tree, log: CappedLog, began: float) -> None:
+    def __init__(
+        self, spec: TrialSpec, phase: PhaseSpec, tree: Tree, log: CappedLog, channel: Channel, began: float
+    ) -> None:
+        self.cpu_before, self.began = 0.0, began
+        self.gate = LockWatch(phase.gate, began)
+        self.rungs = RungTaker(spec.trial_folder, phase.rungs)
+        self.usage = UsageWatch(phase.write, spec.memory_limit_mib, began)
         self._phase = phase
         self._tree = tree
         self._log = log
+        self._channel = channel
         self._deadline = began + phase.walltime_limit_s
         self._beats = _Heartbeat(spec.trial_folder.heartbeat, began)
         self._next_cpu_check = began
-        self.gate = LockWatch(phase.gate, began)
 
     def until_over(self) -> Cut | None:
         """The limit that was reached; None when the phase ended on its own."""
-        poll_s = _POLL_S
         while self._tree.leader_status is None:
             moment = now()
+            self.look(moment)
             if (cut := self._cut(moment)) is not None:
                 return cut
-            self._tree.wait(min(poll_s, self._deadline - moment))
-            poll_s = _FLOOD_POLL_S if self._log.trim() else _POLL_S
+            self._tree.wait(0.0 if self._log.take() else min(_POLL_S, self._deadline - moment))
         return None
+
+    def look(self, moment: float) -> None:
+        """At what the phase says, and at what it leaves at its rungs."""
+        begun = self._channel.heard.begins
+        if self._channel.listen().begins and not begun:
+            self.cpu_before, self.began = self._tree.cpu_seconds(), moment
+        if self._phase.rungs:
+            self.rungs.look(self._tree.cpu_seconds() - self.cpu_before, moment - self.began)
 
     def _cut(self, moment: float) -> Cut | None:
         self.gate.look(moment)
@@ -111,7 +134,7 @@ class _Watch:
                 return "cpu_limit"
         if self._phase.stall_limit_s is not None and self._beats.pause_s(moment) > self._phase.stall_limit_s:
             return "stalled"
-        return None
+        return None if self._phase.trusted else self.usage.look(moment)
 
 
 class _Heartbeat:
@@ -132,19 +155,11 @@ class _Heartbeat:
         return pause if self._last is not None else pause / _STALL_FACTOR_BEFORE_FIRST_BEAT
 
 
-def _read_report(descriptor: int) -> Ready | None:
-    try:
-        data = os.read(descriptor, 4096)
-    except BlockingIOError:
-        return None
-    return Ready.from_bytes(data) if data else None
-
-
 def _describe(
-    tree: Tree, cut: Cut | None, ready: Ready | None, phase: PhaseSpec, log: CappedLog, oom_kills: int
+    tree: Tree, cut: Cut | None, watch: _Watch, heard: Heard, phase: PhaseSpec, log: CappedLog, oom_kills: int
 ) -> tuple[Ending, str]:
     if cut is not None:
-        return cut, _reason(cut, phase)
+        return cut, _reason(cut, phase, watch)
     status = tree.leader_status
     assert status is not None, "a phase that was not cut has ended"
     code = os.waitstatus_to_exitcode(status)
@@ -153,17 +168,18 @@ def _describe(
         if killed_for_memory:
             return "host_oom", f"killed by the kernel for memory at {tree.peak_rss_mib:.0f} MiB of RAM"
         return "signal", f"killed by signal {-code}. {log.last_line()}".strip()
-    if ready is None and code == ExitCode.SETUP_FAILED:
+    if heard.ready is None and code != 0:
         return "exit", f"set-up failed: {log.last_line()}"
     if code == 0:
         return "ok", ""
     return "exit", f"exit code {code}. {log.last_line()}".strip()
 
 
-def _reason(cut: Cut, phase: PhaseSpec) -> str:
-    return {
+def _reason(cut: Cut, phase: PhaseSpec, watch: _Watch) -> str:
+    limits: dict[Cut, str] = {
         "walltime": f"walltime limit of {phase.walltime_limit_s:g} s reached",
         "cpu_limit": f"the tree used more CPU time than its limit of {phase.cpu_limit_s} s",
         "stalled": f"no heartbeat for longer than the limit of {phase.stall_limit_s} s",
         "stopped": "stopped from outside",
-    }[cut]
+    }
+    return limits.get(cut) or f"killed for what it took of the machine: {watch.usage.detail}"

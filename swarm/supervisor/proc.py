@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Process:
     starttime: int
     cpu_seconds: float
     """Its own CPU time and that of the children it has waited for."""
+    threads: int
 
 
 def read(pid: int) -> Process | None:
@@ -31,7 +33,7 @@ def read(pid: int) -> Process | None:
     # The second field, the command's name in brackets, may itself hold spaces and brackets.
     rest = line[line.rindex(")") + 2 :].split()
     ticks = sum(int(field) for field in rest[11:15])
-    return Process(pid, int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]), ticks / _TICKS_PER_S)
+    return Process(pid, int(rest[1]), int(rest[2]), int(rest[3]), int(rest[19]), ticks / _TICKS_PER_S, int(rest[17]))
 
 
 def is_zombie(pid: int) -> bool:
@@ -110,3 +112,32 @@ def count_threads(pid: int) -> int:
 
 def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that it has touched and that is no file's, pages shared with its parent since a fork included."""
+    return _sum_mib(_PROC / str(pid) / "status", ("RssAnon:", "RssShmem:"))
+
+
+def own_share_mib(pid: int) -> float:
+    """The same with shared pages divided among those who share them. Walks all its pages: ask only when it matters."""
+    return _sum_mib(_PROC / str(pid) / "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def deleted_bytes(pid: int) -> int:
+    """On disk, of files without a name that it holds open."""
+    total = 0
+    with suppress(OSError):
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                if str(entry.readlink()).startswith("/") and (facts := entry.stat()).st_nlink == 0:
+                    total += facts.st_blocks * 512
+    return total
+
+
+def _sum_mib(path: Path, names: tuple[str, ...]) -> float:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) / 1024

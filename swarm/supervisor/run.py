@@ -10,14 +10,12 @@ from swarm.errors import TrialError
 from swarm.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import proc
-from swarm.supervisor.environment import link_short_name, unlink_short_name
+from swarm.supervisor.cores import Cores
 from swarm.supervisor.phase import PhaseOutcome, run_phase
 from swarm.supervisor.spec import PhaseResult, TrialResult, TrialSpec
 from swarm.supervisor.start import RunPhase, close_all_but
 from swarm.supervisor.tree import block_signals, now
-from swarm.trial.folder import TrialFolder, write_whole
-
-_LEVELS = ("none", "seccomp", "landlock", "landlock+seccomp")
+from swarm.trial.folder import TrialFolder, remove_tree, write_whole
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
     _prepare(folder, lease_fd)
     started_at, start = time.time(), now()
     _announce(spec, folder, start)
+    cores = Cores.take(Path(spec.cores_folder), spec.cores) if spec.cores else None
     outcomes = _run_phases(spec, start, lease_fd, in_fork)
-    unlink_short_name(folder)
     folder.drop_working_files()
     phases = tuple(outcome.result for outcome in outcomes)
     result = TrialResult(
@@ -58,6 +56,8 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
         stopped_reason=_stopped_reason(folder, phases),
     )
     write_whole(folder.result, result.to_json(), durable=True)
+    if cores is not None:
+        cores.close()
     return result
 
 
@@ -69,7 +69,6 @@ def _prepare(folder: TrialFolder, lease_fd: int | None) -> None:
     if lease_fd is not None:
         os.set_inheritable(lease_fd, False)
     folder.make()
-    link_short_name(folder)
     os.chdir(folder.root)
 
 
@@ -89,11 +88,19 @@ def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: Ru
         if lease_fd is not None and not any(later.holds_lease for later in spec.phases[index:]):
             os.close(lease_fd)
             lease_fd = None
+        if not phase.trusted:
+            _clear_scratch(spec.trial_folder)
         outcome = run_phase(spec, phase, trial_start=start, lease_fd=lease_fd, in_fork=in_fork)
         outcomes.append(outcome)
         if outcome.result.ending != "ok" or outcome.immortal:
             break
     return outcomes
+
+
+def _clear_scratch(folder: TrialFolder) -> None:
+    """What one phase has left in its home is not there for the next."""
+    remove_tree(folder.scratch)
+    folder.make()
 
 
 def _weakest(spec: TrialSpec, outcomes: list[PhaseOutcome]) -> SandboxReport:
@@ -103,7 +110,7 @@ def _weakest(spec: TrialSpec, outcomes: list[PhaseOutcome]) -> SandboxReport:
     ]
     if not reports:
         return SandboxReport(level="none", detail="no untrusted phase was started")
-    return min(reports, key=lambda report: _LEVELS.index(report.level))
+    return min(reports, key=lambda report: report.strength)
 
 
 def _stopped_reason(folder: TrialFolder, phases: tuple[PhaseResult, ...]) -> str | None:

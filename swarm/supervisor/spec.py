@@ -13,7 +13,10 @@ from swarm.errors import TrialError
 from swarm.sandbox.policy import Mode, SandboxReport
 from swarm.trial.folder import TrialFolder
 
-Ending = Literal["ok", "exit", "signal", "walltime", "cpu_limit", "stalled", "stopped", "host_oom"]
+Ending = Literal[
+    "ok", "exit", "signal", "walltime", "cpu_limit", "stalled", "stopped", "host_oom",
+    "memory_limit", "process_limit", "disk_limit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class PhaseSpec:
     the interpreter's own. A trusted phase runs in T/private without it, and both lists are ignored. `gpu` opens the
     NVIDIA device nodes to an untrusted phase. `cpu_limit_s` counts the CPU time of the whole process tree.
     `stall_limit_s`: longest pause between two heartbeats (three times that before the first one). `gate`: lock files
-    whose holding is measured (`PhaseResult.gate_held_s`).
+    whose holding is measured (`PhaseResult.gate_held_s`). `rungs`: percentages of the budget at which the training
+    leaves something to be judged.
     """
 
     name: str
@@ -39,6 +43,7 @@ class PhaseSpec:
     threads: int = 1
     gpu: bool = False
     gate: tuple[str, ...] = ()
+    rungs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class TrialSpec:
 
     `env` is added to the allow-listed variables of the child. `memory_limit_mib` limits the private writable memory
     of each single process (RLIMIT_DATA; shared and device memory are not in it). `pythonpath` is put in front of the
-    import path. `term_grace_s`: time between SIGTERM and SIGKILL.
+    import path. `term_grace_s`: time between SIGTERM and SIGKILL. `cores`: how many the trial gets for itself, from the
+    places in `cores_folder`; 0 leaves it free.
     """
 
     study_id: str
@@ -60,6 +66,8 @@ class TrialSpec:
     log_limit_bytes: int = 4 * 1024 * 1024
     pythonpath: tuple[str, ...] = ()
     term_grace_s: float = 5.0
+    cores: int = 0
+    cores_folder: str = ""
 
     _nested: ClassVar[dict[str, type]] = {"phases": PhaseSpec}
 
@@ -81,9 +89,11 @@ class PhaseResult:
     """How one phase went. Times in seconds; `started_s` counts from the start of the trial.
 
     `ready_s`: from the fork to the first instruction of the phase module; None when the set-up failed before it.
-    `cpu_seconds` and `peak_rss_mib` are the kernel's figures for the tree's processes that were waited for, the peak
-    being that of the largest single process. `left_processes`: how many were still there when the first one had ended
-    by itself, and had to be killed. `gate_held_s`: how long the tree kept others from the lock files of its spec.
+    `cpu_seconds`: of the whole tree where `counted`, else of those of its processes that somebody waited for; of it
+    `own_cpu_s`, and of the seconds `own_s`, since the candidate's code began; all of them where it is not `begun`.
+    `peak_rss_mib`: of the largest single process. `rungs`: what was taken at each, with `own_cpu_s` and `own_s` then.
+    `left_processes`: how many were still there when the first one had ended by itself, and had to be killed.
+    `gate_held_s`: how long the tree kept others from the lock files of its spec.
     """
 
     name: str
@@ -98,6 +108,11 @@ class PhaseResult:
     ready_s: float | None = None
     left_processes: int = 0
     gate_held_s: float = 0.0
+    counted: bool = False
+    begun: bool = False
+    own_cpu_s: float = 0.0
+    own_s: float = 0.0
+    rungs: tuple[tuple[int, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

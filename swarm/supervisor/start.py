@@ -1,24 +1,25 @@
 """Starts a phase: the fork, and what the new process does before any other code runs in it."""
 
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from swarm.sandbox.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
-from swarm.sandbox.policy import SandboxReport
+from swarm.supervisor.channel import Channel, wait_for_go
+from swarm.supervisor.counter import CpuCounter
 from swarm.supervisor.environment import INTERPRETER_FLAGS, phase_environment
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.supervisor.tree import WAKE_SIGNALS
 from swarm.trial.contract import ExitCode
 
-RunPhase = Callable[[TrialSpec, PhaseSpec, int], NoReturn]
-"""Applies limits and sandbox, reports on the descriptor, runs the phase module (`swarm.supervisor.child.run_phase`)."""
+RunPhase = Callable[[TrialSpec, PhaseSpec, int, bool], NoReturn]
+"""Applies limits and sandbox, reports on the descriptor, runs the phase module (`swarm.supervisor.child.run_phase`).
+The last argument: whether the CPU time of all that it starts is counted."""
 
 
 class _Output(Protocol):
@@ -27,26 +28,11 @@ class _Output(Protocol):
 
 @dataclass(frozen=True)
 class Started:
+    """A phase's first process, its channel, and what counts its CPU time (None where nothing may)."""
+
     pid: int
-    report: int
-    """Reading end of the pipe on which the child says that its set-up is complete. It is closed there before the
-    phase's own code runs."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What the child reports: the sandbox it got, and when (on the deadlines' clock) it entered the phase module."""
-
-    sandbox: SandboxReport
-    at: float
-
-    def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "Ready":
-        values = json.loads(data)
-        return cls(SandboxReport(**values["sandbox"]), float(values["at"]))
+    channel: Channel
+    counter: CpuCounter | None
 
 
 def start_phase(
@@ -54,17 +40,19 @@ def start_phase(
 ) -> Started:
     """Forks the phase's first process. With `run_phase` (a zygote's fork) it goes on in this image; without, it
     becomes a fresh interpreter. Must be called from the main thread: PDEATHSIG follows the thread that forked."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    channel, theirs = Channel.pair()
     supervisor = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _become_phase(spec, phase, output.fileno(), lease_fd, writing, supervisor, run_phase)
-    os.close(writing)
+        _become_phase(spec, phase, output.fileno(), lease_fd, theirs, supervisor, run_phase)
+    os.close(theirs)
     with spec.trial_folder.sessions.open("a") as sessions:  # the child opens a session with its own number
         sessions.write(f"{pid}\n")
-    return Started(pid, reading)
+    counter = CpuCounter.of(pid) if channel.wait_until_up() else None
+    channel.let_go(counted=counter is not None)
+    return Started(pid, channel, counter)
 
 
 def _become_phase(
@@ -79,19 +67,20 @@ def _become_phase(
     """In the child. Never returns into the supervisor's code, whatever goes wrong."""
     try:
         _leave_supervisor(supervisor)
-        _redirect(output_fd)
+        _redirect(spec.trial_folder.input, output_fd)
         kept = {report_fd} | ({lease_fd} if lease_fd is not None and phase.holds_lease else set())
         close_all_but(kept)
         for descriptor in kept:
             os.set_inheritable(descriptor, True)
         os.umask(0o077)
-        os.chdir(spec.trial_folder.private if phase.trusted else spec.trial_folder.program)
+        os.chdir(spec.trial_folder.private if phase.trusted else spec.trial_folder.scratch)
         environment = phase_environment(spec, phase, os.environ)
+        counted = wait_for_go(report_fd)
         if run_phase is None:
-            _exec_child(spec, phase, report_fd, environment)
+            _exec_child(spec, phase, report_fd, environment, counted=counted)
         os.environ.clear()
         os.environ.update(environment)
-        run_phase(spec, phase, report_fd)
+        run_phase(spec, phase, report_fd, counted)
     except OSError as error:
         os.write(2, f"the phase {phase.name} could not be set up: {error}\n".encode())
     finally:
@@ -110,9 +99,8 @@ def _leave_supervisor(supervisor: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WAKE_SIGNALS)
 
 
-def _redirect(output_fd: int) -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+def _redirect(input_path: Path, output_fd: int) -> None:
+    os.dup2(os.open(input_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), 0)
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
 
@@ -125,7 +113,9 @@ def close_all_but(kept: set[int]) -> None:
                 os.close(descriptor)
 
 
-def _exec_child(spec: TrialSpec, phase: PhaseSpec, report_fd: int, environment: dict[str, str]) -> NoReturn:
-    arguments = [str(spec.trial_folder.spec), phase.name, str(report_fd)]
+def _exec_child(
+    spec: TrialSpec, phase: PhaseSpec, report_fd: int, environment: dict[str, str], *, counted: bool
+) -> NoReturn:
+    arguments = [str(spec.trial_folder.spec), phase.name, str(report_fd), "counted" if counted else "uncounted"]
     command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor.child", *arguments]
     os.execve(sys.executable, command, environment)

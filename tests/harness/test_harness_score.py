@@ -17,7 +17,7 @@ from swarm.harness.layout import CLASSES, Layout
 from swarm.trial.config import TrialConfig, WorkBudget
 from swarm.trial.contract import harness_sha256
 
-ROWS = 200
+ROWS, REPEATED = 200, 100
 
 
 @pytest.fixture
@@ -42,11 +42,18 @@ def config(tmp_path: Path) -> TrialConfig:
     )
     config.folder.make()
     np.save(config.folder.image_order, np.random.default_rng(5).permutation(ROWS))
+    np.save(config.folder.repeat_rows, np.random.default_rng(6).permutation(ROWS)[:REPEATED])
     return config
 
 
-def hand_in(config: TrialConfig, logits: np.ndarray) -> None:
+def hand_in(config: TrialConfig, logits: np.ndarray, again: np.ndarray | None = None) -> None:
+    """What `predict` answers, and what `repeat` does: the same for the same image unless told otherwise."""
     np.save(config.folder.logits, logits, allow_pickle=logits.dtype == object)
+    if again is None and len(logits) == ROWS:
+        shown_as = {row: place for place, row in enumerate(np.load(config.folder.image_order).tolist())}
+        again = logits[[shown_as[row] for row in np.load(config.folder.repeat_rows).tolist()]]
+    if again is not None:
+        np.save(config.folder.repeat_logits, again)
 
 
 def run(config: TrialConfig) -> tuple[int, dict[str, object]]:
@@ -127,6 +134,34 @@ def test_output_that_cannot_be_scored(config: TrialConfig, logits: np.ndarray, r
     assert not (config.folder.losses).exists()
 
 
+@pytest.mark.parametrize(("changed", "code"), [(1, 0), (2, 13), (REPEATED, 13)])
+def test_an_image_gets_one_answer_whatever_its_company(config: TrialConfig, changed: int, code: int) -> None:
+    """One in a hundred may be on the edge of rounding; more than that is another answer."""
+    logits = np.random.default_rng(1).normal(size=(ROWS, CLASSES)).astype(np.float32)
+    hand_in(config, logits)
+    again = np.load(config.folder.repeat_logits)
+    again[:changed] *= 0.5
+    hand_in(config, logits, again)
+    found, score = run(config)
+    assert found == code
+    if code:
+        assert str(score["error"]).startswith(f"{changed} of 100 images got another answer when they were shown again")
+
+
+def test_rounding_is_no_other_answer(config: TrialConfig) -> None:
+    logits = np.random.default_rng(1).normal(size=(ROWS, CLASSES)).astype(np.float32)
+    hand_in(config, logits)
+    hand_in(config, logits, np.load(config.folder.repeat_logits) + np.float32(1e-4) * np.eye(REPEATED, dtype="f4"))
+    assert run(config)[0] == 0
+
+
+def test_without_the_second_answers_there_is_no_score(config: TrialConfig) -> None:
+    hand_in(config, np.zeros((ROWS, CLASSES), np.float32), np.zeros((REPEATED - 1, CLASSES), np.float32))
+    assert run(config)[0] == 13
+    config.folder.repeat_logits.unlink()
+    assert run(config)[0] == 13
+
+
 def test_files_that_are_no_files(config: TrialConfig, tmp_path: Path) -> None:
     path = config.folder.logits
     assert run(config)[0] == 13
@@ -145,8 +180,8 @@ def test_files_that_are_no_files(config: TrialConfig, tmp_path: Path) -> None:
 
 def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig) -> None:
     config = replace(config, rungs=(0.25, 0.5))
-    np.save(config.folder.rung_logits(25), np.zeros((50, CLASSES), np.float16))
-    np.save(config.folder.rung_logits(50), np.zeros((49, CLASSES), np.float16))
+    np.save(config.folder.taken_rung(25), np.zeros((50, CLASSES), np.float16))
+    np.save(config.folder.taken_rung(50), np.zeros((49, CLASSES), np.float16))
     hand_in(config, np.zeros((ROWS, CLASSES), np.float16))
     assert run(config)[0] == 0
     good, bad = (json.loads(config.folder.rung_score(percent).read_text()) for percent in (25, 50))
@@ -156,7 +191,7 @@ def test_rung_is_scored_by_itself_and_a_bad_one_does_no_harm(config: TrialConfig
 
 def test_one_rung_may_be_scored_by_two_processes_at_once(config: TrialConfig) -> None:
     """As when the scorer of a rung is slow and the training ends meanwhile."""
-    np.save(config.folder.rung_logits(50), np.zeros((50, CLASSES), np.float16))
+    np.save(config.folder.taken_rung(50), np.zeros((50, CLASSES), np.float16))
     path = config.folder.config
     path.write_text(config.to_json())
     code = (

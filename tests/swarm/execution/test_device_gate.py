@@ -34,7 +34,7 @@ def test_the_gate_is_one_file_a_device(
     )
     gate = gate_of(SimpleNamespace(device=UUID, alone=alone), order)  # type: ignore[arg-type] # two fields of a lease
     assert gate == (tmp_path / UUID / "gate" if shared else None)
-    train, _, predict, _ = trial_phases(TrialFolder(tmp_path / "trial"), order, tmp_path / "data", gate)
+    train, _, predict, _, _ = trial_phases(TrialFolder(tmp_path / "trial"), order, tmp_path / "data", gate)
     opened = {path for path in train.read if UUID in path}
     assert opened == ({str(gate), f"{gate}.turn"} if shared else set())
     assert all(Path(path).exists() for path in opened)

@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> TrialFolder:
 def test_a_rung_is_scored_once(folder: TrialFolder) -> None:
     seen: set[int] = set()
     assert score_new_rungs(folder, seen) == []
-    np.save(folder.rung_logits(25), np.zeros((1000, 100), np.float16))
+    np.save(folder.taken_rung(25), np.zeros((1000, 100), np.float16))
     [(progress, loss)] = score_new_rungs(folder, seen)
     assert progress == 0.25
     assert loss == pytest.approx(np.log(100), abs=1e-4)
@@ -45,6 +45,5 @@ def test_a_rung_is_scored_once(folder: TrialFolder) -> None:
 
 
 def test_rubbish_is_passed_over(folder: TrialFolder) -> None:
-    folder.rung_logits(25).write_bytes(b"not an array")
-    (folder.train_out / "rung_x.npy").write_bytes(b"")
+    folder.taken_rung(25).write_bytes(b"not an array")
     assert score_new_rungs(folder, set()) == []

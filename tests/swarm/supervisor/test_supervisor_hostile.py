@@ -157,15 +157,15 @@ def test_a_killed_supervisor_takes_its_phase_with_it(programs: Programs, token: 
 
 
 def test_leftovers_of_a_killed_supervisor_are_found(programs: Programs, token: str) -> None:
-    """One grandchild keeps the environment and nothing else, one only the log, one only the session."""
+    """One grandchild keeps the environment and nothing else, one only the standard input, one only the session."""
     source = """
-        log, empty = os.dup(1), {}
+        empty = {}
         keeps_environment = os.fork()
         if keeps_environment == 0:
             os.setsid(); os.closerange(0, 100); os.chdir('/'); os.execv(sys.executable, SLEEPER)
-        keeps_log = os.fork()
-        if keeps_log == 0:
-            os.setsid(); os.chdir('/'); os.execve(sys.executable, SLEEPER, empty)
+        keeps_input = os.fork()
+        if keeps_input == 0:
+            os.setsid(); os.closerange(1, 100); os.chdir('/'); os.execve(sys.executable, SLEEPER, empty)
         keeps_session = os.fork()
         if keeps_session == 0:
             os.closerange(0, 100); os.chdir('/'); os.execve(sys.executable, SLEEPER, empty)
@@ -250,7 +250,7 @@ def test_a_candidate_cannot_give_the_lease_up(programs: Programs) -> None:
     descriptor = take(lease)
     running = programs.launch(programs.spec(programs.phase(source, trusted=False, holds_lease=True)), descriptor)
     os.close(descriptor)
-    until((programs.folder / "program" / "unlocked").exists, "it tried to unlock")
+    until((programs.folder / "scratch" / "unlocked").exists, "it tried to unlock")
     assert not is_free(lease)
     running.stop("seen enough")
     finish(running)

@@ -75,7 +75,7 @@ def test_rungs_are_found_by_their_own_names_in_order(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path)
     folder.make()
     for name in ("rung_50.npy", "rung_25.npy", "rung_x.npy", "rung_025.npy", "rung_100.npy", "rung_7.npy.tmp"):
-        (folder.train_out / name).touch()
+        (folder.private / name).touch()
     assert folder.rungs_reached() == [25, 50]
 
 
