@@ -14,8 +14,8 @@ from swarm.trial.config import Device
 from swarm.trial.contract import Phase
 from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_json, read_plain
 
-OWN_ALLOWANCE_S = 1.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
-ALLOWANCE_SHARE = 0.05  # of the budget, on top of it
+OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
+ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
 PREDICT_ALLOWANCE_S = {"cpu": 2.0, "cuda": 30.0}  # building the model, loading the weights
 PREDICT_SHARE = 0.25  # of the training's time: more than this is no mere prediction, however large the network
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
@@ -42,6 +42,8 @@ class TrainReport(BaseModel):
     training_seconds: float | None = None
     wall_seconds: float | None = None
     loop_cpu_seconds: float | None = None
+    off_clock_steps: int = 0
+    optimizer_steps: int = 0
     num_params_M: float | None = None  # noqa: N815 - the name in the original run's log
     peak_reserved_mib: float | None = None
     alloc_retries: int | None = None

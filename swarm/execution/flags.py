@@ -9,6 +9,7 @@ from swarm.trial.folder import read_json
 
 BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have: no score
 OVER_BUDGET_FACTOR = 1.25  # of what the training itself says it has used
+STEPS_PER_BATCH, WARM_UP_STEPS = 2, 20  # of one optimiser; a budget in samples pays for each image once
 RUNG_LAG, RUNG_LAG_S = 0.25, 1.0  # a rung is left when about that share of the training's time has passed
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
 GATE_S, GATE_SHARE = 30.0, 0.25  # seconds and share of the training for which a trial may keep a GPU's gate closed
@@ -51,12 +52,14 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
     budget = f"{terms.budget.amount:g} {terms.budget.kind}"
     sentences = []
     if "over_budget" in flags:
+        steps = train.off_clock_steps
+        off = f", took {steps} optimiser steps off the clock" if steps else ""
         claimed = train.samples if terms.budget.kind == "samples" else train.training_seconds
         limit_s = found.train_limit_s
         own_s = found.own_s(Phase.TRAIN)
         counted = "" if limit_s is None else f", and took {own_s:.1f} CPU seconds (limit {limit_s:.1f})"
         sentences.append(
-            f"over_budget: train reports {claimed} of {budget}{counted}: let clock.batches decide when to stop, and "
+            f"over_budget: train reports {claimed} of {budget}{off}{counted}: let clock.batches decide when to stop, and "
             "work neither before it nor after it, nor in another thread or process"
         )
     if "long_predict" in flags:
@@ -81,10 +84,14 @@ def has_odd_rungs(found: Evidence) -> bool:
 def _trained_too_long(found: Evidence) -> bool:
     """By the CPU time that the supervisor has counted, or by the training's own words."""
     train, budget = found.train, found.terms.budget
+    if train.off_clock_steps > 0:
+        return True
     if found.train_limit_s is not None and found.own_s(Phase.TRAIN) > found.train_limit_s:
         return True
     if budget.kind == "samples":  # the last step begins within the budget
-        return train.samples is not None and train.samples - train.samples / max(1, train.steps or 1) >= budget.amount
+        last = (train.samples or 0) / max(1, train.steps or 1)
+        beyond = train.samples is not None and train.samples - last >= budget.amount
+        return beyond or train.optimizer_steps > STEPS_PER_BATCH * (train.steps or 0) + WARM_UP_STEPS
     return train.training_seconds is not None and train.training_seconds > OVER_BUDGET_FACTOR * budget.amount
 
 

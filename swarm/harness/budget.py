@@ -12,7 +12,7 @@ from swarm.harness.solo import Device, Gate, SoloMeter
 from swarm.trial.config import WorkBudget
 
 FREE_COMPILE_S, FREE_COMPILE_SHARE, LEAST_FREE_COMPILE_S = 60.0, 0.25, 5.0
-FREE_CPU_SETUP_S, FREE_CPU_SETUP_SHARE = 0.5, 0.02
+FREE_CPU_SETUP_S, FREE_CPU_SETUP_SHARE = 0.25, 0.01
 
 
 class Meter(Protocol):
@@ -48,9 +48,9 @@ class Meter(Protocol):
 def free_setup_s(budget_s: float, *, cpu: bool) -> float:
     """Set-up (building, compiling, warming up) costs nothing up to this many seconds of the meter's own clock.
 
-    On a CPU half a second and a fiftieth of the budget, about twice what the targets here take: who trains before the
-    clock starts trains on the budget. On a GPU, where a compilation belongs to it, a quarter of the budget, at least 5
-    s and at most 60 s.
+    On a CPU a quarter of a second and a hundredth of the budget, about twice what the targets here take: who trains
+    before the clock starts trains on the budget. On a GPU, where a compilation belongs to it, a quarter of the budget,
+    at least 5 s and at most 60 s.
     """
     if cpu:
         return FREE_CPU_SETUP_S + FREE_CPU_SETUP_SHARE * budget_s

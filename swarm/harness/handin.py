@@ -67,6 +67,8 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "training_seconds": round(clock.used if config.budget.kind != "samples" else clock.wall_s, 3),
         "total_seconds": round(sessions.seconds_since_process_start(), 3),
         "wall_seconds": round(clock.wall_s, 3),
+        "off_clock_steps": clock.optimizer_steps.off_clock,
+        "optimizer_steps": clock.optimizer_steps.most,
         "loop_cpu_seconds": round(clock.loop_cpu_s, 3),
         "images_per_s": round(clock.samples / wall_s, 1),
         "solo_rate": _solo_rate(session),

@@ -15,6 +15,7 @@ from swarm.harness.augment import normalise
 from swarm.harness.budget import Meter
 from swarm.harness.errors import ContractBroken, Diverged
 from swarm.harness.layout import TrainSet
+from swarm.harness.optimizers import StepCount
 from swarm.harness.warmup import Stateful, warm_up
 from swarm.trial.config import WorkBudget
 from swarm.trial.heartbeat import Heartbeat
@@ -58,6 +59,7 @@ class BudgetClock:
         self.wall_s = 0.0
         self.rung_s = 0.0
         self.loop_cpu_s = 0.0
+        self.optimizer_steps = StepCount()
         self._reseeded = False
         self._shape: tuple[int, ...] = ()
         self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
@@ -108,6 +110,7 @@ class BudgetClock:
         self._reseeded = self.own_seed  # the warm-up sets the seed again
         self._shape = (batch_size, *train.images.shape[1:])
         source = Batches(train, batch_size, augmentation, self._seed)
+        self.optimizer_steps.on_clock = True
         yield from self._warm_up(source, state)
         self._begin(train.classes)
         while self.progress < 1.0:
@@ -116,6 +119,7 @@ class BudgetClock:
             yield self._load(source)
             self._meter.after_step(batch_size)
             self._after_step(batch_size, state)
+        self.optimizer_steps.on_clock = False
         self.wall_s += time.monotonic()
         self.loop_cpu_s += time.process_time()
         self._losses.flush()
@@ -170,12 +174,14 @@ class BudgetClock:
         if model is None:
             return
         self._meter.pause()
+        self.optimizer_steps.on_clock = False
         began = time.monotonic()
         logits = forward(model, self._rungs.images(), RUNG_BATCH)
         path = self._rungs.path(fraction)
         with path.with_suffix(".tmp").open("wb") as file:
             np.save(file, logits.half().numpy())
         path.with_suffix(".tmp").replace(path)
+        self.optimizer_steps.on_clock = True
         self.rung_s += time.monotonic() - began
         self._meter.resume(RUNG_PRICE * len(logits) * self._meter.used / max(1, self.samples))
 

@@ -18,6 +18,7 @@ from swarm.harness.checkpoint import load_weights
 from swarm.harness.errors import ContractBroken, DataMissing, InvalidOutput
 from swarm.harness.handin import memory_facts
 from swarm.harness.loop import forward
+from swarm.harness.optimizers import StepCount
 from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
 from swarm.trial.config import TrialConfig
@@ -53,9 +54,12 @@ def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict
     model = model.to(session.device).to(memory_format=torch.channels_last)
     passes = _FirstLayerCalls(model)
     loaded = time.monotonic()
+    training = StepCount()
     logits = forward(model, torch.from_numpy(images).to(session.device), batch, session.park())
     if logits.ndim != 2 or len(logits) != len(images):
         raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")
+    if training.off_clock:
+        raise InvalidOutput("an optimiser took steps while the model predicted: what predicts is what was handed in")
     answers.parent.mkdir(exist_ok=True)
     np.save(answers, logits.numpy())
     return {
