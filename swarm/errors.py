@@ -5,6 +5,7 @@
     ├── MissingExtra                an optional library is not installed
     ├── TargetError                 a target folder, its target.toml or its program is unusable
     ├── BrainError                  the blackboard file
+    │   ├── Unwritable              a record that no reader could read back; the brain itself is well
     │   ├── BrainNotOurs            the file holds something else
     │   ├── BrainReplaced           it was deleted or exchanged while in use
     │   ├── DiskFull                an append was rolled back; nothing half-written is left
@@ -22,7 +23,47 @@
         └── TrialLost               its supervisor died without leaving a result; it may be run again
 
 A message names the value, the limit, the holder and the remedy. The command line prints it without a traceback.
+
+What anything else raises is stopped at a border: `contained` makes a value of it, and the side that called goes on.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+MAX_ERROR_TEXT = 600  # characters of what an error says of itself
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Escaped:
+    """What a call at a border raised in place of an answer."""
+
+    error: BaseException
+
+    @property
+    def text(self) -> str:
+        """Its class and what it says, in one line."""
+        try:
+            said = " ".join(str(self.error).split())
+        except Exception as broken:  # noqa: BLE001 - a foreign class may fail at this too
+            said = f"it cannot say what is wrong: {type(broken).__name__}"
+        name = type(self.error).__name__
+        return f"{name}: {said[:MAX_ERROR_TEXT]}" if said else name
+
+
+def contained(call: Callable[[], _Answer], passing: tuple[type[BaseException], ...] = ()) -> _Answer | Escaped:
+    """The answer of `call`, or what escaped from it: of any class, also a SystemExit or a lack of memory.
+
+    Classes in `passing` are raised: they mean something to the caller. So is KeyboardInterrupt, which is a person's.
+    """
+    try:
+        return call()
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, *passing)):
+            raise
+        return Escaped(error)
 
 
 class SwarmError(Exception):
@@ -45,6 +86,10 @@ class TargetError(SwarmError):
 
 
 class BrainError(SwarmError):
+    pass
+
+
+class Unwritable(BrainError):
     pass
 
 

@@ -7,7 +7,16 @@ from typing import Literal
 from swarm.records import Scalar, TrialState
 
 Code = Literal[
-    "too_large", "syntax", "contract", "scope", "seeding", "no_change", "duplicate", "near_duplicate", "vetoed"
+    "too_large",
+    "syntax",
+    "contract",
+    "scope",
+    "seeding",
+    "no_change",
+    "duplicate",
+    "near_duplicate",
+    "vetoed",
+    "unchecked",
 ]
 
 

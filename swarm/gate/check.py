@@ -1,24 +1,45 @@
-"""The rules in their order, cheapest and plainest first."""
+"""The rules in their order, cheapest and plainest first.
+
+The gate's border is total: whatever a check of a program raises is a refusal of that program, with a class and a text.
+"""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from swarm.errors import TargetError
+from swarm.errors import Escaped, TargetError, contained
 from swarm.gate.answers import Passed, Refusal, Tried
 from swarm.gate.novelty import check_novelty
 from swarm.gate.program import check_program, import_effects, imports_of
 from swarm.program import constants
+from swarm.program.source import parse_module
 from swarm.program.tree import tree_sha256
 
 MAX_CHANGED_LINES = 400
+MAX_CHANGED_CONSTANTS = 40
+MAX_WARNINGS = 8
 
 
 def check(source: str, parent_source: str, tried: Sequence[Tried]) -> Refusal | Passed:
     """Whether the edited program `source` may run, given its parent and what the study has claimed so far.
 
-    Modules that the parent imports are allowed: they were a person's choice. Raises TargetError if the parent itself is
-    no Python.
+    Modules that the parent imports are allowed: they were a person's choice. A program that the gate cannot check is
+    refused with the code `unchecked`.
     """
+    answer = contained(lambda: _check(source, parent_source, tried))
+    return _unchecked(answer) if isinstance(answer, Escaped) else answer
+
+
+def check_base(source: str) -> Refusal | None:
+    """Whether a target's own program can be a study's first: all that `check` asks of a program, but any import."""
+    answer = contained(lambda: _check_base(source))
+    return _unchecked(answer) if isinstance(answer, Escaped) else answer
+
+
+def _unchecked(escaped: Escaped) -> Refusal:
+    return Refusal("unchecked", f"the gate cannot check this program ({escaped.text}): write it more plainly")
+
+
+def _check(source: str, parent_source: str, tried: Sequence[Tried]) -> Refusal | Passed:
     refusal = check_program(source, also_allowed=imports_of(parent_source))
     if refusal is not None:
         return refusal
@@ -40,12 +61,17 @@ def check(source: str, parent_source: str, tried: Sequence[Tried]) -> Refusal | 
             "thing at a time, so that its effect can be told",
         )
     changes = constants.changed(parent_source, source)
+    if len(changes) > MAX_CHANGED_CONSTANTS:
+        return Refusal(
+            "too_large",
+            f"the edit sets, adds or removes {len(changes)} constants; {MAX_CHANGED_CONSTANTS} together are allowed: "
+            "change one thing at a time, so that its effect can be told",
+        )
     refusal = check_novelty(tree, changes, parent_source, parent_tree, tried)
-    return refusal or Passed(tree, changes, added, removed, tuple(_warnings(source, parent_source)))
+    return refusal or Passed(tree, changes, added, removed, _few(_warnings(source, parent_source)))
 
 
-def check_base(source: str) -> Refusal | None:
-    """Whether a target's own program can be a study's first: all that `check` asks of a program, but any import."""
+def _check_base(source: str) -> Refusal | None:
     try:
         own = imports_of(source)
     except TargetError as error:
@@ -61,8 +87,13 @@ def changed_lines(before: str, after: str) -> tuple[int, int]:
     return len(new) - kept, len(old) - kept
 
 
+def _few(warnings: list[str]) -> tuple[str, ...]:
+    left_out = len(warnings) - MAX_WARNINGS
+    return (*warnings[:MAX_WARNINGS], *([f"and {left_out} more like these"] if left_out > 0 else []))
+
+
 def _warnings(source: str, parent_source: str) -> list[str]:
-    warnings = list(import_effects(constants.parse_module(source)))
+    warnings = list(import_effects(parse_module(source)))
     before, now = constants.parse(parent_source), constants.parse(source)
     for name, constant in now.items():
         if constant.space is None:

@@ -33,6 +33,14 @@ class Names:
         return ".".join([root, *reversed(attributes)])
 
 
+def outermost(tree: ast.Module) -> Iterator[ast.Name | ast.Attribute]:
+    """Names with all their attributes: `a.b.c` once, and not `a.b` and `a` besides."""
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inner:
+            yield node
+
+
 def imported_modules(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of each import; for `from a import b` the name is `a.b`, relative ones begin with a dot."""
     for node in ast.walk(tree):

@@ -9,6 +9,7 @@ from swarm.gate.answers import Code, Refusal
 from swarm.gate.names import Names, imported_modules
 from swarm.gate.scope import Problems, scope_problems, seeding_problems
 from swarm.program import constants
+from swarm.program.source import parse_module
 
 MAX_BYTES = 24 * 1024
 MAX_LINES = 600
@@ -26,7 +27,7 @@ def check_program(source: str, *, also_allowed: frozenset[str] = frozenset()) ->
             "make a smaller change, or remove what it no longer needs",
         )
     try:
-        tree = constants.parse_module(source)
+        tree = parse_module(source)
         constants.parse(source)
     except TargetError as error:
         return Refusal("syntax", f"the program is not valid: {error}")
@@ -41,7 +42,7 @@ def check_program(source: str, *, also_allowed: frozenset[str] = frozenset()) ->
 @lru_cache(maxsize=constants.PROGRAMS)
 def imports_of(source: str) -> frozenset[str]:
     """What a program imports, as `check_program` compares it."""
-    return frozenset(name for _, name in imported_modules(constants.parse_module(source)))
+    return frozenset(name for _, name in imported_modules(parse_module(source)))
 
 
 def import_effects(tree: ast.Module) -> Iterator[str]:

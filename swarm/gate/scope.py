@@ -3,10 +3,8 @@
 import ast
 from collections.abc import Iterator
 
-from swarm.gate.names import Names, imported_modules
-
-HARNESS = "swarm.harness"
-HARNESS_NAMES = frozenset({"augment", "clock", "data", "device", "finish"})
+from swarm.gate.harness import HARNESS, HARNESS_NAMES, not_offered
+from swarm.gate.names import Names, imported_modules, outermost
 
 _ALLOWED_MODULES = frozenset(
     {
@@ -58,7 +56,16 @@ _WHY_NOT_NAME = {
     "builtins.__builtins__": "a program does not change the interpreter it runs in",
     "builtins.breakpoint": "nobody is there to answer",
 }
-_INNER_ATTRIBUTES = frozenset({"__builtins__", "__globals__", "__subclasses__", "__code__"})
+# Of the names that Python keeps for itself, those that classes are written with. The others lead out of an object into
+# the module around it, and from there anywhere.
+_DUNDERS = frozenset(
+    f"__{name}__"
+    for name in (
+        *("init", "new", "post_init", "call", "class", "name", "qualname", "doc", "version", "repr", "str", "len"),
+        *("iter", "next", "contains", "getitem", "setitem", "enter", "exit", "eq", "hash", "bool", "float", "int"),
+        *("setattr", "getattr", "add", "sub", "mul", "matmul", "truediv", "torch_function", "init_subclass", "slots"),
+    )
+)
 _WRITABLE = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.")  # settings, made to be assigned
 
 _HARNESS_SEEDS = (
@@ -87,6 +94,10 @@ def scope_problems(tree: ast.Module, names: Names, also_allowed: frozenset[str])
     for node in ast.walk(tree):
         yield from _use_problems(node, names, also_allowed)
         yield from _write_problems(node, names)
+    for node in outermost(tree):
+        full = names.dotted(node)
+        if full is not None and (problem := not_offered(full, also_allowed)) is not None:
+            yield node.lineno, problem
 
 
 def seeding_problems(tree: ast.Module, names: Names) -> Problems:
@@ -104,10 +115,12 @@ def seeding_problems(tree: ast.Module, names: Names) -> Problems:
 def _why_not_import(name: str) -> str | None:
     if name.endswith(".*"):
         return "import the names that are used, one by one"
-    if name == HARNESS or (name.startswith(f"{HARNESS}.") and name.split(".")[2] in HARNESS_NAMES):
+    if name in (HARNESS, *(f"{HARNESS}.{offered}" for offered in HARNESS_NAMES)):
         return None
     root = name.partition(".")[0]
     if root in ("swarm", "models"):
+        if name.startswith(f"{HARNESS}.") and not_offered(name, frozenset()) is None:
+            return None
         return f"only these names of {HARNESS} are offered: {', '.join(sorted(HARNESS_NAMES))}"
     if root not in _ALLOWED_MODULES:
         return _WHY_NOT_MODULE.get(root, _UNLISTED)
@@ -126,12 +139,11 @@ def _use_problems(node: ast.AST, names: Names, also_allowed: frozenset[str]) -> 
     if not isinstance(node, ast.Name | ast.Attribute):
         return
     name = names.dotted(node)
-    if isinstance(node, ast.Attribute) and node.attr in _INNER_ATTRIBUTES:
-        yield node.lineno, f"{node.attr} is no business of a training program: leave it out"
+    attribute = node.attr if isinstance(node, ast.Attribute) else ""
+    if attribute.startswith("__") and attribute.endswith("__") and attribute not in _DUNDERS:
+        yield node.lineno, f"{attribute} is no business of a training program: leave it out"
     if name is None or not isinstance(node.ctx, ast.Load):
         return
-    if name.startswith(f"{HARNESS}.") and name.split(".")[2] not in HARNESS_NAMES and name not in also_allowed:
-        yield node.lineno, f"{name} is not offered by the harness: use {', '.join(sorted(HARNESS_NAMES))}"
     why = _why_not_name(name, also_allowed)
     if why is not None:
         yield node.lineno, f"{name.removeprefix('builtins.')} is not allowed: {why}"

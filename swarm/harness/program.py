@@ -16,12 +16,15 @@ def load_program(path: Path) -> ModuleType:
     """Runs the candidate's file as the module `program`. Raises ContractBroken when it is not there.
 
     Compiled from its source each time: bytecode in `__pycache__` is neither written nor believed, so that what trains
-    and what predicts is the text that was committed.
+    and what predicts is the text that was committed. It is UTF-8, whatever a comment in it says: the text that the gate
+    has read.
     """
     try:
-        source = path.read_bytes()
+        source = path.read_bytes().decode()
     except OSError as error:
         raise ContractBroken(f"there is no program at {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ContractBroken(f"the program at {path} is not UTF-8: {error.reason}, byte {error.start}") from error
     module = ModuleType("program")
     module.__file__ = str(path)
     sys.modules["program"] = module

@@ -6,16 +6,15 @@
     ACTIVATION = "relu"  # search: {"relu", "gelu", "silu"}
     CLASSES = 100
 
-A constant is a module-level `NAME = literal` with a name in capitals and a number, boolean or string as its value. Its
-search space, if it has one, is the trailing comment. A name that the module body assigns twice is no constant: setting
-one of the two would not say what the program does. Nothing is executed: positions come from `ast`, edits are textual,
-and every byte outside the replaced literal stays as it is.
+A constant is a module-level `NAME = literal` with a name in capitals and a number, boolean or string as its value, all
+of them short. Its search space, if it has one, is the trailing comment. A name that the module body assigns twice is no
+constant: setting one of the two would not say what the program does. Nothing is executed: positions come from `ast`,
+edits are textual, and every byte outside the replaced literal stays as it is.
 """
 
 import ast
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +23,12 @@ from functools import lru_cache
 from typing import TypeGuard
 
 from swarm.errors import TargetError
+from swarm.program.source import parse_module
 from swarm.records import Scalar
 
-TREES, PROGRAMS = 32, 256  # kept of the latest programs: a study asks the same few over and over
+PROGRAMS = 256  # kept of the latest: a study asks the same few over and over
+MAX_NAME, MAX_TEXT = 60, 200  # characters of a constant's name and text: a setting is short, and stands in records
+MAX_WHOLE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +130,6 @@ def same_value(a: Scalar, b: Scalar) -> bool:
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
-@lru_cache(maxsize=TREES)
-def parse_module(source: str) -> ast.Module:
-    """The syntax tree. Nobody may change it: whoever asks for the same text gets the same tree.
-
-    Raises TargetError with line and reason for anything that Python's parser refuses.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string is the program's business
-            return ast.parse(source)
-    except SyntaxError as error:
-        raise TargetError(f"line {error.lineno}: {error.msg}: {(error.text or '').strip()[:120]!r}") from error
-    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, lone surrogates, absurd nesting
-        raise TargetError(f"Python cannot parse the program: {error or type(error).__name__}") from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Literal:
     name: str
@@ -155,7 +141,7 @@ class _Literal:
         return self.node.lineno, self.node.col_offset
 
 
-_CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
+_NAME = re.compile(rf"[A-Z][A-Z0-9_]{{0,{MAX_NAME - 1}}}")
 
 
 @lru_cache(maxsize=PROGRAMS)
@@ -175,7 +161,7 @@ def _literals(source: str) -> tuple[_Literal, ...]:
             continue
         names = _assigned_names(statement)
         value = _scalar(statement.value)
-        if value is None or len(names) != 1 or assigned[names[0]] != 1 or not _CAPITALS.fullmatch(names[0]):
+        if value is None or len(names) != 1 or assigned[names[0]] != 1 or not _NAME.fullmatch(names[0]):
             continue
         found.append(_Literal(names[0], value, statement.value))
     return tuple(found)
@@ -190,13 +176,20 @@ def _assigned_names(statement: ast.stmt) -> list[str]:
 
 def _scalar(node: ast.expr) -> Scalar | None:
     match node:
-        case ast.Constant(value=bool() | str() as value):
+        case ast.Constant(value=bool() as value):
             return value
+        case ast.Constant(value=str() as value):
+            return value if len(value) <= MAX_TEXT else None
         case ast.Constant(value=int() | float() as value):
-            return value if _is_number(value) else None  # 1e999 is infinity
+            return value if _is_setting(value) else None
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value if _is_number(value) else None
+            return -value if _is_setting(value) else None
     return None
+
+
+def _is_setting(value: int | float) -> bool:
+    """No infinity (1e999), and no whole number that a record, a float or a search could not hold."""
+    return _is_number(value) and (isinstance(value, float) or value < MAX_WHOLE)
 
 
 _SEARCH = re.compile(r"[\s)]*#\s*search\s*:(.*)")

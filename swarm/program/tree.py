@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 from swarm.errors import TargetError
-from swarm.program.constants import PROGRAMS, parse_module
+from swarm.program.constants import PROGRAMS
+from swarm.program.source import parse_module
 
 # Where a name is read or written follows from the node around it; u"" is "".
 _MEANINGLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})

@@ -68,6 +68,7 @@ WITHOUT_TORCH = ("swarm.harness.stage_phase", "swarm.harness.score_phase")
 BROAD_EXCEPTS = {
     "swarm/harness/program.py": "the candidate's own code may raise anything",
     "swarm/gpu/nvml.py": "a driver call in a thread of its own; its caller gets the error",
+    "swarm/errors.py": "the one border: what a foreign call raises becomes a value",
     "swarm/supervisor/child.py": "between fork and exec: printed as python would have",
     "workers/drafts.py": "the proposing thread; the worker's own thread gets the error",
 }

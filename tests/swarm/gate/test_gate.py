@@ -1,14 +1,16 @@
 import ast
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+from fakes.every_exception import every_exception, raising
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm import gate
 from swarm.errors import TargetError
-from swarm.gate.scope import HARNESS_NAMES
+from swarm.gate.harness import HARNESS_NAMES, HARNESS_PARTS
 from swarm.program import constants
 from swarm.records import Scalar, TrialState
 
@@ -208,12 +210,11 @@ def test_size_syntax_and_contract(source: str, code: str, detail: str) -> None:
         ("import ctypes, pickle", "native code.*line 27: import of pickle"),
         ("import scipy", "scipy: allowed are torch"),
         ("from torch import hub", "no pretrained model"),
-        ("from torch import *", "one by one"),
         ("from . import secrets", r"import of \.secrets"),
         ("from swarm.harness import session", "only these names of swarm.harness are offered: augment, clock"),
         ("from swarm.harness.score_phase import main", "are offered"),
         ("from models.resnext import train", "are offered"),
-        ("import swarm.harness as h; h.session.current()", r"swarm\.harness\.session is not offered"),
+        ("import swarm.harness as h; h.session.current()", r"swarm\.harness\.session\.current is not offered"),
         ("torch.hub.load('a', 'b')", r"torch\.hub\.load is not allowed: there is no network"),
         ("import numpy as n; n.load('x')", r"numpy\.load is not allowed: a program reads and writes no files"),
         ("torch.load('weights.pt')", "no files"),
@@ -249,7 +250,7 @@ def test_what_a_program_may_not_reach_for(line: str, detail: str) -> None:
         "from numpy.random import default_rng; default_rng(0)",
         "import numpy as np; np.random.RandomState(1)",
         "torch.Generator().manual_seed(1)",
-        "data.generator.manual_seed(1)",
+        "images.generator.manual_seed(1)",
         "torch.set_rng_state(None)",
     ],
 )
@@ -278,6 +279,113 @@ def test_the_harness_seeds_and_nobody_else(line: str) -> None:
 )
 def test_ordinary_code_passes(line: str) -> None:
     passed(inserted(line))
+
+
+AUGMENT = "from swarm.harness import augment; "
+THROUGH_THE_HARNESS = (
+    "data.os.fork()", "from swarm.harness import data as d; d.os", "import swarm.harness.data as d; d.os.fork()",
+    "from swarm.harness.data import os", "import swarm.harness; swarm.harness.data.os", "h = data; h.os",
+    "from swarm import harness; harness.loop.time.sleep(1)", "getattr(data, 'os')", f"{AUGMENT}vars(augment)['torch']",
+    "from swarm.harness import augment as a; a.torch.os", f"{AUGMENT}augment.F", "data.train.__globals__",
+    "data.__dict__", "clock._meter.used", "clock.batches.__self__", "clock.curve.append(1)", "c = clock; c._meter",
+    "import swarm; swarm.records", "import swarm.harness; print(swarm)", "(lambda d: d.os)(data)", "[data][0].os",
+    "clock.__class__.__init__.__globals__", "finish.__globals__['os']", "device.__reduce__()", "d = data; d.train()",
+    "from swarm.harness.augment import torch as t; t.os",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", THROUGH_THE_HARNESS)
+def test_the_modules_behind_the_harness_are_not_public(line: str) -> None:
+    assert refusal(inserted(line)).code == "scope"
+
+
+HIDDEN = (
+    "\x0c", "\x0b", "\0", "\x1b[2K", "\x07", "\x85", "\x7f", "\xad", "\u200b", "\u200d", "\u202e", "\u2028",
+    "\u2029", "\u2066", "\ufeff", "\ud800", "\U000e0041", "\rimport os",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+@pytest.mark.parametrize("place", ["comment", "string", "start"])
+def test_a_program_that_looks_other_than_it_runs_is_refused(text: str, place: str) -> None:
+    line = {"comment": f"pass  # a{text}b", "string": f"x = 'a{text}b'"}
+    source = inserted(line[place]) if place in line else text + PROGRAM
+    answer = refusal(source)
+    assert answer.code == "syntax", answer
+    assert re.search(r"line \d+: U\+[0-9A-F]{4,5} ", answer.detail), answer.detail
+    answer.detail.encode()
+    base = gate.check_base(source)
+    assert base is not None and base.code == "syntax"
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "# coding: utf-7",
+        "# -*- coding: latin-1 -*-",
+        "#!/bin/sh\n# vim: set fileencoding=utf-16 :",
+        "#coding=x",
+    ],
+)
+def test_an_encoding_of_its_own_is_refused(cookie: str) -> None:
+    answer = refusal(f"{cookie}\n{with_constants(MAX_LR=2e-2)}")
+    assert answer.code == "syntax" and "a program is UTF-8" in answer.detail
+    for harmless in ("# coding: utf-8", "# -*- coding: UTF_8 -*-", "#\n#\n# coding: utf-7"):
+        passed(f"{harmless}\n{with_constants(MAX_LR=2e-2)}")
+    passed(with_constants(MAX_LR=2e-2).replace("\n", "\r\n"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return 1\ndef f(a, a): pass",
+        "nonlocal x",
+        "def f():\n        x = 1\n        global x",
+        "await x",
+        "break",
+    ],
+)
+def test_what_the_compiler_refuses_never_reaches_the_device(line: str) -> None:
+    assert refusal(inserted(line)).code == "syntax"
+
+
+@pytest.mark.parametrize("number", [f"0x{'f' * 6000}", f"0b{'1' * 2000}", "9" * 5000, f"-0o{'7' * 900}"])
+def test_a_number_that_python_would_not_write_is_refused(number: str) -> None:
+    for source in (PROGRAM.replace("0.1  #", f"{number}  #"), inserted(f"x = {number}")):
+        answer = refusal(source)
+        assert answer.code == "syntax" and re.match(r".*line \d+: ", answer.detail), answer
+    assert refusal(PROGRAM.replace("int(64, 1024)", f"int(64, {number.strip('-')})")).code == "syntax"
+
+
+def test_constants_are_short_so_that_a_record_can_hold_them() -> None:
+    long, far = PROGRAM.replace('"relu"  #', f'"{"x" * 201}"  #'), PROGRAM.replace("512  #", f"{2**63}  #")
+    assert "ACTIVATION" not in constants.parse(long) and "BATCH_SIZE" not in constants.parse(far)
+    assert f"V{'X' * 60}" not in constants.parse(f"V{'X' * 60} = 1\n")
+    many = PROGRAM + "".join(f"\nV{n} = {n}" for n in range(41))
+    answer = refusal(many)
+    assert answer.code == "too_large" and "41 constants; 40 together" in answer.detail
+    spaced = PROGRAM + "".join(f"\nV{n} = {n}  # search: int(900, 901)" for n in range(30))
+    warnings = passed(spaced).warnings
+    assert len(warnings) == 9 and warnings[-1] == "and 22 more like these"
+
+
+RULES = importlib.import_module("swarm.gate.check")  # as an attribute of the package it is the function
+
+
+@pytest.mark.parametrize("step", ["check_program", "tree_sha256", "changed_lines", "check_novelty", "imports_of"])
+def test_whatever_a_check_raises_is_a_refusal(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in every_exception():
+        monkeypatch.setattr(RULES, step, raising(error))
+        answer = refusal(with_constants(MAX_LR=2e-2))
+        assert answer.code == "unchecked" and type(error).__name__ in answer.detail
+        base = gate.check_base(PROGRAM)
+        assert base is None or base.code == "unchecked"
+
+
+def test_a_person_may_still_interrupt_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RULES, "check_program", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        gate.check(PROGRAM, PROGRAM, [])
 
 
 def test_several_problems_are_told_at_once() -> None:
@@ -399,8 +507,27 @@ def test_the_two_agent_run_replayed() -> None:
     passed(with_constants(best, MAX_LR=1e-3), *earlier, parent=best)
 
 
+def test_the_names_of_a_module_are_imported_one_by_one() -> None:
+    answer = refusal(PROGRAM.replace("from torch import nn", "from torch import *"))
+    assert answer.code == "scope" and "one by one" in answer.detail
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((ROOT / "swarm" / "harness" / f"{module}.py").read_text())
+
+
+def test_the_public_parts_of_the_harness_are_there() -> None:
+    for module, public in (("augment", HARNESS_PARTS["augment"]), ("data", HARNESS_PARTS["data"])):
+        defined = {node.name for node in tree_of(module).body if isinstance(node, ast.FunctionDef)}
+        assert {name for name in defined if not name.startswith("_")} == public
+    clock = next(n for n in tree_of("loop").body if isinstance(n, ast.ClassDef) and n.name == "BudgetClock")
+    there = {node.name for node in ast.walk(clock) if isinstance(node, ast.FunctionDef)}
+    there |= {n.attr for n in ast.walk(clock) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    assert HARNESS_PARTS["clock"] <= there
+
+
 def test_the_harness_names_are_those_that_the_harness_offers() -> None:
-    tree = ast.parse((ROOT / "swarm" / "harness" / "__init__.py").read_text())
+    tree = tree_of("__init__")
     offered = next(
         ast.literal_eval(node.value)
         for node in tree.body

@@ -11,6 +11,7 @@ from typing import TypeVar
 from swarm.errors import TargetError
 from swarm.program import constants
 from swarm.program.constants import Constant
+from swarm.program.source import parse_module
 from swarm.records import Scalar
 
 
@@ -174,7 +175,7 @@ class Program:
 def _parsed(source: str) -> tuple[ast.Module, Mapping[str, Constant]]:
     """Many edits are tried on one program; nobody changes its tree."""
     try:
-        return constants.parse_module(source), constants.parse(source)
+        return parse_module(source), constants.parse(source)
     except TargetError as error:
         raise DoesNotApply(str(error)) from error
 
