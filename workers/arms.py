@@ -2,15 +2,19 @@
 
 An arm that failed with a cool-down is left alone until it has passed. The embedded arms need no key, server or money:
 whatever happens to a language model, they keep the device busy.
+
+A proposer's border is total. Whatever it raises becomes a ProposalFailed with a class and a text, which is recorded as
+a call, and the arm rests for a time that ends. Secrets are taken out of whatever it gives, the program included.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.clock import Clock
-from swarm.errors import MissingExtra
+from swarm.errors import BrainError, Escaped, MissingExtra, contained
 from swarm.records import Proposal
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
@@ -18,6 +22,7 @@ from swarm.version import missing
 from workers.briefing import Briefing
 from workers.dispatch.assignments import LLM, SCRIPTED
 from workers.proposers import Metered, ProposalFailed, Proposer
+from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
@@ -25,6 +30,7 @@ from workers.proposers.recombine import RecombineProposer
 from workers.proposers.scripted import ScriptedProposer
 from workers.proposers.spending import Prices, SpendLimit, spent_in
 from workers.proposers.tpe import TpeProposer
+from workers.redact import Redactor
 
 OWN_AGENTS = "SWARM_AGENTS"  # names a file of coding agents like workers/proposers/cli_agent/agents.toml
 SLOW_ARMS = frozenset({LLM})
@@ -46,11 +52,15 @@ class Surroundings:
 class Arms:
     """Proposers by the name of their arm. The policy picks among `chosen`; the others stand in while these rest."""
 
-    def __init__(self, proposers: Mapping[str, Proposer], chosen: tuple[str, ...], clock: Clock) -> None:
+    def __init__(
+        self, proposers: Mapping[str, Proposer], chosen: tuple[str, ...], clock: Clock, redact: Redactor | None = None
+    ) -> None:
         self._proposers = dict(proposers)
         self._chosen = chosen
         self._clock = clock
+        self._redact = redact or Redactor()
         self._resting_until: dict[str, float] = {}
+        self._breakers = {name: Breaker(clock, failures=1) for name in proposers}  # for what no proposer may raise
 
     def available(self) -> tuple[str, ...]:
         """What the policy may pick now: the chosen arms that do not rest, else all others that do not."""
@@ -66,19 +76,53 @@ class Arms:
         proposer = self._proposers.get(arm)
         return proposer.name if proposer is not None else arm
 
+    def will_wake(self) -> bool:
+        """Whether an arm rests that will be there again."""
+        now = self._clock.monotonic()
+        return any(now < until < math.inf for until in self._resting_until.values())
+
     def propose(self, arm: str, briefing: Briefing) -> Proposal:
-        """Raises ProposalFailed; one with a cool-down sends the arm to rest."""
+        """Raises ProposalFailed, and BrainError if the brain fails; a cool-down sends the arm to rest."""
         try:
-            return self._proposers[arm].propose(briefing)
+            answer = contained(lambda: self._asked(arm, briefing), passing=(ProposalFailed, BrainError))
+            if isinstance(answer, Escaped):
+                raise self._broken(arm, answer)
         except ProposalFailed as failure:
             if failure.cooldown_s > 0:
                 self._resting_until[arm] = self._clock.monotonic() + failure.cooldown_s
             raise
+        self._breakers[arm].succeeded()
+        return answer
 
     def so_far(self, arm: str) -> ProposalFailed | None:
         """What the arm's unfinished proposal has cost; None for an arm without costs. May be called from any thread."""
         proposer = self._proposers[arm]
-        return proposer.so_far() if isinstance(proposer, Metered) else None
+        answer = contained(proposer.so_far) if isinstance(proposer, Metered) else None
+        return None if isinstance(answer, Escaped) else answer
+
+    def _asked(self, arm: str, briefing: Briefing) -> Proposal:
+        """The proposal without secrets. A proposer of somebody's own may give anything, which is refused here."""
+        fields = Proposal.model_validate(self._proposers[arm].propose(briefing)).model_dump()
+        return Proposal.model_validate(self._without_secrets(fields))
+
+    def _broken(self, arm: str, escaped: Escaped) -> ProposalFailed:
+        """For what a proposer may not raise. Each time in a row the arm rests longer, up to half an hour."""
+        breaker, so_far = self._breakers[arm], self.so_far(arm)
+        breaker.failed()
+        detail = self._redact(f"{self.label(arm)} broke: {escaped.text}")
+        return ProposalFailed(
+            "arm_failed", detail, usage=so_far.usage if so_far else None, cooldown_s=breaker.remaining_s
+        )
+
+    def _without_secrets(self, value: object) -> object:
+        match value:
+            case str():
+                return self._redact(value)
+            case dict():
+                return {key: self._without_secrets(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._without_secrets(item) for item in value]
+        return value
 
     def _awake(self, names: tuple[str, ...]) -> tuple[str, ...]:
         now = self._clock.monotonic()
@@ -87,21 +131,27 @@ class Arms:
 
 def build_arms(around: Surroundings) -> Arms:
     """The arms that the settings give this worker. Raises UsageError for a proposer that cannot be made."""
+    proposers, chosen = _proposers(around)
+    return Arms(proposers, chosen, around.clock, Redactor(around.secrets.values()))
+
+
+def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str, ...]]:
+    """All that the worker has, and the names of those that the policy picks among."""
     chosen = around.settings.proposers[around.agent_id]
     kind, _, rest = chosen.spec.partition(":")
     if kind == "scripted":
-        return Arms({SCRIPTED: ScriptedProposer(Path(rest))}, (SCRIPTED,), around.clock)
+        return {SCRIPTED: ScriptedProposer(Path(rest))}, (SCRIPTED,)
     if kind == "tpe":
-        return Arms({"tpe": TpeProposer()}, ("tpe",), around.clock)
+        return {"tpe": TpeProposer()}, ("tpe",)
     embedded = _embedded(around)
     if kind == "openai":
-        return Arms({LLM: _openai(around, chosen), **embedded}, (LLM,), around.clock)
+        return {LLM: _openai(around, chosen), **embedded}, (LLM,)
     if kind == "cli":
-        return Arms({LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,), around.clock)
+        return {LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,)
     if kind == "auto" and _names_a_model(around, chosen):
         arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
-        return Arms(arms, tuple(arms), around.clock)
-    return Arms(embedded, tuple(embedded), around.clock)
+        return arms, tuple(arms)
+    return embedded, tuple(embedded)
 
 
 def _names_a_model(around: Surroundings, chosen: ProposerSettings) -> bool:

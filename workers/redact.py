@@ -4,6 +4,9 @@
 leaves that process: transcripts, logs, prompts, error texts and the words of a model, which may have been told a key by
 its server.
 
+A secret is looked for as whoever reads the text in the end would read it: with the escapes of Python, JSON, URLs and
+HTML undone, over the seams of a string that is written in pieces, and through characters that a record leaves out.
+
 Not promised: that every transformation is known (a model may put a space between the letters), and nothing against root
 or against code in the same process.
 """
@@ -17,6 +20,8 @@ import resource
 import sys
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+
+from workers.escapes import layers
 
 MIN_SECRET = 6
 """Shorter values are no secrets: replacing "x" everywhere would destroy the text."""
@@ -35,18 +40,34 @@ _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
 
 
 class Redactor:
-    """Replaces the known secrets in all their usual spellings, and whatever looks like a key."""
+    """Replaces the known secrets in all their usual spellings, however escaped, and whatever looks like a key."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         long_enough = [secret for secret in secrets if len(secret) >= MIN_SECRET]
-        forms = {form for secret in long_enough for form in _spellings(secret) if len(form) >= MIN_SECRET}
+        spelled = {form for secret in long_enough for form in _spellings(secret)}
+        # A secret that has something like an escape in it is found where escapes were undone, too.
+        forms = {layer.text for form in spelled for layer in layers(form) if len(layer.text) >= MIN_SECRET}
         longest_first = sorted(forms, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
 
     def __call__(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MARK, text)
-        return _BEARER.sub(rf"\g<1>{MARK}", _PATTERNS.sub(MARK, text))
+        return _BEARER.sub(rf"\g<1>{MARK}", _PATTERNS.sub(MARK, self._without_known(text)))
+
+    def _without_known(self, text: str) -> str:
+        if self._known is None:
+            return text
+        found = sorted(
+            (layer.starts[match.start()], layer.ends[match.end() - 1])
+            for layer in layers(text)
+            for match in self._known.finditer(layer.text)
+        )
+        parts: list[str] = []
+        at = 0
+        for start, end in found:
+            if start >= at:
+                parts += [text[at:start], MARK]
+            at = max(at, end)
+        return "".join([*parts, text[at:]])
 
 
 def take_secrets(environ: MutableMapping[str, str] | None = None) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Which proposers a worker gets for a specification, and which of them it may ask now."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 from factories.briefings import PROGRAM, briefing
 from factories.settings import run_settings
 from factories.studies import FakeStudy
+from fakes.every_exception import every_exception, raising
 from fakes.fake_clock import FakeClock
 
-from swarm.errors import UsageError
+from swarm.errors import BrainReplaced, UsageError
 from swarm.records import Operator, Proposal, Usage
 from swarm.study.options import UpOptions, check_options, check_proposer
 from swarm.study.settings import ProposerSettings
@@ -17,6 +19,7 @@ from workers.arms import OWN_AGENTS, Arms, Surroundings, build_arms
 from workers.briefing import Briefing
 from workers.dispatch.assignments import LLM, SCRIPTED
 from workers.proposers import ProposalFailed
+from workers.redact import MARK
 
 AGENT = Path(__file__).parents[1] / "fakes" / "fake_agents" / "agent.py"
 KEY = "secret-key-of-the-user-0123456789"
@@ -27,13 +30,13 @@ EMBEDDED = ("tpe", "climb", "library", "recombine")
 class Always:
     """A fake proposer: the same proposal, or the same failure, each time."""
 
-    def __init__(self, name: str, failure: ProposalFailed | None = None) -> None:
+    def __init__(self, name: str, failure: BaseException | None = None) -> None:
         self.name = name
-        self._failure = failure
+        self.failure = failure
 
     def propose(self, briefing: Briefing) -> Proposal:
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         parent = briefing.incumbent.trial_id
         return Proposal(
             operator=Operator.TUNE, family="loss", description="x", parent=parent, source="", proposer=self.name
@@ -195,6 +198,98 @@ def test_a_failure_without_a_cool_down_leaves_the_arm_awake():
     with pytest.raises(ProposalFailed):
         arms.propose(LLM, briefing())
     assert arms.available() == (LLM,)
+
+
+def test_whatever_a_proposer_raises_is_a_failure_with_a_rest_that_ends():
+    for error in every_exception():
+        clock = FakeClock()
+        arms = Arms({LLM: Always("model", error), "tpe": Always("tpe")}, (LLM,), clock)
+        with pytest.raises(ProposalFailed) as caught:
+            arms.propose(LLM, briefing())
+        failure = caught.value
+        assert failure.code == "arm_failed" and f"model broke: {type(error).__name__}" in failure.detail
+        assert (failure.cooldown_s, arms.available(), arms.will_wake()) == (60.0, ("tpe",), True)
+        clock.advance(failure.cooldown_s)
+        assert (arms.available(), arms.will_wake()) == ((LLM,), False)
+
+
+def test_an_arm_that_breaks_again_rests_longer_and_one_good_answer_forgives_it():
+    clock, proposer = FakeClock(), Always("model", ZeroDivisionError("x"))
+    arms = Arms({LLM: proposer}, (LLM,), clock)
+    rests = []
+    for _ in range(8):
+        with pytest.raises(ProposalFailed) as caught:
+            arms.propose(LLM, briefing())
+        rests.append(caught.value.cooldown_s)
+        clock.advance(rests[-1])
+    assert rests == [60, 120, 240, 480, 960, 1800, 1800, 1800]
+    proposer.failure = None
+    arms.propose(LLM, briefing())
+    proposer.failure = ZeroDivisionError("x")
+    with pytest.raises(ProposalFailed) as caught:
+        arms.propose(LLM, briefing())
+    assert caught.value.cooldown_s == 60
+
+
+def test_a_failure_of_the_brain_or_a_persons_word_is_no_failure_of_the_arm():
+    for error in (BrainReplaced("gone"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            Arms({LLM: Always("model", error)}, (LLM,), FakeClock()).propose(LLM, briefing())
+
+
+@pytest.mark.parametrize("answer", [None, "a text", 3, object(), b"x", {"operator": "tune"}])
+def test_an_answer_that_is_no_proposal_is_a_failure_of_the_arm(answer):
+    class Odd(Always):
+        def propose(self, briefing):
+            return answer
+
+    with pytest.raises(ProposalFailed, match="ValidationError"):
+        Arms({LLM: Odd("model")}, (LLM,), FakeClock()).propose(LLM, briefing())
+
+
+def test_what_a_broken_proposer_has_spent_is_recorded_with_its_failure():
+    class Dear(Always):
+        def so_far(self):
+            return ProposalFailed("llm_unfinished", "", usage=Usage(usd=0.5))
+
+    class Mute(Always):
+        def so_far(self):
+            raise SystemExit(3)
+
+    for proposer, usage in ((Dear("model", OSError(28, "full")), Usage(usd=0.5)), (Mute("model", OSError()), None)):
+        with pytest.raises(ProposalFailed) as caught:
+            Arms({LLM: proposer}, (LLM,), FakeClock()).propose(LLM, briefing())
+        assert caught.value.usage == usage
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        KEY,
+        "".join(f"\\x{ord(char):02x}" for char in KEY),
+        "".join(f"\\u{ord(char):04X}" for char in KEY),
+        f'{KEY[:9]}" + "{KEY[9:]}',
+        "\u200b".join(KEY),
+    ],
+)
+def test_a_key_in_a_program_of_any_arm_is_taken_out(tmp_path, spelled):
+    script = tmp_path / "s.jsonl"
+    stolen = f'{PROGRAM}\nSTOLEN = "{spelled}"\n'
+    line = {"description": f"it is {spelled}", "source": stolen, "family": spelled}
+    script.write_text(json.dumps(line) + "\n")
+    arms = arms_of(tmp_path, ProposerSettings(spec=f"scripted:{script}"), OPENAI_API_KEY=KEY)
+    proposal = arms.propose(SCRIPTED, briefing())
+    assert proposal.source == f'{PROGRAM}\nSTOLEN = "{MARK}"\n'
+    assert (proposal.description, proposal.family) == (f"it is {MARK}", MARK)
+
+
+def test_a_broken_proposer_does_not_tell_the_key(tmp_path, monkeypatch):
+    arms = arms_of(tmp_path, ProposerSettings(spec="openai", model="m"), OPENAI_API_KEY=KEY)
+    error = ValueError(f"illegal header {KEY!r} {KEY.encode().hex()}")
+    monkeypatch.setattr("workers.proposers.openai_api.OpenAIProposer.propose", raising(error))
+    with pytest.raises(ProposalFailed) as caught:
+        arms.propose(LLM, briefing())
+    assert KEY not in caught.value.detail and KEY.encode().hex() not in caught.value.detail
 
 
 def test_arms_that_answer_at_once_begin_with_the_one_that_was_asked_for():

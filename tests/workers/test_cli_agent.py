@@ -251,12 +251,14 @@ def test_an_agent_that_says_nothing_is_described_by_its_edit(bench):
     assert (proposal.description, proposal.cites) == ("DEPTH 3 -> 4", ())
 
 
-def test_a_missing_program_is_asked_for_once(bench):
-    model = bench.proposer("codex", spec=AgentSpec(argv=("no-such-agent",), prompt="stdin"))
-    for _ in range(2):
+def test_a_missing_program_is_asked_for_again_after_a_rest(bench):
+    clock = FakeClock()
+    model = bench.proposer("codex", spec=AgentSpec(argv=("no-such-agent",), prompt="stdin"), clock=clock)
+    for rest_s in (60, 120):
         with pytest.raises(ProposalFailed, match=r"no-such-agent cannot be started.*Install it") as caught:
             model.propose(briefing())
-        assert (caught.value.code, caught.value.cooldown_s) == ("llm_config", float("inf"))
+        assert (caught.value.code, caught.value.cooldown_s) == ("llm_config", rest_s)
+        clock.advance(rest_s)
 
 
 def test_one_that_keeps_failing_is_left_alone(bench):

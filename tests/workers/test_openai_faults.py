@@ -1,15 +1,20 @@
 """A server that misbehaves costs a recorded failure, never a crash, a hang or an unbounded bill."""
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
+import zlib
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from factories.briefings import briefing
 from factories.studies import FakeStudy
+from fakes.every_exception import every_exception, raising
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import Drop, FakeLLM, Raw, Stall, Step, completion, envelope
 
@@ -18,6 +23,7 @@ from swarm.study.usage import total_usage
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api import OpenAIProposer
+from workers.proposers.openai_api.server import _tls
 from workers.proposers.spending import Prices, SpendLimit, Spent, spent_in
 
 GOOD = envelope("CLASSES = 100", "CLASSES = 10")
@@ -136,21 +142,34 @@ class TestWaiting:
         assert (failed.cooldown_s, requests) == (40, 1)
 
 
-class TestForGood:
+class TestRefusals:
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_rejected_key_is_asked_about_once(self, status):
+    def test_a_rejected_key_is_asked_about_once_and_again_after_a_rest(self, status):
+        clock = FakeClock()
         with FakeLLM([error(status, "Incorrect API key provided: sk-test-key-123456789")]) as server:
-            model = proposer(server.url)
-            for _ in range(3):
+            model = proposer(server.url, clock=clock)
+            for asked, rest_s in ((1, 60), (1, 59), (2, 120), (3, 240)):
                 with pytest.raises(ProposalFailed, match="Set OPENAI_API_KEY") as caught:
                     model.propose(briefing())
-                assert (caught.value.code, caught.value.cooldown_s) == ("llm_auth", float("inf"))
+                assert (caught.value.code, caught.value.cooldown_s) == ("llm_auth", rest_s)
                 assert "sk-test" not in caught.value.detail
-        assert len(server.requests) == 1
+                assert len(server.requests) == asked
+                clock.advance(1 if (asked, rest_s) == (1, 60) else rest_s)
+
+    @pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 410, 421, 451])
+    def test_one_refusal_for_a_passing_reason_costs_a_rest_that_ends(self, status):
+        clock = FakeClock()
+        with FakeLLM([error(status), GOOD]) as server:
+            model = proposer(server.url, clock=clock)
+            with pytest.raises(ProposalFailed) as caught:
+                model.propose(briefing())
+            assert 0 < caught.value.cooldown_s <= 1800
+            clock.advance(caught.value.cooldown_s)
+            assert model.propose(briefing()).proposer == "openai:fake"
 
     def test_an_unknown_model_too(self):
         failed, requests = failure(error(404, "The model `fake` does not exist"))
-        assert (failed.code, requests) == ("llm_config", 1)
+        assert (failed.code, requests, failed.cooldown_s) == ("llm_config", 1, 60)
         assert "Check the model's name, fake" in failed.detail
 
     def test_a_redirect_is_not_followed_with_the_key(self):
@@ -170,6 +189,139 @@ class TestForGood:
             with pytest.raises(ProposalFailed, match="context length"):
                 model.propose(briefing())
             model.propose(briefing())
+
+
+class TestErrorsInsideSuccess:
+    @pytest.mark.parametrize(
+        ("error", "code", "requests"),
+        [
+            ({"code": 401, "message": "no"}, "llm_auth", 1),
+            ({"code": "invalid_api_key", "type": "invalid_request_error"}, "llm_auth", 1),
+            ({"code": "model_not_found", "type": "invalid_request_error"}, "llm_config", 1),
+            ({"status": "PERMISSION_DENIED"}, "llm_auth", 1),
+            ({"type": "insufficient_quota"}, "llm_quota", 1),
+            ({"code": 429}, "llm_rate_limited", 4),
+            ({"code": "429"}, "llm_rate_limited", 4),
+            ({"status": "RESOURCE_EXHAUSTED"}, "llm_rate_limited", 4),
+            ({"type": "overloaded_error"}, "llm_failed", 4),
+            ({"code": "context_length_exceeded", "message": "the context length is 4096"}, "llm_failed", None),
+            ({"code": 8}, "llm_failed", 4),
+            ({"code": 10**400}, "llm_failed", 4),
+        ],
+    )
+    def test_the_class_is_that_of_the_errors_own_code(self, error, code, requests):
+        for body in (json.dumps({"error": error}), f"data: {json.dumps({'error': error})}\n\ndata: [DONE]\n"):
+            failed, asked = failure(Raw(body))
+            assert failed.code == code
+            assert requests in (None, asked)
+
+    def test_events_are_joined_although_nobody_asked_for_them(self):
+        pieces = [GOOD[:40], GOOD[40:90], GOOD[90:]]
+        events = [{"choices": [{"delta": {"role": "assistant"}}]}]
+        events += [{"model": "fake-2", "choices": [{"delta": {"content": piece}}]} for piece in pieces]
+        events += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+        events += [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}]
+        body = ": ping\n\n" + "".join(f"event: x\ndata: {json.dumps(event)}\n\n" for event in events)
+        with FakeLLM([Raw(f"{body}data: [DONE]\n\n", content_type="text/event-stream")]) as server:
+            proposal = proposer(server.url).propose(briefing())
+        assert "CLASSES = 10\n" in proposal.source
+        assert proposal.usage is not None
+        assert (proposal.usage.model, proposal.usage.input_tokens) == ("fake-2", 7)
+
+
+class TestSize:
+    @pytest.mark.parametrize("packing", ["gzip", "deflate", "raw deflate"])
+    def test_the_cap_is_on_what_is_unpacked(self, packing):
+        assert "larger than 4194304 bytes" in self.detail_of(b"\0" * 100_000_000, packing)
+
+    @pytest.mark.parametrize("packing", ["gzip", "deflate", "raw deflate"])
+    def test_what_is_packed_is_read(self, packing):
+        body = completion(GOOD).body.encode()
+        with PackingServer(packed(body, packing), packing.removeprefix("raw ")) as url:
+            assert "CLASSES = 10\n" in proposer(url).propose(briefing()).source
+
+    @pytest.mark.parametrize("packing", ["br", "zstd", "gzip, gzip", "x" * 300])
+    def test_a_packing_that_nobody_asked_for_is_an_error_of_the_server(self, packing):
+        assert "no packing was asked for" in self.detail_of(b"{}", packing)
+
+    def test_rubbish_that_calls_itself_packed_too(self):
+        with PackingServer(b"\x1f\x8b no", "gzip") as url, pytest.raises(ProposalFailed, match="error: Error -3"):
+            proposer(url).propose(briefing())
+
+    def detail_of(self, body: bytes, packing: str) -> str:
+        with PackingServer(packed(body, packing), packing.removeprefix("raw ")) as url:
+            with pytest.raises(ProposalFailed) as caught:
+                proposer(url).propose(briefing())
+            return caught.value.detail
+
+
+def packed(body: bytes, packing: str) -> bytes:
+    bits = {"gzip": 31, "deflate": 15, "raw deflate": -15}.get(packing)
+    if bits is None:
+        return body
+    pack = zlib.compressobj(wbits=bits)
+    return pack.compress(body) + pack.flush()
+
+
+class PackingServer:
+    """Answers each request with the same bytes and the same Content-Encoding."""
+
+    def __init__(self, body: bytes, packing: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                self.send_response(200)
+                self.send_header("content-encoding", packing)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class TestSurroundings:
+    """What stands in the environment, and not with the server."""
+
+    def test_a_proxy_whose_library_is_not_installed(self, monkeypatch):
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+        monkeypatch.setitem(sys.modules, "socksio", None)
+        failed, requests = failure(GOOD)
+        assert requests == 0 and 0 < failed.cooldown_s < 3600
+        assert "ImportError" in failed.detail or "ModuleNotFoundError" in failed.detail
+
+    def test_a_certificate_file_that_is_not_there(self, monkeypatch, tmp_path):
+        _tls.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+        try:
+            failed, requests = failure(GOOD)
+        finally:
+            _tls.cache_clear()
+        assert requests == 0 and 0 < failed.cooldown_s < 3600
+        assert "FileNotFoundError" in failed.detail
+
+    def test_whatever_the_library_raises_is_a_failed_call_with_its_class(self, monkeypatch):
+        for raised in every_exception():
+            monkeypatch.setattr("workers.proposers.openai_api.server._Deadline.http_client", raising(raised))
+            with pytest.raises(ProposalFailed) as caught:
+                proposer("http://127.0.0.1:9/v1").propose(briefing())
+            failed = caught.value
+            assert type(raised).__name__ in failed.detail
+            assert failed.code in ("llm_failed", "llm_config") and 0 < failed.cooldown_s < 3600
 
 
 class TestDeadline:

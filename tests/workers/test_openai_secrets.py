@@ -3,9 +3,11 @@
 import base64
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -45,6 +47,40 @@ def test_every_usual_spelling_is_removed():
         cleaned = redact(f"before {form} after")
         assert MARK in cleaned and core not in cleaned, form
     assert Redactor(['quoted"key'])('{"a": "quoted\\"key"}') == f'{{"a": "{MARK}"}}'
+
+
+def escaped(secret: str = CANARY) -> list[str]:
+    """Texts that read as the secret once somebody has undone their escapes."""
+    each = {
+        r"\x{:02x}", r"\u{:04x}", r"\U{:08X}", r"\{:03o}", r"\\u{:04x}", r"\\\\x{:02X}", "&#{};", "&#x{:x};", "%{:02x}",
+        "%25{:02X}", r"\u{{{:x}}}",
+    }  # fmt: skip
+    whole = ["".join(form.format(ord(char)) for char in secret) for form in each]
+    half = [
+        text.replace(form, secret[0], 1) for text, form in ((text, text[: len(text) // len(secret)]) for text in whole)
+    ]
+    seams = [
+        seam.join((secret[:7], secret[7:]))
+        for seam in ('" "', "' + '", '"\n    f"', "\\\n", "\u200b", "\x1b", '" +\\\n b"')
+    ]
+    return [*whole, *half, *seams, "\u2066".join(secret), secret.replace("/", "\\/"), json.dumps(json.dumps(whole[0]))]
+
+
+def test_a_secret_is_found_however_it_is_escaped():
+    redact = Redactor([CANARY])
+    for text in escaped():
+        cleaned = redact(f"before {text} after")
+        assert re.fullmatch(rf'before "?(\\")?{re.escape(MARK)}(\\")?"? after', cleaned), text
+    odd = "per%41cent\\x41key"
+    assert Redactor([odd])(f"{odd} {odd.replace('k', chr(92) + 'x6b')}") == f"{MARK} {MARK}"
+
+
+def test_a_long_hostile_text_is_searched_in_seconds():
+    redact = Redactor([CANARY])
+    began = time.monotonic()
+    for piece in ("\\", "'\" ", "c\u200b", "&#0", "%25", "\\u0063", "0"):
+        redact(piece * (200_000 // len(piece)))
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
@@ -115,7 +151,7 @@ def everything(folder: Path, outcomes: list[Proposal | ProposalFailed]) -> str:
 
 def echo(request: Request) -> str:
     """The key as the server saw it, in every spelling, in every field."""
-    leak = " ".join(spellings())
+    leak = " ".join([*spellings(), *(text for text in escaped() if '"' not in text)])
     return envelope("CLASSES = 100", f'CLASSES = 10\nSTOLEN = """{leak}"""', hypothesis=leak[:250], family=leak)
 
 
@@ -133,7 +169,7 @@ def test_the_key_is_in_no_transcript_error_or_proposal_whatever_the_server_says(
     outcomes = run(script, tmp_path)
     text = everything(tmp_path, outcomes)
     assert MARK in text
-    for core in [*spellings().values(), CANARY[:8]]:
+    for core in [*spellings().values(), *escaped(), CANARY[:8]]:
         assert core not in text and json.dumps(core)[1:-1] not in text, core
     assert isinstance(outcomes[0], Proposal)
     assert "STOLEN" in outcomes[0].source and MARK in outcomes[0].source

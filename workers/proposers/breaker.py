@@ -1,8 +1,9 @@
 """A circuit breaker: a server or program that keeps failing is left alone for a while, and then tried once.
 
 Closed until `failures` calls in a row have failed; then open for `cooldown_s`, doubled at each further failure up to
-`max_cooldown_s`; then half-open: one call may pass, and its outcome closes or opens it again. What is wrong for good
-(a key, a name) opens it for ever. One breaker a server or program.
+`max_cooldown_s`; then half-open: one call may pass, and its outcome closes or opens it again. What no retry helps (a
+key that is refused, a name that is unknown) opens it at once. It never stays open: what was refused once may be granted
+an hour later. One breaker a server or program.
 """
 
 from typing import NoReturn
@@ -22,19 +23,20 @@ class Breaker:
         self._max_cooldown_s = max_cooldown_s
         self._failures = 0
         self._open_until: float | None = None
-        self._wrong_for_good: tuple[str, str] | None = None  # code and detail
+        self._refusal: tuple[str, str] | None = None  # code and detail of the last call, if that was refused
 
     def check(self, who: str) -> None:
-        """Raises ProposalFailed while no call may pass."""
-        if self._wrong_for_good is not None:
-            self.give_up(*self._wrong_for_good)
+        """Raises ProposalFailed while no call may pass, with the words of the refusal if there was one."""
         if (remaining_s := self.remaining_s) > 0:
-            raise ProposalFailed("llm_failed", f"{who} keeps failing and is left alone", cooldown_s=remaining_s)
+            code, detail = self._refusal or ("llm_failed", f"{who} keeps failing and is left alone")
+            raise ProposalFailed(code, detail, cooldown_s=remaining_s)
 
-    def give_up(self, code: str, detail: str, usage: Usage | None = None) -> NoReturn:
-        """Raises ProposalFailed now, and at each later check."""
-        self._wrong_for_good = (code, detail)
-        raise ProposalFailed(code, detail, usage=usage, cooldown_s=float("inf"))
+    def refused(self, code: str, detail: str, usage: Usage | None = None) -> NoReturn:
+        """Opens at once. Raises ProposalFailed now, and at each check until it closes."""
+        self._failures = max(self._failures, self._limit - 1)
+        self.failed()
+        self._refusal = (code, detail)
+        raise ProposalFailed(code, detail, usage=usage, cooldown_s=self.remaining_s)
 
     @property
     def remaining_s(self) -> float:
@@ -43,10 +45,11 @@ class Breaker:
 
     def succeeded(self) -> None:
         self._failures = 0
-        self._open_until = None
+        self._open_until = self._refusal = None
 
     def failed(self) -> None:
         self._failures += 1
+        self._refusal = None
         beyond = self._failures - self._limit
         if beyond >= 0:
             doubled = self._first_cooldown_s * 2.0 ** min(beyond, 30)

@@ -5,7 +5,6 @@ editable file, with a few bounded fields beside it. Operators that would bypass 
 cannot be asked for.
 """
 
-import ast
 import json
 import math
 import re
@@ -15,10 +14,12 @@ from dataclasses import dataclass
 from swarm.errors import TargetError
 from swarm.program import constants
 from swarm.program.families import FAMILIES, OTHER, family_of
+from swarm.program.tree import tree_sha256
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage, one_line
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
+from workers.proposers.foreign_json import read_foreign_json, require_shallow
 from workers.redact import Redactor
 from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, render
 
@@ -87,6 +88,7 @@ def checked(draft: Draft, briefing: Briefing) -> Draft:
         raise EditFailed("the edited file equals the current one: nothing would change.")
     try:
         constants.parse(draft.source)
+        tree_sha256(draft.source)
     except TargetError as error:
         raise EditFailed(f"the edited file is not usable: {error}") from error
     vram_mib, limit = draft.header.vram_mib if draft.header else None, briefing.memory_limit_mib
@@ -172,6 +174,7 @@ def _embedded(answer: str) -> Iterator[dict[str, object]]:
         tries += 1
         try:
             item, end = decoder.raw_decode(answer, at)
+            require_shallow(item)
         except (ValueError, RecursionError):
             end = at + 1
         else:
@@ -183,8 +186,8 @@ def _embedded(answer: str) -> Iterator[dict[str, object]]:
 def _load(text: str) -> object:
     for candidate in (text, re.sub(r",(\s*[}\]])", r"\1", text)):
         try:
-            return json.loads(candidate)
-        except (ValueError, RecursionError):
+            return read_foreign_json(candidate)
+        except ValueError:
             continue
     return None
 
@@ -193,13 +196,17 @@ def _header(item: dict[str, object]) -> Header:
     cites = item.get("cites")
     listed = cites if isinstance(cites, list) else []
     return Header(
-        hypothesis=one_line(str(item.get("hypothesis") or "").strip(), MAX_DESCRIPTION),
-        family=one_line(str(item.get("family") or "").strip(), 40).lower(),
-        operator=_SAYABLE.get(str(item.get("operator") or "").strip().lower()),
+        hypothesis=one_line(_words(item.get("hypothesis")), MAX_DESCRIPTION),
+        family=one_line(_words(item.get("family")), 40).lower(),
+        operator=_SAYABLE.get(_words(item.get("operator")).lower()),
         cites=tuple(dict.fromkeys(c for c in listed if isinstance(c, str) and _ID.fullmatch(c)))[:MAX_CITES],
         expects=_number(item.get("expects"), low=-100, high=100),
         vram_mib=_number(item.get("vram_mib"), low=0, high=1e8),
     )
+
+
+def _words(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _number(value: object, *, low: float, high: float) -> float | None:
@@ -214,7 +221,7 @@ def _operator(parent: str, child: str, said: Operator | None) -> Operator:
     new = {name: value for name, (old, value) in constants.changed(parent, child).items() if old is not None}
     settings = {name: value for name, value in new.items() if value is not None}
     tuned = constants.assign(parent, settings)
-    only_constants = bool(settings) and ast.dump(ast.parse(tuned)) == ast.dump(ast.parse(child))
+    only_constants = bool(settings) and tree_sha256(tuned) == tree_sha256(child)
     return Operator.TUNE if only_constants else Operator.STRUCTURAL
 
 

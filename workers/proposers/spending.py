@@ -8,6 +8,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from swarm.errors import Escaped, contained
 from swarm.records import ProposalClaimed, ProposalRejected, Usage
 from swarm.study.state import StudyState
 from workers.proposers import ProposalFailed
@@ -137,7 +138,5 @@ def _listed_price(input_tokens: int, output_tokens: int, model: str, base_url: s
     import genai_prices
 
     usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-    try:
-        return float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price)
-    except (LookupError, ValueError):
-        return None
+    price = contained(lambda: float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price))
+    return None if isinstance(price, Escaped) else price

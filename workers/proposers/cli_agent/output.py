@@ -4,12 +4,13 @@ Every format may be cut off, mixed with other lines or of a newer version; what 
 that means failure is believed, one that means success is not: the edited file decides.
 """
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from workers.proposers.foreign_json import read_foreign_json
+
 MAX_MESSAGE = 60_000
+MAX_USD = 1e6  # of one step; more is no cost
 
 Event = Mapping[str, object]
 
@@ -34,7 +35,7 @@ class AgentOutput:
         """Adds a step's numbers."""
         self.input_tokens = _plus(self.input_tokens, read)
         self.output_tokens = _plus(self.output_tokens, written)
-        if isinstance(usd, int | float) and not isinstance(usd, bool) and math.isfinite(usd) and usd >= 0:
+        if isinstance(usd, int | float) and not isinstance(usd, bool) and 0 <= usd <= MAX_USD:
             self.usd = (self.usd or 0.0) + usd
 
     def close(self, separator: str = "\n") -> "AgentOutput":
@@ -149,8 +150,8 @@ def _events(text: str) -> Iterator[Event]:
     for line in text.split("\n"):
         if line.lstrip().startswith("{"):
             try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
+                event = read_foreign_json(line)
+            except ValueError:
                 continue
             if isinstance(event, dict):
                 yield event

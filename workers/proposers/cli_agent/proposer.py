@@ -4,7 +4,7 @@ The agent gets a scratch copy with the one editable file and the briefing as its
 and nothing of it counts but that file's text afterwards: the swarm commits, trains and judges. Its claim of success is
 not believed, an unchanged file is `no_change`, every other file is deleted and counted.
 
-ProposalFailed codes: `no_change`, `llm_failed`, `llm_rate_limited`, `llm_auth` and `llm_config` (wrong for good),
+ProposalFailed codes: `no_change`, `llm_failed`, `llm_rate_limited`, `llm_auth` and `llm_config` (refused),
 `llm_budget` (a ceiling of ours).
 
 Not promised: a wall around the agent. It runs as the user, with the network, and most agents bring a sandbox of their
@@ -195,14 +195,14 @@ class CliAgentProposer:
         if report.ended == "not_started":
             binary = self._spec.argv[0]
             detail = f"{binary} cannot be started: {report.detail}. Install it, or choose another --proposer."
-            self._breaker.give_up("llm_config", self._redact(detail))
+            self._breaker.refused("llm_config", self._redact(detail))
         reason = _failure(ran, output, self._deadline_s)
         if reason is None:
             return
         words = " ".join(f"{output.error or ''} {stderr[-2000:]}".split())
         detail = f"{self._agent} {reason}: {words[:600]}" if words else f"{self._agent} {reason}"
         if report.ended == "exit" and _NOT_SIGNED_IN.search(words):
-            self._breaker.give_up("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.", usage)
+            self._breaker.refused("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.", usage)
         self._breaker.failed()
         if report.ended == "exit" and _RATE_LIMITED.search(words):
             raise ProposalFailed("llm_rate_limited", detail, usage=usage, cooldown_s=RATE_LIMIT_COOLDOWN_S)

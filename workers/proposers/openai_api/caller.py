@@ -128,10 +128,10 @@ class Caller:
         match failure.kind:
             case "auth":
                 remedy = "Set OPENAI_API_KEY to a key of this server, or OPENAI_BASE_URL to the server of your key."
-                self.breaker.give_up("llm_auth", f"{detail}. {remedy}")
+                self.breaker.refused("llm_auth", f"{detail}. {remedy}")
             case "config":
                 remedy = f"Check the model's name, {self.server.model}, and OPENAI_BASE_URL."
-                self.breaker.give_up("llm_config", f"{detail}. {remedy}")
+                self.breaker.refused("llm_config", f"{detail}. {remedy}")
             case "quota":
                 raise ProposalFailed("llm_quota", detail, cooldown_s=failure.retry_after_s or QUOTA_COOLDOWN_S)
             case "declined":

@@ -1,12 +1,18 @@
 """Reads the body of a chat completion, whatever the server made of it.
 
-Pure. Compatible servers answer 200 with HTML, with an error object in place of choices, with content in parts, without
-usage. All of it becomes either a `Completion` or one `BadAnswer` with a reason, and usage is kept in both cases.
+Pure. Compatible servers answer 200 with HTML, with an error object in place of choices, with content in parts, with
+events in place of one object, without usage. All of it becomes either a `Completion` or one `BadAnswer` with a reason,
+and usage is kept in both cases.
 """
 
 import json
-import math
+import re
 from dataclasses import dataclass
+
+from workers.proposers.foreign_json import read_foreign_json
+from workers.proposers.openai_api.events import joined
+
+MAX_USD = 1e6  # of one call; more is no cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,16 @@ class Completion:
 
 
 class BadAnswer(Exception):
-    """A 200 that holds no answer of the model. `server_fault` is False when the model itself declined."""
+    """A 200 that holds no answer of the model. `server_fault` is False when the model itself declined; `status` is the
+    HTTP status that an error inside the 200 stands for, None where it names none."""
 
-    def __init__(self, reason: str, counts: Counts | None = None, *, server_fault: bool = True) -> None:
+    def __init__(
+        self, reason: str, counts: Counts | None = None, *, server_fault: bool = True, status: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.counts = counts or Counts()
         self.server_fault = server_fault
+        self.status = status
 
 
 def read_completion(body: str) -> Completion:
@@ -42,7 +52,8 @@ def read_completion(body: str) -> Completion:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         error = error_message(document)
-        raise BadAnswer(f"no choices in the answer{f': {error}' if error else ''}", counts)
+        status = error_status(document)
+        raise BadAnswer(f"no choices in the answer{f': {error}' if error else ''}", counts, status=status)
     choice = choices[0]
     raw_message = choice.get("message")
     message = raw_message if isinstance(raw_message, dict) else {}
@@ -70,17 +81,44 @@ def error_message(body: object) -> str:
     return " ".join(text.split())[:400] if text not in ("null", "{}") else ""
 
 
+# What error codes and types mean as HTTP statuses, in the words of OpenAI, Anthropic and Google.
+_STATUS_OF_WORD = (
+    (402, "quota|billing|credit"),
+    (401, "api_?key|authentication|unauthenticated"),
+    (403, "permission|forbidden"),
+    (404, "not_?found"),
+    (429, "rate_?limit|resource_exhausted|too_many"),
+    (503, "overloaded|unavailable"),
+    (500, "server_error|api_error|internal"),
+    (400, "invalid|context_length|bad_request"),
+)
+
+
+def error_status(document: object) -> int | None:
+    """The HTTP status that an error inside a 200 stands for, by its own code, type or status; None if it has none."""
+    if isinstance(document, list):
+        document = document[0] if document else None
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return None
+    said = [error.get(key) for key in ("code", "status", "type")]
+    numbers = [int(code) for code in said if isinstance(code, int | str) and re.fullmatch(r"[45]\d\d", str(code))]
+    words = " ".join(code.lower() for code in said if isinstance(code, str))
+    meant = (status for status, pattern in _STATUS_OF_WORD if re.search(pattern, words))
+    return next(iter(numbers), None) or next(meant, None)
+
+
 def _document(body: str) -> dict[str, object]:
     if not body.strip():
         raise BadAnswer("the body is empty")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = joined(body) or read_foreign_json(body)
+    except ValueError:
         start = " ".join(body[:400].split())[:120]
         kind = "HTML" if body.lstrip().startswith("<") else "not JSON"
         raise BadAnswer(f"the body is {kind}: {start!r}. Does the base URL end in /v1?") from None
     if not isinstance(document, dict):
-        raise BadAnswer(f"the body is no object: {error_message(document)}")
+        raise BadAnswer(f"the body is no object: {error_message(document)}", status=error_status(document))
     return document
 
 
@@ -103,7 +141,7 @@ def _counts(usage: object) -> Counts:
 def _usd(cost: object) -> float | None:
     if isinstance(cost, bool) or not isinstance(cost, int | float):
         return None
-    return float(cost) if math.isfinite(cost) and cost >= 0 else None
+    return float(cost) if 0 <= cost <= MAX_USD else None
 
 
 def _count(value: object) -> int | None:

@@ -6,7 +6,7 @@ real lines; then the whole file; then ProposalFailed. A model that rejects or ig
 the rest of the study, for all workers (`without_schema`, a folder of marks).
 
 ProposalFailed codes: `llm_failed` (no usable answer, or no server), `llm_rate_limited`, `llm_quota` (no money there),
-`llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (wrong for good, with an endless cool-down),
+`llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (refused: asked again after a rest, longer each time),
 `llm_unfinished` (the study ended first).
 
 Not promised: that a cost is known (it then is None), and that calls by several workers at the same moment stop exactly

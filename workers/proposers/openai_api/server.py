@@ -1,8 +1,8 @@
 """One request to a Chat Completions server, with a deadline that holds, and every failure put into one of a few kinds.
 
 The SDK's own retries are off: one layer retries (`proposer`), on the injected clock. A server that trickles bytes never
-meets a read timeout, so a timer shuts the sockets down at the deadline; the body is cut off at 4 MiB. Redirects are not
-followed: the key goes to the configured server only.
+meets a read timeout, so a timer shuts the sockets down at the deadline; `body` cuts off what is too large. Redirects
+are not followed: the key goes to the configured server only.
 """
 
 import contextlib
@@ -12,25 +12,26 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from swarm.clock import Clock
+from swarm.errors import Escaped, contained
+from workers.proposers.foreign_json import read_foreign_json
+from workers.proposers.openai_api.body import limit_body
 from workers.proposers.openai_api.completion import BadAnswer, Completion, Counts, error_message, read_completion
 from workers.redact import Redactor
 
 if TYPE_CHECKING:
     import httpx2
-    import openai
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 
 Kind = Literal[
-    "auth",  # 401, 403: the key is wrong; no retry helps
-    "config",  # 404, a redirect: the address or the model's name is wrong; no retry helps
+    "auth",  # 401, 403: the key is refused; no retry helps at once
+    "config",  # 404, a redirect, a library that is not installed: address, model or set-up are wrong
     "rejected",  # 400, 413, 422: this request is wrong, another one may be right
     "too_long",  # the same, and it says that the model's context is too short for it
     "quota",  # 402, or 429 that speaks of quota or billing: no money
@@ -79,28 +80,39 @@ class Server:
         self, messages: Sequence[Message], *, deadline_s: float, schema: Mapping[str, object] | None = None
     ) -> Completion:
         """Raises CallFailed. Takes at most `deadline_s` seconds, plus one attempt to resolve the server's name."""
+        with _Deadline(deadline_s) as deadline:
+            answer = contained(lambda: self._complete(messages, deadline, schema), passing=(CallFailed,))
+        if not isinstance(answer, Escaped):
+            return answer
+        kind: Kind = "config" if isinstance(answer.error, ImportError) else "down"
+        raise CallFailed(kind, self.redact(deadline.explain(answer.error))[:400]) from answer.error
+
+    def _complete(
+        self, messages: Sequence[Message], deadline: "_Deadline", schema: Mapping[str, object] | None
+    ) -> Completion:
+        """Raises CallFailed for what the server said, and whatever the libraries raise for what it did not."""
         import httpx2
         import openai
 
-        with _Deadline(deadline_s) as deadline, deadline.http_client() as http:
+        with deadline.http_client() as http:
+            client = openai.OpenAI(
+                base_url=self.base_url,
+                api_key=self.key or "not-needed",
+                max_retries=0,
+                default_headers=self.headers,
+                timeout=httpx2.Timeout(deadline.seconds, connect=min(CONNECT_TIMEOUT_S, deadline.seconds)),
+                http_client=http,
+            )
             try:
-                client = openai.OpenAI(
-                    base_url=self.base_url,
-                    api_key=self.key or "not-needed",
-                    max_retries=0,
-                    default_headers=self.headers,
-                    timeout=httpx2.Timeout(deadline_s, connect=min(CONNECT_TIMEOUT_S, deadline_s)),
-                    http_client=http,
-                )
                 raw = client.chat.completions.with_raw_response.create(**self._parameters(messages, schema))
-                return read_completion(self.redact(raw.text))
+                completion = read_completion(self.redact(raw.text))
             except BadAnswer as error:
-                kind: Kind = "down" if error.server_fault else "declined"
-                raise CallFailed(kind, str(error), counts=error.counts) from error
+                raise self._bad_answer(error) from error
             except openai.APIStatusError as error:
-                raise self._status(error) from error
-            except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-                raise CallFailed("down", self.redact(deadline.explain(error))[:400]) from error
+                header = error.response.headers.get("retry-after")
+                raise self._refused(error.response.status_code, error.response.text, header) from error
+        # What JSON had escaped is only now as the model wrote it.
+        return replace(completion, text=self.redact(completion.text))
 
     def _parameters(self, messages: Sequence[Message], schema: Mapping[str, object] | None) -> dict[str, Any]:
         """Few parameters: compatible servers answer 400 to those that they do not know."""
@@ -114,10 +126,16 @@ class Server:
             }
         return parameters
 
-    def _status(self, error: "openai.APIStatusError") -> CallFailed:
-        status, body = error.response.status_code, _document(self.redact(error.response.text))
-        words = error_message(body)
-        retry_after_s = _retry_after_s(error.response.headers.get("retry-after"), body, self.clock.now())
+    def _bad_answer(self, error: BadAnswer) -> CallFailed:
+        detail = self.redact(str(error))
+        if error.status is not None:
+            return CallFailed(_kind(error.status, detail), detail, counts=error.counts)
+        return CallFailed("down" if error.server_fault else "declined", detail, counts=error.counts)
+
+    def _refused(self, status: int, text: str, retry_after: str | None) -> CallFailed:
+        body = _document(self.redact(text))
+        words = self.redact(error_message(body))
+        retry_after_s = _retry_after_s(retry_after, body, self.clock.now())
         detail = f"HTTP {status}{f': {words}' if words else ''}"
         about_format = (
             status in (400, 422, 500, 501) and re.search(r"(?i)response_format|json_?schema|grammar", words) is not None
@@ -141,8 +159,8 @@ def _kind(status: int, words: str) -> Kind:
 
 def _document(text: str) -> object:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return read_foreign_json(text)
+    except ValueError:
         return text
 
 
@@ -165,7 +183,7 @@ class _Deadline:
     """Shuts down every socket of its HTTP client when the time is over."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._sockets: list[socket.socket] = []
@@ -182,14 +200,13 @@ class _Deadline:
     def http_client(self) -> "httpx2.Client":
         import httpx2
 
-        hooks: dict[str, list[Any]] = {"request": [self._watch], "response": [_limit_body]}
+        hooks: dict[str, list[Any]] = {"request": [self._watch], "response": [limit_body]}
         return httpx2.Client(event_hooks=hooks, headers={"accept-encoding": "identity"}, verify=_tls())
 
-    def explain(self, error: Exception) -> str:
+    def explain(self, error: BaseException) -> str:
         if self._expired:
-            return f"no complete answer within {self._seconds:.3g} s"
-        cause = error.__cause__ or error
-        return f"{type(cause).__name__}: {cause}"
+            return f"no complete answer within {self.seconds:.3g} s"
+        return Escaped(error.__cause__ or error).text
 
     def _watch(self, request: "httpx2.Request") -> None:
         request.extensions["trace"] = self._trace
@@ -221,25 +238,3 @@ def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # closed already
         # The plain socket's method: the TLS one would unwrap first, from the wrong thread.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _limit_body(response: "httpx2.Response") -> None:
-    import httpx2
-
-    class Limited(httpx2.SyncByteStream):
-        def __init__(self, stream: httpx2.SyncByteStream) -> None:
-            self._stream = stream
-
-        def __iter__(self) -> Iterator[bytes]:
-            seen = 0
-            for chunk in self._stream:
-                seen += len(chunk)
-                if seen > MAX_BODY_BYTES:
-                    raise httpx2.ReadError(f"the body is larger than {MAX_BODY_BYTES} bytes")
-                yield chunk
-
-        def close(self) -> None:
-            self._stream.close()
-
-    assert isinstance(response.stream, httpx2.SyncByteStream)
-    response.stream = Limited(response.stream)
