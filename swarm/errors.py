@@ -4,8 +4,8 @@
     ├── UsageError                  exit code 2: a flag or argument is wrong
     ├── MissingExtra                an optional library is not installed
     ├── TargetError                 a target folder, its target.toml or its program is unusable
+    ├── Unwritable                  a record that no reader could read back; the brain itself is well
     ├── BrainError                  the blackboard file
-    │   ├── Unwritable              a record that no reader could read back; the brain itself is well
     │   ├── BrainNotOurs            the file holds something else
     │   ├── BrainReplaced           it was deleted or exchanged while in use
     │   ├── DiskFull                an append was rolled back; nothing half-written is left
@@ -85,11 +85,11 @@ class TargetError(SwarmError):
     pass
 
 
-class BrainError(SwarmError):
+class Unwritable(SwarmError):
     pass
 
 
-class Unwritable(BrainError):
+class BrainError(SwarmError):
     pass
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from swarm.clock import Clock
 from swarm.errors import BrainError, Escaped, MissingExtra, contained
-from swarm.records import Proposal
+from swarm.records import MAX_DESCRIPTION, Proposal, one_line
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.version import missing
@@ -102,8 +102,10 @@ class Arms:
 
     def _asked(self, arm: str, briefing: Briefing) -> Proposal:
         """The proposal without secrets. A proposer of somebody's own may give anything, which is refused here."""
-        fields = Proposal.model_validate(self._proposers[arm].propose(briefing)).model_dump()
-        return Proposal.model_validate(self._without_secrets(fields))
+        proposal = Proposal.model_validate(self._proposers[arm].propose(briefing))
+        fields = {name: self._without_secrets(value) for name, value in proposal.model_dump().items()}
+        fields["description"] = one_line(str(fields["description"]), MAX_DESCRIPTION)  # a mark may be longer than a key
+        return Proposal.model_validate(fields)
 
     def _broken(self, arm: str, escaped: Escaped) -> ProposalFailed:
         """For what a proposer may not raise. Each time in a row the arm rests longer, up to half an hour."""

@@ -60,6 +60,10 @@ class Proposing:
         """The arms that the policy may pick now."""
         return self._arms.available()
 
+    def will_wake(self) -> bool:
+        """Whether an arm rests that will be there again."""
+        return self._arms.will_wake()
+
     def claim(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
         draft = self._draft(assignment)

@@ -7,7 +7,7 @@ from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError
 from swarm.orchestrator.control import Control, read_control
-from swarm.records import ProposalClaimed, WorkerStatus
+from swarm.records import MAX_DESCRIPTION, ProposalClaimed, WorkerStatus, one_line
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState, Trial
 
@@ -42,7 +42,7 @@ class Session:
                     "agent_id": self.agent_id,
                     "study_id": self.settings.study_id,
                     "status": status,
-                    "description": text,
+                    "description": one_line(text, MAX_DESCRIPTION),
                     "pid": os.getpid(),
                 }
             )

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
 from swarm.clock import Clock, SystemClock
-from swarm.errors import SwarmError
+from swarm.errors import BrainError, Escaped, SwarmError, contained
 from swarm.execution.local import LocalExecutor
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
@@ -28,6 +28,8 @@ from workers.proposing import Proposing
 from workers.session import Session
 
 OPEN_TRIALS_PAUSE_S = 2.0  # while every arm is out of proposals
+STUMBLES = 20  # turns in a row that came to nothing because something broke
+LONGEST_STUMBLE_PAUSE_S = 60.0
 BASELINE_FAILURES = 3
 AGENT_LOCK_TIMEOUT_S = 60.0
 
@@ -46,6 +48,7 @@ class Worker:
         background = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
+        self._stumbles = 0
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
             settings,
@@ -94,11 +97,13 @@ class Worker:
         return True
 
     def next_assignment(self) -> Assignment | None:
-        """What is owed now; None when every arm is out of proposals and nothing that runs can change that."""
+        """What is owed now; None when every arm is out of proposals for good and nothing that runs can change that, or
+        when there is no room any more."""
         while True:
             study = self._session.study()
             assignment = choose(study, agent_id=self.agent_id, arms=self.proposing.arms(), device_mib=self._device_mib)
-            if assignment is not None or not study.open_trials():
+            may_come = study.open_trials() or self.proposing.will_wake()
+            if assignment is not None or not may_come or not self._session.has_room(study):
                 break
             self._session.clock.sleep(OPEN_TRIALS_PAUSE_S)
         if isinstance(assignment, Propose) and assignment.diagnosis is not None:
@@ -116,11 +121,27 @@ class Worker:
         return self.proposing.claim(assignment)
 
     def prepare_next(self) -> None:
-        """Let a model think about the next proposal while the trial that was just claimed trains."""
-        self.proposing.prepare()
+        """Let a model think about the next proposal while the trial that was just claimed trains. Where that cannot
+        even begin, the trial comes first."""
+        contained(self.proposing.prepare, passing=(BrainError,))
 
     def run(self, trial: Trial) -> None:
-        self._runner.run(trial, self._sources.commit_of(self._session.study(), trial.claim.program))
+        commit = self._sources.commit_of(self._session.study(), trial.claim.program)
+        self._runner.run(trial, commit)
+        self._stumbles = 0
+
+    def stumbled(self, escaped: Escaped) -> None:
+        """A turn broke: says so, gives up what it had claimed, and waits before the next one, longer each time in a
+        row. Raises SwarmError after STUMBLES of them."""
+        self._stumbles += 1
+        for trial in self._session.study().open_trials(self.agent_id):
+            self._runner.give_up(trial, f"its worker could not go on: {escaped.text}")
+        if self._stumbles >= STUMBLES:
+            raise SwarmError(f"{self._stumbles} turns in a row broke, the last with {escaped.text}") from escaped.error
+        self._session.status("cooling", f"a turn broke: {escaped.text}")
+        until = self._session.clock.monotonic() + min(LONGEST_STUMBLE_PAUSE_S, 2.0 ** (self._stumbles - 1))
+        while self._session.clock.monotonic() < until and self._session.has_room(self._session.study()):
+            self._session.clock.sleep(min(1.0, until - self._session.clock.monotonic()))
 
     def _write_diagnosis(self, text: str) -> None:
         """A note in the brain, once for every five proposals without a confirmed keep."""

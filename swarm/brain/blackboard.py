@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, set_torn_bytes_aside
@@ -13,7 +14,7 @@ from swarm.brain.tail import RawLine, Tail
 from swarm.brain.verify import read_records
 from swarm.brain.watch import pulses
 from swarm.clock import Clock, SystemClock
-from swarm.errors import BrainError, BrainNotOurs
+from swarm.errors import BrainError, BrainNotOurs, Escaped, contained
 from swarm.records import Record
 from swarm.study.state import BrainState
 
@@ -80,8 +81,8 @@ class Brain:
         one is returned, so that a writer which never saw its acknowledgement may repeat itself.
 
         Whatever `build` raises passes through, and then nothing is written. It may not append itself. Raises
-        StaleSnapshot (the trial of a claim exists), DiskFull, BrainNotOurs, BrainReplaced, and BrainError for a record
-        that cannot be written, a lock that is not to be had, or a disk that failed.
+        StaleSnapshot (the trial of a claim exists), Unwritable (a record that nobody could read), DiskFull,
+        BrainNotOurs, BrainReplaced, and BrainError for a lock that is not to be had, or a disk that failed.
         """
         self.snapshot()  # so that little is left to read while others wait for the lock
         with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
@@ -121,7 +122,9 @@ class Brain:
                 self._skipped.append(BadLine(line.number, str(problem)))
             else:
                 self._records += 1
-                self._state.apply(numbered(record, line.number))
+                applied = contained(partial(self._state.apply, numbered(record, line.number)))
+                if isinstance(applied, Escaped):
+                    self._skipped.append(BadLine(line.number, applied.text))
 
     def _require_ours(self, fd: int) -> None:
         """Never add to, or cut the end off, a file that some other program wrote."""

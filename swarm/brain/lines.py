@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from swarm.errors import BrainError
+from swarm.errors import Escaped, Unwritable, contained
 from swarm.records import MAX_LINE_BYTES, Record, parse_record
 
 GENESIS = "0" * 64
@@ -30,17 +30,17 @@ class BadLine:
 def encode(record: Record) -> bytes:
     """The line of a sealed record, with its newline.
 
-    `prev` comes last, so that the end of every line differs. Raises BrainError when the record cannot be written:
-    a number that is not finite, text that is not Unicode, more than MAX_LINE_BYTES.
+    `prev` comes last, so that the end of every line differs. Raises Unwritable for a number that is not finite, text
+    that is not Unicode, more than MAX_LINE_BYTES.
     """
     try:
         fields = record.model_dump(mode="json")
         text = json.dumps(_in_file_order(fields), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         line = text.encode() + b"\n"
     except (ValueError, PydanticSerializationError) as problem:
-        raise BrainError(f"a {record.kind} record cannot be written: {_reason(problem)}") from problem
+        raise Unwritable(f"a {record.kind} record cannot be written: {_reason(problem)}") from problem
     if len(line) > MAX_LINE_BYTES:
-        raise BrainError(
+        raise Unwritable(
             f"a {record.kind} record of {len(line)} bytes is over the limit of {MAX_LINE_BYTES} bytes a line. "
             "Shorten its texts or write large data to a file of its own."
         )
@@ -48,7 +48,14 @@ def encode(record: Record) -> bytes:
 
 
 def decode(raw: bytes) -> Record:
-    """The record of one line, given without its newline. Raises ValueError with a one-line reason."""
+    """The record of one line, given without its newline. Raises ValueError with a one-line reason, and nothing else."""
+    record = contained(lambda: _decode(raw), passing=(ValueError,))
+    if isinstance(record, Escaped):
+        raise ValueError(record.text)
+    return record
+
+
+def _decode(raw: bytes) -> Record:
     if len(raw) >= MAX_LINE_BYTES:
         raise ValueError(f"{len(raw) + 1} bytes, over the limit of {MAX_LINE_BYTES}")
     try:

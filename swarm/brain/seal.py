@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarm.brain.lines import decode, encode, line_sha256
-from swarm.errors import BrainError, StaleSnapshot
-from swarm.records import ProposalClaimed, Record
+from swarm.errors import StaleSnapshot, Unwritable
+from swarm.records import ProposalClaimed, Record, fitted
 from swarm.study.state import BrainState
 
 
@@ -26,14 +26,15 @@ def identified(record: Record) -> Record:
 def seal(records: Iterable[Record], state: BrainState, *, seq: int, prev: str, now: float) -> list[Sealed]:
     """Envelope and encode `records` behind line `seq`, whose SHA-256 is `prev`.
 
-    Raises StaleSnapshot for a claim of a trial that exists, BrainError for a record that could not be read back.
+    A record that is too long for a line is shortened. Raises StaleSnapshot for a claim of a trial that exists, and
+    Unwritable for a record that could not be read back.
     """
     sealed: list[Sealed] = []
     claimed: set[tuple[str, str]] = set()
     for given in records:
         record = _claim(given, state, claimed) if isinstance(given, ProposalClaimed) else given
         seq += 1
-        line = encode(record.model_copy(update={"seq": seq, "at": round(now, 3), "prev": prev}))
+        line = encode(fitted(record.model_copy(update={"seq": seq, "at": round(now, 3), "prev": prev})))
         sealed.append(Sealed(_read_back(line, record.kind), line))
         prev = line_sha256(line[:-1])
     return sealed
@@ -55,4 +56,4 @@ def _read_back(line: bytes, kind: str) -> Record:
     try:
         return decode(line[:-1])
     except ValueError as problem:
-        raise BrainError(f"a {kind} record cannot be written, nobody could read it: {problem}") from problem
+        raise Unwritable(f"a {kind} record cannot be written, nobody could read it: {problem}") from problem

@@ -102,7 +102,7 @@ class LocalTrial:
                 if (losses := losses + 1) > LOSSES_ALLOWED:
                     return self._unrun(FailReason.ABANDONED, str(error))
                 continue
-            released = lease.release(observed(attempt, over_reservation=watch.over_reservation is not None))
+            released = _given_back(lease, attempt, watch)
             if not isinstance(released.following, Retry):
                 return self._outcome(attempt, released, watch)
             request = request.again(released.following)
@@ -126,10 +126,11 @@ class LocalTrial:
         except TrialError:
             pass
         finally:
-            kill_leftovers(folder.root)
-            folder.remove()
-            over = watch.over_reservation is not None
-            released = lease.release(observed(probe, over_reservation=over) if probe is not None else None)
+            try:
+                kill_leftovers(folder.root)
+                folder.remove()
+            finally:
+                released = _given_back(lease, probe, watch)
         return informed(request, probe, released), round(self._clock.monotonic() - began, 3)
 
     def _leased(self, request: Request) -> Stepping[Lease]:
@@ -147,16 +148,19 @@ class LocalTrial:
         return lease
 
     def _attempt(self, note: Note, lease: Lease, watch: Watch) -> Stepping[Attempt]:
-        """One run of the trial's processes. Gives the lease back when it raises: TrialLost, or TrialError."""
+        """One run of the trial's processes. Gives the lease back when it raises, with nothing left running."""
         self._note = note
         try:
             running = self._launch(self._order, lease, note)
             return (yield from self._watched(running, lease, watch))
-        except TrialError:
-            lease.release()
-            raise
         except GeneratorExit:
             lease.leave_to_trial()
+            raise
+        except BaseException:
+            try:
+                kill_leftovers(self._folder.root)
+            finally:
+                lease.release()
             raise
 
     def _launch(self, order: TrialOrder, lease: Lease, note: Note | None = None) -> Running:
@@ -246,3 +250,14 @@ class LocalTrial:
             curve=attempt.train.curve,
             rungs=attempt.rungs,
         )
+
+
+def _given_back(lease: Lease, attempt: Attempt | None, watch: Watch) -> Released:
+    """The lease's end, with what was seen of the attempt. Given back also when that makes no sense to anybody."""
+    over = watch.over_reservation is not None
+    try:
+        seen = observed(attempt, over_reservation=over) if attempt is not None else None
+    except BaseException:
+        lease.release()
+        raise
+    return lease.release(seen)

@@ -3,6 +3,10 @@
 A claimed trial gets exactly one ending. The ending's id is a function of the study and the trial, so that one sent
 twice counts once; a process that died half-way is followed by another that adopts the running trial, collects a
 finished one, or runs it again from its commit.
+
+A trial's border is total. Whatever is raised while it is laid out, run, followed or judged ends that trial with a
+record that has the class and the text, and the study goes on after a pause that grows while such failures come in a
+row. Only the brain may fail the worker: then there is nowhere to write.
 """
 
 from collections.abc import Callable
@@ -11,24 +15,18 @@ from dataclasses import dataclass
 from swarm import verdict
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, Started, TrialOrder
+from swarm.errors import BrainError, Escaped, contained
+from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, TrialOrder
 from swarm.execution.memory import evidence_of
-from swarm.records import (
-    Decision,
-    FailReason,
-    IncumbentChanged,
-    Record,
-    TrialFinished,
-    TrialStarted,
-    TrialState,
-    VerdictReached,
-    WorkerStatus,
-)
+from swarm.execution.trial_records import TrialRecords
+from swarm.records import Decision, FailReason, Record, VerdictReached
 from swarm.study.settings import RunSettings
-from swarm.study.state import BrainState, Program, StudyState, Trial
+from swarm.study.state import BrainState, Program, Trial
 from swarm.verdict import early_stop
 
 POLL_S = 0.1
+STOP_LIMIT_S = 60.0  # for the end of a trial that nobody can follow any more
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # after a trial that broke; doubled for each in a row
 
 
 class Walkaway(Exception):
@@ -64,25 +62,71 @@ class TrialRunner:
         self._executor = executor
         self._interruption = interruption
         self._clock = clock
+        self._records = TrialRecords(settings, agent_id, brain)
+        self._broken = 0  # trials in a row
 
     def run(self, trial: Trial, commit: str) -> None:
-        """From the order to the verdict. Raises Walkaway, and TrialError for a failed set-up."""
-        self._follow(self._executor.submit(self._order(trial, commit)), trial, commit)
+        """From the order to the verdict. Raises Walkaway, and BrainError when the brain fails."""
+        self._end(trial, commit, lambda: self._executor.submit(self._order(trial, commit)))
 
     def settle(self, trial: Trial, commit: str | None) -> None:
-        """End a trial that an earlier process began: collect it, or run it again, or give it up."""
-        running = self._executor.adopt(trial.trial_id)
-        if running is not None:
-            self._follow(running, trial, commit)
-        elif commit is not None:
-            self.run(trial, commit)
-        else:
-            detail = "its worker died before it committed the program"
-            self._finish(trial, None, Outcome(reason=FailReason.ABANDONED, detail=detail), audited=False)
+        """End a trial that an earlier process began: collect it, or run it again, or give it up. Raises as `run`."""
+
+        def begin() -> RunningTrial | None:
+            running = self._executor.adopt(trial.trial_id)
+            if running is not None or commit is None:
+                return running
+            return self._executor.submit(self._order(trial, commit))
+
+        self._end(trial, commit, begin)
+
+    def give_up(self, trial: Trial, why: str) -> None:
+        """End a trial that will never run."""
+        self._records.end(trial, None, Outcome(reason=FailReason.ABANDONED, detail=why), audited=False)
+
+    def _end(self, trial: Trial, commit: str | None, begin: Callable[[], RunningTrial | None]) -> None:
+        """From its begin to its verdict, whatever happens."""
+        running = contained(begin, passing=(BrainError,))
+        if running is None:
+            return self.give_up(trial, "its worker died before it committed the program")
+        if isinstance(running, Escaped):
+            return self._break_off(trial, commit, running)
+        followed = contained(lambda: self._follow(running, trial, commit), passing=(Walkaway, BrainError))
+        if isinstance(followed, Escaped):
+            contained(lambda: self._stop(running, followed.text))
+            return self._break_off(trial, commit, followed)
+        self._broken = 0
+        outcome, audited = followed
+        # It may have been over before anybody looked.
+        contained(lambda: self._records.start(trial, outcome.started, commit), passing=(BrainError,))
+        self._records.end(trial, commit, outcome, audited=audited)
+        judged = contained(lambda: self.judge(trial.trial_id), passing=(BrainError,))
+        if isinstance(judged, Escaped):
+            self._records.trouble(trial, f"{trial.trial_id} has no verdict: {judged.text}")
+        return None
+
+    def _break_off(self, trial: Trial, commit: str | None, escaped: Escaped) -> None:
+        """The record of a trial that broke on the machine and not by itself, and a pause: a full disk may have room
+        again, and a night is not spent on breaking one trial after the other."""
+        detail = f"the trial could not go on: {escaped.text}"
+        self._records.end(trial, commit, Outcome(reason=FailReason.ABANDONED, detail=detail), audited=False)
+        until = self._clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._broken, 10))
+        self._broken += 1
+        while self._clock.monotonic() < until and not self._interruption.leave():
+            if self._interruption.stop_reason() is not None:
+                return
+            self._clock.sleep(POLL_S)
+
+    def _stop(self, running: RunningTrial, why: str) -> None:
+        """The end of a trial that runs on although nobody can follow it."""
+        running.stop(why)
+        until = self._clock.monotonic() + STOP_LIMIT_S
+        while isinstance(running.poll(), Progress) and self._clock.monotonic() < until:
+            self._clock.sleep(POLL_S)
 
     def judge(self, trial_id: str) -> None:
         """Record every verdict that a finished trial leads to, once."""
-        study = self._study()
+        study = self._records.study()
         program = study.program_of(trial_id)
         reference = verdict.reference(study, program)
         mine, theirs = self._losses(program), self._losses(reference) if reference else []
@@ -91,12 +135,12 @@ class TrialRunner:
 
         def conclude(state: BrainState) -> list[Record]:
             reached = verdict.conclude(state.studies[self._settings.study_id], trial_id, paired)
-            return [self._signed(item) for item in reached]
+            return [self._records.signed(item) for item in reached]
 
         for record in self._brain.transact(conclude):
             if isinstance(record, VerdictReached) and record.decision is Decision.DISCARD:
                 self._drop_weights(record.program)
-        self._announce_incumbent(before)
+        self._records.announce_incumbent(before)
 
     def _order(self, trial: Trial, commit: str) -> TrialOrder:
         settings, claim = self._settings, trial.claim
@@ -115,11 +159,11 @@ class TrialRunner:
             alone=settings.gpu_mode == "exclusive",
             sandbox=settings.sandbox,
             harness_sha256=settings.harness_sha256,
-            memory=evidence_of(claim, self._study(), settings),
+            memory=evidence_of(claim, self._records.study(), settings),
         )
 
-    def _follow(self, running: RunningTrial, trial: Trial, commit: str | None) -> None:
-        """To the outcome and its records. On the way each state is told once, and each rung judged once."""
+    def _follow(self, running: RunningTrial, trial: Trial, commit: str | None) -> tuple[Outcome, bool]:
+        """To the outcome, and whether it was audited. On the way each state is told once, each rung judged once."""
         told, audited, judged = "", False, 0
         while isinstance(now := running.poll(), Progress):
             if self._interruption.leave():
@@ -132,75 +176,23 @@ class TrialRunner:
                 self._tell(trial, now, commit)
             for progress, loss in now.rungs[judged:]:
                 judged += 1
-                look = early_stop.look(self._study(), trial.trial_id, progress, loss)
+                look = early_stop.look(self._records.study(), trial.trial_id, progress, loss)
                 audited |= look.action == "audit"
                 if look.action == "stop" and not audited:
                     running.stop(f"pruned at {progress:.0%} of the budget: {look.why}")
             self._clock.sleep(POLL_S)
-        self._record_start(trial, now.started, commit)  # it may have been over before anybody looked
-        self._finish(trial, commit, now, audited=audited)
-        self.judge(trial.trial_id)
+        return now, audited
 
     def _tell(self, trial: Trial, now: Progress, commit: str | None) -> None:
         """What others may want to know about a trial that is on its way."""
         match now.state:
             case "waiting":
-                self._status("waiting", now.why, trial.trial_id)
+                self._records.status("waiting", now.why, trial.trial_id)
             case "probing":
-                self._status("waiting", "three steps show how much memory it takes", trial.trial_id)
+                self._records.status("waiting", "three steps show how much memory it takes", trial.trial_id)
             case "running":
-                self._record_start(trial, now.started, commit)
-                self._status("training", trial.claim.description, trial.trial_id)
-
-    def _record_start(self, trial: Trial, started: Started | None, commit: str | None) -> None:
-        """Once for each attempt: that of an adopted trial stands in the brain already."""
-        known = self._study().trials[trial.trial_id].started
-        if started is None or (known is not None and known.lease_id == started.lease_id):
-            return
-        record = TrialStarted(
-            agent_id=self._agent_id,
-            study_id=self._settings.study_id,
-            description=trial.claim.description,
-            trial_id=trial.trial_id,
-            commit=commit or "",
-            attempt=started.attempt,
-            reservation_mib=started.reservation_mib,
-            lease_id=started.lease_id,
-            device_uuid=started.device_uuid,
-            alone=started.alone,
-        )
-        self._brain.append(record)
-
-    def _finish(self, trial: Trial, commit: str | None, outcome: Outcome, *, audited: bool) -> None:
-        finished = TrialFinished(
-            id=f"{self._settings.study_id}/{trial.trial_id}/finished",
-            agent_id=self._agent_id,
-            study_id=self._settings.study_id,
-            description=trial.claim.description,
-            validation_loss=outcome.score.validation_loss if outcome.score else None,
-            trial_id=trial.trial_id,
-            state=TrialState.COMPLETE if outcome.score else TrialState.FAILED,
-            reason=outcome.reason,
-            detail=outcome.detail[:2000],
-            score=outcome.score,
-            resources=outcome.resources,
-            seed=trial.claim.seed,
-            commit=commit,
-            attempts=outcome.attempts,
-            harness_sha256=self._settings.harness_sha256,
-            sandbox=outcome.sandbox,
-            flags=outcome.flags,
-            curve=outcome.curve,
-            rungs=outcome.rungs,
-            audit=audited,
-        )
-
-        def build(state: BrainState) -> list[Record]:
-            same = verdict.stale(state.studies[self._settings.study_id], finished)
-            flags = (*finished.flags, f"stale:{same}") if same is not None else finished.flags
-            return [finished.model_copy(update={"flags": flags})]
-
-        self._brain.transact(build)
+                self._records.start(trial, now.started, commit)
+                self._records.status("training", trial.claim.description, trial.trial_id)
 
     def _losses(self, program: Program) -> list[list[float]]:
         """Per-image losses of its runs, as far as they left any."""
@@ -209,37 +201,8 @@ class TrialRunner:
 
     def _drop_weights(self, program: str) -> None:
         """Weights of what was discarded are in nobody's way but the disk's; those of the others are kept."""
-        for trial in self._study().programs[program].trials:
+        for trial in self._records.study().programs[program].trials:
             self._executor.drop_weights(trial.trial_id)
-
-    def _announce_incumbent(self, before: str) -> None:
-        now = self._study().incumbent
-        if now is None or now.name == before:
-            return
-        why = f"{now.name} leads now: {now.first.claim.description}"
-        self._brain.append(
-            IncumbentChanged(
-                agent_id=self._agent_id,
-                study_id=self._settings.study_id,
-                description=why[:300],
-                program=now.name,
-                previous=before,
-                why=why[:500],
-            )
-        )
-
-    def _signed(self, reached: VerdictReached) -> VerdictReached:
-        identity = f"{self._settings.study_id}/{reached.trial_id}/verdict/{reached.program}"
-        return reached.model_copy(
-            update={"agent_id": self._agent_id, "study_id": self._settings.study_id, "id": identity}
-        )
-
-    def _status(self, status: str, text: str, trial_id: str) -> None:
-        record = {"agent_id": self._agent_id, "study_id": self._settings.study_id, "status": status}
-        self._brain.append(WorkerStatus.model_validate({**record, "description": text[:300], "trial_id": trial_id}))
-
-    def _study(self) -> StudyState:
-        return self._brain.snapshot().studies[self._settings.study_id]
 
 
 def _state(now: Progress) -> str:

@@ -9,6 +9,7 @@ the mean cross-entropy in nats for the targets that come with the swarm. A missi
 failed trial has a reason and no value.
 """
 
+from swarm.records.fit import fitted
 from swarm.records.kinds import (
     KNOWN_KINDS,
     History,
@@ -78,6 +79,7 @@ __all__ = [
     "VerdictReached",
     "WorkerStatus",
     "block",
+    "fitted",
     "one_line",
     "parse_record",
 ]

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from swarm.records.text import Block, Line
+from swarm.records.text import Block, Line, safe_to_print
 from swarm.records.values import (
     FORMAT_VERSION,
     MAX_DESCRIPTION,
@@ -221,9 +221,14 @@ class History(Record):
 
 
 class UnknownRecord(Record):
-    """A kind from a newer version: kept, shown and skipped."""
+    """A kind from a newer version: kept, shown and skipped. Its own fields are as safe to print as all others."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _safe(cls, fields: object) -> object:
+        return safe_to_print(fields)
 
 
 KNOWN_KINDS: dict[str, type[Record]] = {

@@ -8,6 +8,7 @@ surrogate pair. What the words say is not judged here, and quoting for HTML or M
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator
 _DROPPED = frozenset({"Cc", "Cf", "Cs"})
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SPACES = re.compile(r"\s+")
+MAX_DEPTH = 40  # of values in each other, in a record of a kind that is not known
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -29,6 +31,21 @@ def one_line(text: str, limit: int | None = None) -> str:
 def block(text: str) -> str:
     """The text with its lines and tabs."""
     return text if text.isprintable() else _kept(_LINE_END.sub("\n", text), "\n\t")
+
+
+def safe_to_print(value: object, depth: int = MAX_DEPTH) -> object:
+    """The same value with each text in it, names of fields included, as a block. Raises ValueError where values are
+    nested more than `depth` deep."""
+    if depth < 0:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    match value:
+        case str():
+            return block(value)
+        case Mapping():
+            return {block(str(key)): safe_to_print(item, depth - 1) for key, item in value.items()}
+        case list() | tuple():
+            return [safe_to_print(item, depth - 1) for item in value]
+    return value
 
 
 def _kept(text: str, allowed: str) -> str:

@@ -1,8 +1,11 @@
 """The order of a worker's steps, recorded from a worker that only pretends."""
 
+import pytest
 from factories.records import claim as claimed
+from fakes.every_exception import every_exception, raising
 
-from swarm.errors import StaleSnapshot
+from swarm.errors import BrainReplaced, Escaped, StaleSnapshot
+from swarm.execution.runner import Walkaway
 from swarm.study.state import Trial
 from swarm.target.objective import Objective
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
@@ -62,6 +65,9 @@ class FakeWorker:
     def run(self, trial: Trial) -> None:
         self.steps.append(f"run {trial.trial_id}")
 
+    def stumbled(self, escaped: Escaped) -> None:
+        self.steps.append(f"stumbled over {escaped.text}")
+
     def _claim(self, what: str) -> Trial:
         self._claims += 1
         if self._claims in self._stale:
@@ -115,3 +121,23 @@ def test_a_proposal_that_came_to_nothing_runs_nothing() -> None:
         "claim a proposal by climb",
         *("claim a baseline", "prepare", "run t0002"),
     ]
+
+
+@pytest.mark.parametrize("step", ["next_assignment", "claim_proposal", "claim_baseline", "prepare_next", "run"])
+def test_whatever_breaks_a_turn_is_told_and_the_next_turn_follows(step: str) -> None:
+    for error in every_exception():
+        worker = FakeWorker(BaselineReplicate(), PROPOSE, BaselineReplicate(), room=9)
+        honest = getattr(worker, step)
+        calls = iter([raising(error)])
+        setattr(worker, step, lambda *given, honest=honest, calls=calls: next(calls, honest)(*given))
+        steps = steps_of(worker)
+        assert [said for said in steps if said.startswith("stumbled")] == [f"stumbled over {Escaped(error).text}"]
+        assert steps[-1].startswith("run t"), "the turns after it ran"
+
+
+@pytest.mark.parametrize("error", [BrainReplaced("gone"), Walkaway(), KeyboardInterrupt()])
+def test_a_lost_brain_a_lost_orchestrator_and_a_person_end_the_work(error: BaseException) -> None:
+    worker = FakeWorker(PROPOSE)
+    worker.run = raising(error)  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        steps_of(worker)

@@ -13,8 +13,8 @@ from fakes.failing_disk import RecordingDisk, UnsyncedDisk
 from fakes.fake_clock import FakeClock
 
 from swarm.brain import GENESIS, Brain, read_records, verify
-from swarm.errors import BrainError, BrainNotOurs, StaleSnapshot
-from swarm.records import KNOWN_KINDS, MAX_LINE_BYTES, Note, ProposalClaimed, Record, StudyOpened
+from swarm.errors import BrainError, BrainNotOurs, StaleSnapshot, Unwritable
+from swarm.records import KNOWN_KINDS, MAX_LINE_BYTES, Note, ProposalClaimed, Record, StudyOpened, UnknownRecord
 from swarm.study.state import BrainState
 
 STUDY = "resnext-20260101-000000-4f2a"
@@ -147,28 +147,37 @@ def test_a_trial_is_claimed_once(path: Path, records: list[Record]) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_line_over_the_limit_names_kind_size_and_limit(path: Path) -> None:
+def test_a_record_that_is_too_long_for_a_line_is_written_shorter(path: Path) -> None:
     cites = tuple("x" * 100 for _ in range(400))
-    with pytest.raises(BrainError, match=rf"proposal_claimed record of \d{{5}} bytes .* limit of {MAX_LINE_BYTES}"):
-        Brain(path).append(claim(cites=cites))
+    brain = Brain(path)
+    [_, written] = brain.append(opened(), claim(trial_id="t0001", cites=cites))
+    assert isinstance(written, ProposalClaimed)
+    assert written.trial_id == "t0001" and written.cites == cites[: len(written.cites)] != ()
+    assert len(path.read_bytes().splitlines()[1]) < MAX_LINE_BYTES and brain.skipped == ()
+
+
+def test_a_line_over_the_limit_names_kind_size_and_limit(path: Path) -> None:
+    many = UnknownRecord.model_validate({"kind": "later", **{f"field_{n}": n for n in range(4000)}})
+    with pytest.raises(Unwritable, match=rf"later record of \d{{5}} bytes .* limit of {MAX_LINE_BYTES}"):
+        Brain(path).append(many)
     assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_are_never_written(path: Path, value: float) -> None:
-    with pytest.raises(BrainError, match="a note record cannot be written: Out of range float"):
+    with pytest.raises(Unwritable, match="a note record cannot be written: Out of range float"):
         Brain(path).append(Note.model_construct(kind="note", study_id=STUDY, validation_loss=value))
     assert path.read_bytes() == b""
 
 
 def test_a_lone_surrogate_is_never_written(path: Path) -> None:
-    with pytest.raises(BrainError, match="a note record cannot be written"):
+    with pytest.raises(Unwritable, match="a note record cannot be written"):
         Brain(path).append(Note(study_id=STUDY).model_copy(update={"detail": "\ud800"}))
     assert path.read_bytes() == b""
 
 
 def test_what_nobody_could_read_back_is_never_written(path: Path) -> None:
-    with pytest.raises(BrainError, match="description"):
+    with pytest.raises(Unwritable, match="description"):
         Brain(path).append(Note(study_id=STUDY).model_copy(update={"description": "x" * 301}))
     assert path.read_bytes() == b""
 

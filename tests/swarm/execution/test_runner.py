@@ -1,24 +1,32 @@
 """A trial's records, from the order to the verdict: over a scripted executor, with no process and no sleep."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from factories.records import study_opened
 from factories.settings import run_settings
+from fakes.every_exception import every_exception, raising
 from fakes.fake_clock import FakeClock
-from fakes.scripted_executor import LOSS, RUNG_LOSS, STEPS, ScriptedExecutor, World
+from fakes.scripted_executor import LOSS, RUNG_LOSS, STEPS, ScriptedExecutor, ScriptedTrial, World
 
 from swarm.brain import Brain
+from swarm.errors import BrainReplaced
+from swarm.execution.executor import Outcome
 from swarm.execution.runner import Interruption, TrialRunner, Walkaway
 from swarm.records import (
+    MAX_LINE_BYTES,
     Budget,
     FailReason,
     Operator,
     ProposalClaimed,
+    Resources,
+    Score,
     TrialFinished,
     TrialStarted,
+    TrialState,
     WorkerStatus,
     parse_record,
 )
@@ -139,6 +147,120 @@ def test_a_person_stops_a_trial_and_it_is_recorded(bench: Bench) -> None:
     bench.stop_reason = lambda: "stopped by the user" if "training" in bench.statuses() else None
     finished = ending(bench.run("hangs"))
     assert (finished.reason, finished.detail) == (FailReason.ABANDONED, "stopped by the user")
+
+
+BREAKS = ("submit", "adopt", "poll", "order", "look", "commit")
+
+
+def break_at(step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    match step:
+        case "submit" | "adopt":
+            monkeypatch.setattr(ScriptedExecutor, step, raising(error))
+        case "poll":
+            monkeypatch.setattr(ScriptedTrial, "poll", raising(error))
+        case "order":
+            monkeypatch.setattr("swarm.execution.runner.evidence_of", raising(error))
+        case "look":
+            monkeypatch.setattr(early_stop, "look", raising(error))
+        case "commit":
+            monkeypatch.setattr(Bench, "files", raising(error))
+
+
+@pytest.mark.parametrize("step", BREAKS)
+def test_whatever_breaks_a_trial_ends_it_with_a_record_and_the_next_one_runs(
+    bench: Bench, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in every_exception()[:: 1 if step == "poll" else 9]:
+        trial = bench.claim("scores")
+        commit = f"c{len(bench.study.trials)}"
+        with monkeypatch.context() as broken:
+            break_at(step, error, broken)
+            if step == "adopt":
+                bench.runner().settle(trial, commit)
+            else:
+                bench.runner().run(trial, commit)
+        finished = ending(bench.study.trials[trial.trial_id])
+        assert finished.reason is FailReason.ABANDONED and type(error).__name__ in finished.detail
+        bench.world.trials.clear()
+    assert ending(bench.run("scores")).score is not None
+    assert len(bench.records(TrialFinished)) == len(bench.study.trials)
+
+
+def test_a_trial_that_nobody_can_follow_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_stop, "look", raising(ZeroDivisionError("x")))
+    trial = bench.run("hangs")
+    assert "ZeroDivisionError: x" in ending(trial).detail
+    stopped = bench.world.trials[trial.trial_id].poll()
+    assert isinstance(stopped, Outcome) and "ZeroDivisionError" in stopped.detail
+
+
+def test_between_trials_that_break_the_pause_grows_and_one_that_ends_takes_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, pauses = bench.runner(), []
+    for broken in (True, True, True, False, True, *[True] * 5):
+        trial, began = bench.claim("crashes_at_once"), bench.clock.monotonic()
+        with monkeypatch.context() as patch:
+            if broken:
+                patch.setattr(ScriptedExecutor, "submit", raising(OSError(28, "No space left on device")))
+            runner.run(trial, f"c{len(bench.study.trials)}")
+        pauses.append(round(bench.clock.monotonic() - began))
+    assert pauses == [1, 2, 4, 0, 1, 2, 4, 8, 16, 30]
+
+
+def test_the_pause_ends_with_the_study(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedExecutor, "submit", raising(OSError(28, "No space left on device")))
+    for interruption in ("stop_reason", "leave"):
+        setattr(bench, interruption, lambda: "stopped")
+        began = bench.clock.monotonic()
+        bench.run("scores")
+        assert bench.clock.monotonic() == began
+
+
+def test_a_failing_verdict_costs_no_result(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in every_exception()[::9]:
+        with monkeypatch.context() as broken:
+            broken.setattr("swarm.verdict.conclude", raising(error))
+            broken.setattr("swarm.verdict.stale", raising(error))
+            assert ending(bench.run("scores")).validation_loss == LOSS
+        note = bench.study.notes[-1]
+        assert note.topic == "trouble" and type(error).__name__ in note.detail
+
+
+MANY = {f"x{n}": 1.0 for n in range(4000)}
+HOSTILE_OUTCOMES = [
+    Outcome(reason=FailReason.CRASHED, detail="\ud7ff\x1b[31m" * 4000),
+    Outcome(reason=FailReason.CRASHED, detail="\u00e4\\" * 9000, flags=tuple("f" * 3000 for _ in range(50))),
+    Outcome(reason=FailReason.CRASHED, curve=tuple((0.123456789 + n, 1e-300) for n in range(5000))),
+    Outcome(reason=FailReason.CRASHED, resources=Resources(device="d" * 50_000, overhead_s=MANY)),
+    Outcome(reason=FailReason.CRASHED, resources=Resources(device="cpu", steps=10**4200, training_s=math.inf)),
+    Outcome(score=Score(validation_loss=math.nan, top1=0, top5=0, calibrated_loss=0, rows=1)),
+    Outcome(),
+    Outcome(reason=FailReason.CRASHED, sandbox="s" * 40_000, rungs=tuple((0.5, 1.0) for _ in range(9000))),
+    Outcome(reason=FailReason.CRASHED).model_copy(update={"detail": "\ud800" * 9, "flags": ("\ud800",)}),
+]
+
+
+@pytest.mark.parametrize("outcome", HOSTILE_OUTCOMES)
+def test_an_outcome_of_any_size_and_shape_gets_its_record(
+    bench: Bench, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as odd:
+        odd.setattr(ScriptedTrial, "poll", lambda self: outcome)
+        finished = ending(bench.run("scores"))
+    assert finished.state is TrialState.FAILED and finished.reason is not None
+    assert bench.brain.skipped == ()
+    assert max(map(len, bench.settings.brain.read_bytes().splitlines())) < MAX_LINE_BYTES
+    assert ending(bench.run("scores")).score is not None
+
+
+def test_only_the_brain_fails_the_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = bench.claim("scores")
+    for error in (BrainReplaced("gone"), KeyboardInterrupt()):
+        monkeypatch.setattr(ScriptedExecutor, "submit", raising(error))
+        with pytest.raises(type(error)):
+            bench.runner().run(trial, "c1")
+        assert bench.study.trials[trial.trial_id].finished is None
 
 
 def left_running(bench: Bench, script: str) -> Trial:
