@@ -51,4 +51,4 @@ def _cut(value: Any, texts: int, entries: int) -> Any:
 
 
 def _bytes(fields: dict[str, Any]) -> int:
-    return len(json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+    return len(json.dumps(fields, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()) + 1

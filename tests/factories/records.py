@@ -4,15 +4,26 @@ from typing import Any
 
 from swarm.records import (
     Budget,
+    Decision,
     FailReason,
+    History,
+    IncumbentChanged,
+    Note,
     Operator,
     ProposalClaimed,
+    ProposalRejected,
+    Record,
     Resources,
     Score,
+    Steer,
+    StudyClosed,
     StudyOpened,
     TrialFinished,
     TrialStarted,
     TrialState,
+    Usage,
+    VerdictReached,
+    WorkerStatus,
 )
 
 
@@ -83,3 +94,39 @@ def finished(trial_id: str, loss: float | None, **fields: Any) -> TrialFinished:
 
 def score(loss: float) -> Score:
     return Score(validation_loss=loss, top1=0.4, top5=0.7, calibrated_loss=loss, rows=5000)
+
+
+def example_records() -> dict[str, Record]:
+    """One record of every kind, with its texts, lists and numbers filled in."""
+    resources = Resources(
+        device="cpu", torch="2", reserved_by="probe", overhead_s={"import": 1.0}, co_tenants=("t0009",)
+    )
+    usage = Usage(model="m", input_tokens=1, output_tokens=2, usd=0.5, seconds=1.0)
+    common: dict[str, Any] = {"study_id": "s", "description": "words"}
+    made: list[Record] = [
+        study_opened(**common, version="1"),
+        WorkerStatus(**common, status="training", trial_id="t0001", pid=1),
+        claim(
+            "t0002", **common, cites=("t0001",), nearest=("t0001",), warnings=("odd",), merged=("t0001",), arm="climb",
+            constants_changed={"NAME": ("a", "b"), "LR": (0.1, 0.2)}, usage=usage, briefing_sha256="7" * 64,
+        ),
+        ProposalRejected(
+            **common, code="syntax", detail="line 1\nline 2", operator=Operator.TUNE, family="loss", parent="t0001",
+            cites=("t0001",), proposer="openai:m", arm="llm", usage=usage, repeats="t0001", briefing_sha256="7" * 64,
+        ),
+        started("t0002", **common),
+        finished(
+            "t0002", 1.5, **common, detail="d", resources=resources, sandbox="full", flags=("tta",), commit="8" * 40,
+            curve=((0.5, 2.0),), rungs=((0.25, 2.5),), harness_sha256="3" * 64,
+        ),
+        VerdictReached(
+            **common, trial_id="t0002", program="t0002", parent="t0001", decision=Decision.DISCARD, level="none",
+            leads=False, probability=0.1, delta=0.1, sigma=0.1, replicates=1, parent_replicates=2, why="worse",
+        ),
+        IncumbentChanged(**common, program="t0002", previous="t0001", why="better"),
+        Note(**common, topic="finding", trial_id="t0002", detail="a\nb"),
+        Steer(**common, action="veto", subject="loss", value=1.0),
+        StudyClosed(**common, reason="all trials done"),
+        History(description="an old line", validation_loss=1.0),
+    ]  # fmt: skip
+    return {record.kind: record for record in made}

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from factories.records import example_records
 from pydantic import BaseModel, BeforeValidator
 
 from swarm.brain import Brain
 from swarm.records import KNOWN_KINDS, Note, Proposal, ProposalClaimed, block, one_line, parse_record
+
+EXAMPLES = example_records()
 
 HOSTILE = "set\x1b[2J\x1b]0;title\x07 LR\x9b31m\u202e to\u2066 2\u200b\ud800\r\nand\u2028stop\x00"
 SAFE_LINE = "set[2J]0;title LR31m to 2 and stop"
@@ -80,3 +83,60 @@ def texts(annotation: object, metadata: tuple[object, ...] = ()) -> Iterator[boo
         for part in get_args(annotation):
             if part not in own:
                 yield from texts(part, own)
+
+
+HOSTILE_PIECES = {
+    "ESC": "\x1b[2J", "C1": "\x9b31m", "NEL": "\x85", "bidi": "\u202e", "isolate": "\u2066", "arabic mark": "\u061c",
+    "zero width": "\u200b", "joiner": "\u200d", "BOM": "\ufeff", "line separator": "\u2028", "paragraph": "\u2029",
+    "NUL": "\0", "CR": "\r", "backspace": "\x08", "DEL": "\x7f", "half": "\ud800", "tag": "\U000e0041", "FF": "\x0c",
+}  # fmt: skip
+
+
+def deep_texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, item in value.items():
+                yield from deep_texts(key)
+                yield from deep_texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from deep_texts(item)
+
+
+@pytest.mark.parametrize("piece", HOSTILE_PIECES.values(), ids=HOSTILE_PIECES)
+@pytest.mark.parametrize("kind", [*EXAMPLES, "of_a_later_version"])
+def test_no_text_of_any_record_comes_out_as_it_went_in(kind: str, piece: str) -> None:
+    """Names of agents, targets, files and constants, of fields that nobody knows, and whatever they hold."""
+
+    def spoiled(value: object, names: bool = False) -> object:
+        match value:
+            case str():
+                return f"{value[:20]}{piece}b"
+            case dict():
+                pairs = [(key, spoiled(item, key == "overhead_s")) for key, item in value.items()]
+                return {spoiled(key) if names else key: item for key, item in pairs}
+            case list() | tuple():
+                return [spoiled(item) for item in value]
+        return value
+
+    fields = EXAMPLES[kind].model_dump(mode="json") if kind in EXAMPLES else {"agent_id": "a", "study_id": "s"}
+    kept = {"kind", "operator", "status", "state", "decision", "level", "action", "memory", "budget"}
+    hostile = {
+        name: value if name in kept else spoiled(value, name == "constants_changed") for name, value in fields.items()
+    }
+    if "objective" in hostile:
+        hostile["objective"] = {**fields["objective"], "name": f"loss{piece}", "unit": piece}
+    extra = spoiled({"x": ["y", {"z": "w"}]}, names=True)
+    record = parse_record({**hostile, "kind": kind, f"new{piece}field": extra})
+    for text in deep_texts(record.model_dump(mode="json")):
+        assert all(char.isprintable() or char in "\n\t" for char in text), repr(text)
+
+
+def test_a_record_of_an_unknown_kind_may_not_be_a_trap_for_whoever_walks_it() -> None:
+    deep: object = 1
+    for _ in range(150):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested more than"):
+        parse_record({"kind": "later", "agent_id": "a", "study_id": "s", "deep": deep})

@@ -21,7 +21,7 @@ from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import AgentSpec, CliAgentProposer, load_agents
 from workers.proposers.cli_agent.output import read_output
-from workers.proposers.cli_agent.workspace import open_workspace
+from workers.proposers.cli_agent.workspace import MAX_STRAYS, open_workspace
 from workers.proposers.edits import EditFailed
 from workers.proposers.spending import Prices, SpendLimit
 
@@ -190,6 +190,34 @@ def test_an_agent_for_whose_prompt_the_program_is_too_long_rests(bench):
     failed = bench.failure("edit", max_prompt_tokens=400)
     assert failed.code == "llm_config" and "Raise the limit" in failed.detail
     assert failed.cooldown_s >= 60, "it would be asked again at each trial"
+
+
+def test_a_folder_of_any_depth_and_size_is_counted_and_gone(tmp_path):
+    with open_workspace(tmp_path / "scratch", "train.py", PROGRAM) as workspace:
+        here = os.open(workspace.folder, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d" * 20, dir_fd=here)
+            deeper = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+        os.close(here)
+        assert len(workspace.strays()) <= 1
+        for number in range(MAX_STRAYS + 100):
+            (workspace.folder / f"{number}.py").touch()
+        assert 0 < len(workspace.strays()) <= MAX_STRAYS
+        assert workspace.read_back() == PROGRAM
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_links_in_a_circle_are_no_file(tmp_path):
+    with open_workspace(tmp_path / "scratch", "models/train.py", PROGRAM) as workspace:
+        folder = workspace.folder / "models"
+        (folder / "train.py").unlink()
+        folder.rmdir()
+        folder.symlink_to("models")
+        with pytest.raises(EditFailed, match="was replaced"):
+            workspace.read_back()
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_stray_files_are_counted_and_gone(bench):

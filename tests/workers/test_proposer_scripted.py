@@ -5,6 +5,7 @@ import json
 import pytest
 from factories.briefings import PROGRAM, attempt, briefing, view
 
+from swarm import gate
 from swarm.errors import UsageError
 from swarm.program.constants import changed
 from workers.proposers import ProposalFailed
@@ -93,7 +94,11 @@ def test_an_unknown_constant_fails_its_line_alone(script):
         {"description": "x", "source": "a", "constants": {"A": 1}},
         {"description": "x", "operator": "replicate"},
         {"description": "x", "unknown": 1},
+        {"description": "\x1b\u200b"},
+        '{"description": "deep", "constants": {"A": ' + "[" * 5000 + "]" * 5000 + "}}",
+        '{"description": "long", "constants": {"A": ' + "9" * 5000 + "}}",
     ],
+    ids=range(9),
 )
 def test_a_bad_line_is_named(script, line):
     with pytest.raises(UsageError, match="line 2"):
@@ -103,3 +108,34 @@ def test_a_bad_line_is_named(script, line):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nothing\.jsonl"):
         ScriptedProposer(tmp_path / "nothing.jsonl")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"description": "bad", "source": 3},
+        {"description": "bad", "edits": [{"search": "EMA", "replace": "\udfff"}]},
+        {"description": "bad", "edits": [{"search": "nowhere", "replace": ""}]},
+        {"description": "bad", "constants": {"NOT_THERE": 1}},
+        {"description": "bad", "constants": {"MAX_LR": 1e999}},
+    ],
+    ids=range(5),
+)
+def test_a_text_that_no_program_can_be_is_a_bad_answer_and_the_next_line_follows(script, bad):
+    proposer = ScriptedProposer(script(bad, RATE))
+    with pytest.raises(ProposalFailed, match="line 1 of ") as caught:
+        proposer.propose(briefing())
+    assert (caught.value.code, caught.value.cooldown_s) == ("edit_failed", 0.0)
+    assert proposer.propose(briefing()).description == "a lower rate"
+
+
+def test_a_program_with_half_a_character_is_the_gates_to_refuse(script):
+    path = script({"description": "bad", "source": f"{PROGRAM}X = '\ud800'\n"})
+    answer = gate.check(ScriptedProposer(path).propose(briefing()).source, PROGRAM, [])
+    assert isinstance(answer, gate.Refusal) and answer.code == "syntax"
+
+
+def test_a_description_is_known_again_as_the_brain_has_it(script):
+    hostile = {**RATE, "description": "a \x1b[31mlower\u200b rate"}
+    claimed = (attempt("t0002", {"MAX_LR": 0.005}, description="a [31mlower rate"),)
+    assert ScriptedProposer(script(hostile, MODEL)).propose(briefing(claimed)).description == "no EMA"

@@ -5,26 +5,31 @@
     {"description": "a whole new program", "source": "...", "operator": "structural"}
 
 Constants and edits apply to the incumbent of the moment. Several workers may replay one file: a line that somebody has
-claimed, as the briefing shows by its description, is not offered again.
+claimed, as the briefing shows by its description, is not offered again. A line that is none is told before the study
+begins; a text that no program can be is a bad answer, recorded when its turn comes.
 """
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
 
-from swarm.errors import TargetError, UsageError
+from swarm.errors import Escaped, UsageError, contained
 from swarm.program import constants
 from swarm.program.families import OTHER, family_of
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Scalar
+from swarm.records import Line as SafeLine
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import cites_for
+from workers.proposers.foreign_json import read_foreign_json
 
 OFFERS = 2  # a line whose claim came too late is offered once more
+
+
+AnyText = Annotated[str, SkipValidation]  # also half a character, which a JSON text may hold and a program may not
 
 
 class Edit(BaseModel):
@@ -33,7 +38,7 @@ class Edit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     search: str = Field(min_length=1)
-    replace: str
+    replace: AnyText
 
 
 class Line(BaseModel):
@@ -41,10 +46,10 @@ class Line(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    description: str = Field(min_length=1, max_length=MAX_DESCRIPTION)
+    description: SafeLine = Field(min_length=1, max_length=MAX_DESCRIPTION)
     constants: dict[str, Scalar] = Field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
-    source: str | None = None
+    source: AnyText | None = None
     family: str | None = None
     operator: Literal["tune", "structural", "recombine", "ablate"] | None = None
 
@@ -81,17 +86,20 @@ class ScriptedProposer:
         self._last = number
         self._offers[number] += 1
         line = self._lines[number]
-        try:
-            source = _apply(line, briefing.incumbent.source)
-        except (TargetError, ValueError) as error:
+        proposal = contained(lambda: self._proposal(line, briefing))
+        if isinstance(proposal, Escaped):
             self._offers[number] = OFFERS
-            raise ProposalFailed("edit_failed", f"line {number + 1} of {self._path.name}: {error}") from error
+            raise ProposalFailed("edit_failed", f"line {number + 1} of {self._path.name}: {proposal.text}")
+        return proposal
+
+    def _proposal(self, line: Line, briefing: Briefing) -> Proposal:
+        """Raises TargetError or ValueError for a line that cannot be applied."""
         return Proposal(
             operator=_operator(line),
             family=line.family or next((family_of(name) for name in line.constants), OTHER),
             description=line.description,
             parent=briefing.incumbent.trial_id,
-            source=source,
+            source=_apply(line, briefing.incumbent.source),
             cites=cites_for(briefing, line.constants),
             proposer=self.name,
         )
@@ -117,8 +125,8 @@ def read_script(path: Path) -> list[Line]:
         if not text.strip():
             continue
         try:
-            lines.append(Line.model_validate(json.loads(text)))
-        except (json.JSONDecodeError, ValidationError) as error:
+            lines.append(Line.model_validate(read_foreign_json(text)))
+        except ValueError as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise UsageError(f"{path} line {number} is not a scripted change: {reason}") from None
     return lines

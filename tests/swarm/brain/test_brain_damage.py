@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from fakes.every_exception import every_exception, raising
 from fakes.failing_disk import UnsyncedDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -229,3 +230,45 @@ def test_verify_counts_repeats_and_torn_bytes_without_complaint(path: Path) -> N
     report = verify(path)
     assert (report.lines, report.repeated, report.torn_bytes) == (2, 1, 6)
     assert report.kinds == {"note": 2}
+
+
+def test_whatever_a_line_makes_its_reader_raise_it_is_skipped_and_the_next_one_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Brain(path).append(note("first"))
+    for error in every_exception():
+        for step in ("swarm.brain.lines.parse_record", "swarm.study.state.BrainState.apply"):
+            with monkeypatch.context() as broken:
+                broken.setattr(step, raising(error))
+                brain = Brain(path)
+                brain.snapshot()
+                assert len(brain.skipped) == 1 and brain.skipped[0].reason is not None
+                if not step.endswith("apply"):
+                    assert [*read_records(path)] == [] and verify(path).first_bad is not None
+    assert Brain(path).skipped == () and len([*read_records(path)]) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 30_000,
+        b'{"kind":"later","agent_id":"a","validation_loss":null,"description":"","x":' + b"[" * 150 + b"]" * 150 + b"}",
+        b'{"agent_id":"a","validation_loss":' + b"9" * 5000 + b',"description":""}',
+        b'{"agent_id":"a","validation_loss":1e999,"description":""}',
+        b'{"agent_id":"a","validation_loss":NaN,"description":""}',
+        b'{"agent_id":"a","validation_loss":null,"description":"\\ud800"}',
+        b'{"kind":["note"],"agent_id":"a","validation_loss":null,"description":{}}',
+        b'{"kind":"trial_finished","agent_id":"a","validation_loss":null,"description":"","trial_id":"t1","seed":1e400}',
+        b"\xff\xfe" * 100,
+        b"\0" * 1000,
+    ],
+    ids=range(10),
+)
+def test_a_hostile_line_is_skipped_and_told(path: Path, line: bytes) -> None:
+    Brain(path).append(note("first"))
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    brain = Brain(path)
+    brain.append(note("last"))
+    assert [bad.line for bad in brain.skipped] == [2]
+    assert [getattr(record, "detail", "") for record in read_records(path)] == ["first", "last"]

@@ -6,17 +6,19 @@ SCRATCH/call-XXXX/         beside it: prompt, output, report
 """
 
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from swarm.trial.folder import remove_tree
 from workers.proposers.edits import EditFailed
 
 MAX_SOURCE_BYTES = 256 * 1024
+MAX_STRAYS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,11 @@ class Workspace:
     def read_back(self) -> str:
         """The edited text. Raises EditFailed for anything but a plain UTF-8 file of bounded size in its old place."""
         path = self.folder / self.editable
-        if path.parent.resolve() != (self.folder.resolve() / self.editable).parent:
+        try:
+            moved = path.parent.resolve() != (self.folder.resolve() / self.editable).parent
+        except (OSError, RuntimeError):  # links in a circle
+            moved = True
+        if moved:
             raise EditFailed(f"the folder of {self.editable} was replaced")
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -51,19 +57,22 @@ class Workspace:
             raise EditFailed(f"{self.editable} is not UTF-8: {error.reason}") from error
 
     def strays(self) -> list[str]:
-        """Whatever else lies in the folder now, links not followed; folders count only when they are empty, or closed
-        to us."""
+        """Whatever else lies in the folder now, links not followed, at most MAX_STRAYS; folders count only when they
+        are empty, or closed to us."""
         found: list[str] = []
-
-        def closed(error: OSError) -> None:
-            found.append(str(Path(error.filename).relative_to(self.folder)))
-
-        for root, folders, files in os.walk(self.folder, onerror=closed):
-            here = Path(root)
-            links = [name for name in folders if (here / name).is_symlink()]
-            entries = [*files, *links] or ([""] if not folders and here != self.folder else [])
-            found += [str((here / name).relative_to(self.folder)) for name in entries]
-        return sorted(name for name in found if name != self.editable)
+        folders = [self.folder]
+        while folders and len(found) < MAX_STRAYS:
+            here = folders.pop()
+            try:
+                with os.scandir(here) as listed:
+                    entries = list(islice(listed, MAX_STRAYS))
+            except OSError:
+                entries = []
+            inner = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            folders += inner
+            files = [Path(entry) for entry in entries if not entry.is_dir(follow_symlinks=False)]
+            found += [str(path.relative_to(self.folder)) for path in files or ([] if inner else [here])]
+        return sorted(name for name in found[:MAX_STRAYS] if name not in (self.editable, "."))
 
 
 @contextmanager
@@ -77,7 +86,7 @@ def open_workspace(scratch: Path, editable: str, source: str) -> Iterator[Worksp
         path.write_text(source, encoding="utf-8", newline="")
         yield workspace
     finally:
-        _remove(workspace.call)
+        remove_tree(workspace.call)
 
 
 def make_home(scratch: Path, login: tuple[str, ...], users_home: Path) -> Path:
@@ -90,13 +99,3 @@ def make_home(scratch: Path, login: tuple[str, ...], users_home: Path) -> Path:
             ours.parent.mkdir(parents=True, exist_ok=True)
             ours.symlink_to(theirs)
     return home
-
-
-def _remove(folder: Path) -> None:
-    """Also folders whose rights were taken away."""
-    for root, folders, _ in os.walk(folder):
-        for name in folders:
-            path = Path(root) / name
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
