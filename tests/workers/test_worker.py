@@ -8,24 +8,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from factories.records import claim, finished, started, study_opened
 from factories.settings import run_settings
+from fakes.every_exception import raising
+from fakes.fake_clock import FakeClock
 from fakes.fake_llm import FakeLLM, Request, Stall, Step, envelope
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 
 from swarm import verdict
-from swarm.brain import Brain
+from swarm.brain import Brain, read_records
 from swarm.clock import SystemClock
+from swarm.errors import Escaped, RepoError, SwarmError, contained
+from swarm.records import WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings
 from swarm.study.state import StudyState, Trial
 from workers.dispatch import DIAGNOSIS, Propose
 from workers.dispatch.stall import STALL
-from workers.drafts import Background
-from workers.worker import Worker
+from workers.drafts import Background, Sources
+from workers.loop import work
+from workers.worker import STUMBLES, Worker
 
 RATE = "MAX_LR = 0.05  # search: log(1e-3, 1.0)"
 DECAY = "WEIGHT_DECAY = 1e-4  # search: log(1e-5, 1e-2)"
@@ -272,3 +279,84 @@ def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
         (note,) = on.study.notes
         assert (note.topic, note.agent_id) == (DIAGNOSIS, "worker_1")
         assert note.detail.startswith("5 proposals finished without a confirmed keep.")
+
+
+def test_a_claim_whose_program_cannot_be_committed_is_ended_and_the_next_one_runs(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, full = Repo.commit_change, iter([OSError(28, "No space left on device"), SystemExit(3)])
+
+    def commit(repo: Repo, *given: object) -> str:
+        if (error := next(full, None)) is not None:
+            raise error
+        return honest(repo, *given)  # type: ignore[arg-type]
+
+    with bench(tiny, Counting(), trials=6) as on:
+        on.measure_noise()
+        monkeypatch.setattr(Repo, "commit_change", commit)
+        monkeypatch.setattr(on.worker, "run", lambda trial: on.finish(trial, 2.5))
+        work(on.worker)
+        endings = [trial.finished for trial in on.study.trials.values()]
+        assert len(endings) == 6 and all(endings)
+        broken = [ending.detail for ending in endings if ending is not None and ending.score is None]
+        assert ["OSError: [Errno 28] No space" in detail or "SystemExit: 3" in detail for detail in broken] == [
+            True
+        ] * 2
+        assert [record.status for record in read_records(tiny.brain) if isinstance(record, WorkerStatus)].count(
+            "cooling"
+        ) >= 2
+
+
+def test_a_program_that_cannot_be_read_any_more_ends_its_replicate(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
+        trial = on.worker.claim_replicate("t0001")
+        monkeypatch.setattr(Sources, "commit_of", raising(RepoError("git is gone")))
+        escaped = contained(lambda: on.worker.run(trial))
+        assert isinstance(escaped, Escaped)
+        on.worker.stumbled(escaped)
+        ending = on.study.trials[trial.trial_id].finished
+        assert ending is not None and "RepoError: git is gone" in ending.detail
+
+
+def test_a_worker_that_does_nothing_but_stumble_ends_with_a_clear_sentence(tiny: TinyStudy) -> None:
+    with bench(tiny, Counting()) as on:
+        worker = Worker(on.settings, "worker_1", FakeClock(), KEY)
+        with pytest.raises(SwarmError, match=r"20 turns in a row broke, the last with ZeroDivisionError: x"):
+            for _ in range(STUMBLES):
+                worker.stumbled(Escaped(ZeroDivisionError("x")))
+
+
+def test_a_worker_whose_arms_all_rest_waits_for_the_first_that_wakes(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
+        clock = FakeClock()
+        alone = on.settings.model_copy(update={"proposers": {"worker_1": ProposerSettings(spec="tpe")}})
+        worker = Worker(alone, "worker_1", clock, {})
+        with monkeypatch.context() as broken:
+            broken.setattr("workers.proposers.tpe.TpeProposer.propose", raising(MemoryError()))
+            assert worker.claim_proposal(Propose(arm="tpe", role="climber", seed=1)) is None
+        (refusal,) = on.study.rejections
+        assert (refusal.code, refusal.arm, refusal.detail) == ("arm_failed", "tpe", "tpe broke: MemoryError")
+        began = clock.monotonic()
+        assert worker.proposing.arms() == ()
+        assert worker.next_assignment() == replace(PROPOSE, arm="tpe", seed=ANY, role=ANY)
+        assert 50 <= clock.monotonic() - began <= 62
+
+
+def test_what_breaks_in_the_thread_that_prepares_is_told_in_the_next_turn(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
+        with monkeypatch.context() as broken:
+            broken.setattr("workers.drafts.compute_briefing", raising(SystemExit(9)))
+            on.worker.prepare_next()
+            wait_until(lambda: not on.background.busy)
+        escaped = contained(lambda: on.worker.claim_proposal(PROPOSE))
+        assert isinstance(escaped, Escaped) and escaped.text == "SystemExit: 9"
+        assert on.worker.claim_proposal(PROPOSE) is not None
