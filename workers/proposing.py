@@ -13,6 +13,7 @@ from swarm.study.state import StudyState, Trial
 from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
+from workers.dispatch.assignments import SCRIPTED
 from workers.drafts import Background, Drafter, Sources
 from workers.session import Session
 
@@ -118,9 +119,10 @@ class Proposing:
         if draft is not None:
             self._dry_turns = 0
             return draft
-        self._session.status("cooling", "no arm has a new proposal")
-        self._session.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2**self._dry_turns))
-        self._dry_turns += 1
+        if assignment.arm != SCRIPTED:  # a script goes on with its next line, and has an end
+            self._session.status("cooling", "no arm has a new proposal")
+            self._session.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2 ** min(self._dry_turns, 30)))
+            self._dry_turns += 1
         return None
 
     @property

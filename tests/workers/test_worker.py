@@ -18,7 +18,7 @@ from factories.settings import run_settings
 from fakes.every_exception import raising
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import FakeLLM, Request, Stall, Step, envelope
-from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
+from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 
 from swarm import verdict
 from swarm.brain import Brain, read_records
@@ -360,3 +360,19 @@ def test_what_breaks_in_the_thread_that_prepares_is_told_in_the_next_turn(
         escaped = contained(lambda: on.worker.claim_proposal(PROPOSE))
         assert isinstance(escaped, Escaped) and escaped.text == "SystemExit: 9"
         assert on.worker.claim_proposal(PROPOSE) is not None
+
+
+def test_a_script_of_bad_answers_is_gone_through_without_a_pause(tiny: TinyStudy, tmp_path: Path) -> None:
+    lines = [{"description": f"bad {n}", "source": "\0" * n} for n in range(1, 30)]
+    script = write_script(tmp_path / "s.jsonl", *lines, {"description": "good", "constants": {"MAX_LR": 0.2}})
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
+        clock = FakeClock()
+        alone = on.settings.model_copy(update={"proposers": {"worker_1": ProposerSettings(spec=f"scripted:{script}")}})
+        worker = Worker(alone, "worker_1", clock, {})
+        worker.run = lambda trial: on.finish(trial, 2.5)  # type: ignore[method-assign]
+        work(worker)
+        assert [trial.claim.description for trial in on.study.trials.values()][2:] == ["good"]
+        codes = [refusal.code for refusal in on.study.rejections]
+        assert set(codes[:-1]) == {"syntax"} and codes[-1] == "script_finished"
+        assert clock.monotonic() == 0
