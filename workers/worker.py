@@ -40,12 +40,13 @@ class Worker:
     def __init__(self, settings: RunSettings, agent_id: str, clock: Clock, secrets: Mapping[str, str]) -> None:
         self.settings = settings
         self.agent_id = agent_id
-        self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
         self._repo = Repo.open(settings.root)
+        kept = self._repo.kept_brain(settings.brain)
+        self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self._sources = Sources(settings, self._repo)
         probe = detect_probe(settings.device)
         self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
-        background = Session(settings, agent_id, Brain(settings.brain, clock=clock), clock)
+        background = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._stumbles = 0

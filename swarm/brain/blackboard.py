@@ -1,5 +1,6 @@
 """The brain as its users see it: replay what is there, append what is new."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,19 +8,21 @@ from functools import partial
 from pathlib import Path
 
 from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, set_torn_bytes_aside
+from swarm.brain.keep import Kept
 from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered
-from swarm.brain.lock import WriterLock
+from swarm.brain.lock import WriterLock, is_at
 from swarm.brain.seal import Sealed, identified, seal
 from swarm.brain.tail import RawLine, Tail
 from swarm.brain.verify import read_records
 from swarm.brain.watch import pulses
 from swarm.clock import Clock, SystemClock
-from swarm.errors import BrainError, BrainNotOurs, Escaped, contained
-from swarm.records import Record
+from swarm.errors import BrainError, BrainNotOurs, BrainReplaced, Escaped, contained
+from swarm.records import MAX_DESCRIPTION, Note, Record, one_line
 from swarm.study.state import BrainState
 
 _SYSTEM_CLOCK = SystemClock()
 _SYSTEM_DISK = Disk()
+_SETTLE_S = 0.2  # git takes the old file away and writes the new one a moment later: let it finish
 
 
 class Brain:
@@ -33,6 +36,9 @@ class Brain:
     `snapshot` returns the same live state each time. Threads may share a brain for appending, but a thread that reads
     a state while another one appends wants a Brain of its own. Not promised: flock on network file systems that do not
     have it (refused with BrainError).
+
+    With `kept`, the path of a second copy, a brain that is deleted or exchanged while in use is put back, whoever
+    notices first, and a note says so; without, whoever notices stops with BrainReplaced.
     """
 
     def __init__(
@@ -42,11 +48,15 @@ class Brain:
         *,
         lock_timeout_s: float = 60.0,
         disk: Disk = _SYSTEM_DISK,
+        kept: Path | None = None,
     ) -> None:
         self.path = Path(path).resolve()
         self._clock = clock
         self._disk = disk
         self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), clock, lock_timeout_s)
+        self._kept = Kept(kept) if kept is not None else None
+        self._kept_lock = WriterLock(kept.with_name(kept.name + ".lock"), clock, lock_timeout_s) if kept else None
+        self._put_back: list[str] = []  # sentences that no note has told yet
         self._mutex = threading.RLock()
         self._tail = Tail(self.path)
         self._state = BrainState()
@@ -60,7 +70,12 @@ class Brain:
         return tuple(self._skipped)
 
     def snapshot(self) -> BrainState:
-        """The state as of the last complete line. Raises BrainReplaced."""
+        """The state as of the last complete line. Raises BrainReplaced, and DiskFull where the brain had to be put back
+        and could not be."""
+        if self._kept is not None and (self._tail.changed() or not self._tail.lines) and self._kept.lost(self.path):
+            self._clock.sleep(_SETTLE_S)
+            with self._held(), self._mutex:
+                self._restore(self._kept)
         with self._mutex:
             if self._tail.changed():
                 self._apply(self._tail.new_lines())
@@ -85,13 +100,14 @@ class Brain:
         BrainNotOurs, BrainReplaced, and BrainError for a lock that is not to be had, or a disk that failed.
         """
         self.snapshot()  # so that little is left to read while others wait for the lock
-        with self._lock.held(), self._mutex, opened_for_append(self.path) as fd:
+        with self._held(), self._mutex, self._opened() as fd:
             if self._distrusted:
                 raise BrainError(self._distrusted)
             self._apply(self._tail.new_lines_of(fd))
             self._require_ours(fd)
             built = [identified(record) for record in build(self._state)]
-            fresh = {record.id: record for record in built if not self._state.seen(record.id)}
+            notes = [identified(note) for note in self._notes()]
+            fresh = {record.id: record for record in (*notes, *built) if not self._state.seen(record.id)}
             sealed = seal(
                 fresh.values(), self._state, seq=self._tail.lines, prev=self._tail.last_sha256, now=self._clock.now()
             )
@@ -113,6 +129,50 @@ class Brain:
             if self._tail.lines != shown:
                 shown = self._tail.lines
                 yield state
+
+    def begin_keeping(self) -> str | None:
+        """For whoever opens a study on the brain as it is now: a copy that an earlier one left is given up. A sentence
+        says where it is, if it holds lines that the brain has lost meanwhile."""
+        if self._kept is None:
+            return None
+        with self._held(), self._mutex:
+            return self._kept.retire(self.path)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The lock beside the brain, which all writers take, and that of the copy, which nobody's `git clean` deletes
+        while a writer holds it."""
+        with self._lock.held():
+            if self._kept_lock is None:
+                yield
+                return
+            with self._kept_lock.held():
+                yield
+
+    def _restore(self, kept: Kept) -> None:
+        """Put the brain back if it is lost. Hold the lock."""
+        if kept.lost(self.path):
+            self._put_back.append(kept.put_back(self.path, self._disk))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The brain, put back before if it is lost. What is written to it is in the copy when the block ends, so it
+        does not matter if the file is exchanged meanwhile; without a copy that raises BrainReplaced. Hold the lock."""
+        if self._kept is not None:
+            self._restore(self._kept)
+        with opened_for_append(self.path) as fd:
+            yield fd
+            if self._kept is not None:
+                self._kept.follow(fd, self._tail.offset)
+            elif not is_at(self.path, fd):
+                raise BrainReplaced(f"{self.path} was replaced during an append. Stop the swarm and start again.")
+
+    def _notes(self) -> list[Record]:
+        """What happened to the file, for the study that was running."""
+        told, self._put_back = self._put_back, []
+        study = self._state.latest
+        study_id = study.study_id if study is not None else ""
+        return [Note(study_id=study_id, topic="brain", description=one_line(text, MAX_DESCRIPTION)) for text in told]
 
     def _apply(self, lines: Iterator[RawLine]) -> None:
         for line in lines:

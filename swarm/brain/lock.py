@@ -52,7 +52,7 @@ class WriterLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
                 self._wait_for(fd, deadline)
-                if _is_at(self._path, fd):
+                if is_at(self._path, fd):
                     os.pwrite(fd, f"{os.getpid():<20d}\n".encode(), 0)
                     return fd
             except BaseException:
@@ -84,7 +84,8 @@ class WriterLock:
         return f"pid {pid} ({name}{', stopped' if state in 'Tt' else ''})"
 
 
-def _is_at(path: Path, fd: int) -> bool:
+def is_at(path: Path, fd: int) -> bool:
+    """Whether the path still leads to the file that this descriptor has open."""
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:

@@ -23,8 +23,8 @@ class RawLine:
 class Tail:
     """How far one file was read. Raises BrainReplaced when what was read is no longer there.
 
-    The file's identity is device and inode, and, because a new file may be given the inode of a deleted one, the last
-    bytes that were read.
+    A file is the same one when the last bytes that were read are where they were: each line holds the hash of the line
+    before it, so they stand for all that was read. Another inode with the same bytes is the brain that was put back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,14 +79,14 @@ class Tail:
     def _check_identity(self, fd: int) -> None:
         found = os.fstat(fd)
         identity = (found.st_dev, found.st_ino)
-        if self._identity is None:
-            self._identity = identity
-        if identity != self._identity:
-            raise BrainReplaced(_gone(self.path, "was replaced by another file"))
+        other = self._identity is not None and identity != self._identity
         if found.st_size < self.offset:
-            raise BrainReplaced(_gone(self.path, f"shrank from {self.offset} to {found.st_size} bytes"))
+            what = f"shrank from {self.offset} to {found.st_size} bytes"
+            raise BrainReplaced(_gone(self.path, "was replaced by another file" if other else what))
         if os.pread(fd, len(self._anchor), self.offset - len(self._anchor)) != self._anchor:
-            raise BrainReplaced(_gone(self.path, f"was rewritten before byte {self.offset}"))
+            what = f"was rewritten before byte {self.offset}"
+            raise BrainReplaced(_gone(self.path, "was replaced by another file" if other else what))
+        self._identity = identity
 
 
 def _gone(path: Path, what: str) -> str:

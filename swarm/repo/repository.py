@@ -1,5 +1,6 @@
 """The repository that a study works on."""
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,13 @@ class Repo:
         root = Path(git.line("rev-parse", "--show-toplevel"))
         common_dir = (git.folder / git.line("rev-parse", "--git-common-dir")).resolve()
         return cls(root=root, common_dir=common_dir, git=Git(root, flags=git.flags))
+
+    def kept_brain(self, brain: Path) -> Path:
+        """Where the second copy of a brain lies: inside git's own folder, where no git command and no `rm -rf .swarm`
+        of a person reaches it. Makes the folder."""
+        folder = self.common_dir / "swarm"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{brain.stem}-{hashlib.sha256(bytes(brain.absolute())).hexdigest()[:8]}.jsonl"
 
     def head(self) -> str:
         """The commit that is checked out, on a branch or detached. Raises RepoError if there is no commit yet."""

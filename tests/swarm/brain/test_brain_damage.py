@@ -139,7 +139,7 @@ def test_garbage_between_good_lines_costs_only_itself(garbage: list[bytes]) -> N
 
 def replace(path: Path) -> None:
     other = path.with_name("other")
-    other.write_bytes(path.read_bytes())
+    Brain(other).append(note("another"), note("study"))
     other.replace(path)
 
 
@@ -182,6 +182,31 @@ def test_a_file_that_is_exchanged_in_use_stops_reader_and_writer(
     with pytest.raises(BrainReplaced):
         brain.append(note("two"))
     assert (path.read_bytes() if path.exists() else None) == left
+
+
+def test_the_same_lines_in_another_file_are_the_same_brain(path: Path) -> None:
+    """As after `cp` and `mv`, or when a brain was put back."""
+    brain = Brain(path)
+    brain.append(note("one"))
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+    [record] = brain.append(note("two"))
+    assert record.seq == 2
+    assert verify(path).ok
+
+
+def test_an_append_to_a_file_that_is_exchanged_meanwhile_is_not_acknowledged(path: Path) -> None:
+    class Exchanged(UnsyncedDisk):
+        def write(self, fd: int, data: bytes) -> int:
+            other = path.with_name("other")
+            other.write_bytes(path.read_bytes())
+            other.replace(path)
+            return super().write(fd, data)
+
+    Brain(path).append(note("one"))
+    with pytest.raises(BrainReplaced, match="during an append"):
+        Brain(path, disk=Exchanged()).append(note("two"))
 
 
 def test_verify_names_a_line_that_was_changed(path: Path) -> None:
