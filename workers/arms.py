@@ -184,7 +184,7 @@ def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
         model=chosen.model,
         base_url=chosen.base_url,
         clock=around.clock,
-        spend_limit=_spend_limit(around, chosen, "openai:"),
+        spend_limit=_spend_limit(around, chosen),
         transcripts=_transcripts(around),
         without_schema=_study_folder(around) / "llm" / "without_schema",
     )
@@ -202,7 +202,7 @@ def _cli_agent(around: Surroundings, chosen: ProposerSettings, name: str) -> Pro
         scratch=_study_folder(around) / "agents" / around.agent_id,
         own_agents=Path(own) if own else None,
         clock=around.clock,
-        spend_limit=_spend_limit(around, chosen, "cli:"),
+        spend_limit=_spend_limit(around, chosen),
         transcripts=_transcripts(around),
     )
 
@@ -213,13 +213,13 @@ def _prices(chosen: ProposerSettings) -> Prices | None:
     return Prices(chosen.price_in, chosen.price_out)
 
 
-def _spend_limit(around: Surroundings, chosen: ProposerSettings, proposers: str) -> SpendLimit:
-    """Ceilings on what the whole study's proposers of this kind have spent, other workers' calls included."""
+def _spend_limit(around: Surroundings, chosen: ProposerSettings) -> SpendLimit:
+    """Ceilings on what the whole study has spent, other workers' calls, other models and earlier runs included."""
     return SpendLimit(
         max_usd=chosen.max_usd,
         max_tokens=chosen.max_tokens,
         prices=_prices(chosen),
-        recorded=lambda: spent_in(around.study(), proposers),
+        recorded=lambda: spent_in(around.study()),
     )
 
 

@@ -45,12 +45,11 @@ def _root(
 
 @app.command()
 def up(
+    context: typer.Context,
     workers: Annotated[int, typer.Option("--workers", "-w", help="Research workers side by side.")] = 2,
     target: flags.Target = "resnext",
-    trials: Annotated[
-        int | None, typer.Option(help="End after this many trials in all. Default: go on until stopped.")
-    ] = None,
-    hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours.")] = None,
+    trials: flags.Trials = None,
+    hours: flags.Hours = None,
     budget_s: flags.BudgetS = None,
     device: flags.Device = "auto",
     data: flags.Data = "auto",
@@ -61,13 +60,15 @@ def up(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Language model. Default: $SWARM_MODEL.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = None,
-    max_usd: Annotated[float | None, typer.Option(help="Spend no more than this on models in the study.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Use no more tokens than this in the study.")] = None,
+    max_usd: flags.MaxUsd = None,
+    max_tokens: flags.MaxTokens = None,
     price_in: flags.PriceIn = None,
     price_out: flags.PriceOut = None,
     brain: flags.Brain = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers and, through it, of the trainings.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest study.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the latest study, with all that is not given here as it was.")
+    ] = False,
     memory: Annotated[
         str, typer.Option(metavar="shared|own|off|shuffled", help="Which earlier trials proposers are shown.")
     ] = "shared",
@@ -84,13 +85,14 @@ def up(
     The first Ctrl-C lets the running trials finish, the second stops them; [bold]swarm up --resume[/] goes on.
     """
     from swarm.cli.up import run_up
-    from swarm.study.options import UpOptions, named_workers
+    from swarm.study.options import UpOptions, limit, named_workers
 
     options = UpOptions(
+        given=flags.given(context),
         workers=workers,
         target=target,
-        trials=trials,
-        hours=hours,
+        trials=limit("--trials", trials, int),
+        hours=limit("--hours", hours, float),
         budget_s=budget_s,
         device=device,  # type: ignore[arg-type] # checked with the other choices in one place
         data=data,  # type: ignore[arg-type]
@@ -98,8 +100,8 @@ def up(
         worker_proposers=named_workers(worker or []),
         model=model,
         base_url=base_url,
-        max_usd=max_usd,
-        max_tokens=max_tokens,
+        max_usd=limit("--max-usd", max_usd, float),
+        max_tokens=limit("--max-tokens", max_tokens, int),
         price_in=price_in,
         price_out=price_out,
         brain=brain,

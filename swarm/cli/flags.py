@@ -28,6 +28,18 @@ BudgetS = Annotated[
 PriceIn = Annotated[float | None, typer.Option(help="USD per million input tokens, if not known.")]
 PriceOut = Annotated[float | None, typer.Option(help="USD per million output tokens.")]
 
+Trials = Annotated[
+    str | None,
+    typer.Option(metavar="N|unlimited", help="End after this many trials in all. Default: go on until stopped."),
+]
+Hours = Annotated[str | None, typer.Option(metavar="H|unlimited", help="Start no trial after this many hours.")]
+MaxUsd = Annotated[
+    str | None, typer.Option(metavar="USD|unlimited", help="Spend no more than this on models in the study.")
+]
+MaxTokens = Annotated[
+    str | None, typer.Option(metavar="N|unlimited", help="Use no more tokens than this in the study.")
+]
+
 Proposer = Annotated[
     str,
     typer.Option(
@@ -43,3 +55,9 @@ GpuMode = Annotated[
         help="exclusive: one training at a time on a device. auto: as `swarm calibrate` advised, else shared.",
     ),
 ]
+
+
+def given(context: typer.Context) -> frozenset[str]:
+    """The options that a person named, also where the value is the default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")

@@ -11,6 +11,7 @@ from swarm.brain import Brain, verify
 from swarm.cli.render import EventLines, headline, live_view, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
+from swarm.orchestrator.control import orchestrator_runs
 from swarm.records import block
 from swarm.repo import Repo
 from swarm.report.summary import summarize
@@ -22,24 +23,34 @@ from swarm.verdict.standing import standing, standing_of_trial
 
 
 def open_brain(given: Path | None) -> Brain:
-    """The brain that was named, the repository's, or the one in this folder. SwarmError when there is none."""
-    if given is None:
-        try:
-            given = Layout(root=Repo.open(Path.cwd()).root).brain
-        except RepoError:
-            given = Layout(root=Path.cwd()).brain
-    if not given.exists():
-        raise SwarmError(f"there is no brain at {given}; `swarm up` makes one, --brain names another")
-    return Brain(given, clock=SystemClock())
+    """The brain that was named, the repository's, or the one in this folder. SwarmError when there is none.
+
+    While a study runs here, its second copy is used too: what is appended goes where the study looks.
+    """
+    try:
+        repo = Repo.open(Path.cwd())
+    except RepoError:
+        repo = None
+    path = (given or Layout(root=repo.root if repo is not None else Path.cwd()).brain).absolute()
+    runs = repo is not None and orchestrator_runs(Layout(root=repo.root))
+    kept = repo.kept_brain(path) if repo is not None and runs else None
+    if not path.exists() and (kept is None or not kept.exists()):
+        raise SwarmError(f"there is no brain at {path}; `swarm up` makes one, --brain names another")
+    return Brain(path, clock=SystemClock(), kept=kept)
 
 
 def find_study(brain: Brain, study_id: str | None) -> StudyState:
-    """The study with this id or an unambiguous beginning of it; the latest when None."""
+    """The study with this id or an unambiguous beginning of it; the latest when None, and then it is said on stderr
+    when a newer one is passed over because it has no trial."""
     state = brain.snapshot()
     if study_id is None:
-        if state.latest is None:
+        latest, newest = state.latest, state.newest
+        if latest is None or newest is None:
             raise SwarmError(f"{brain.path} holds no study yet ({len(state.history)} lines of the original format)")
-        return state.latest
+        if newest is not latest:
+            text = f"this is {latest.study_id}; {newest.study_id} is newer and has no trial: --study names it"
+            print(f"swarm: {text}", file=sys.stderr)
+        return latest
     matches = [study for name, study in state.studies.items() if name.startswith(study_id)]
     if len(matches) != 1:
         known = ", ".join(state.studies) or "none"

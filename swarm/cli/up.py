@@ -1,6 +1,7 @@
 """`swarm up`: open the study, run it, draw it, sum it up."""
 
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +19,10 @@ from swarm.orchestrator.orchestrator import Orchestrator
 from swarm.repo import Repo
 from swarm.report.summary import StudySummary, summarize
 from swarm.study.options import UpOptions
+from swarm.study.resuming import terms
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState
+from swarm.study.usage import total_usage, usages_of
 
 DRAW_EVERY_S = 0.5
 
@@ -37,6 +40,8 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
         opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False), advice=recommended)
         announce(opened.settings.study_id)
         _say_what_runs(opened, console)
+        if options.resume:
+            _say_what_goes_on(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock)
         display = _Display(opened, console, clock, orchestrator.interrupts)
         with display.shown():
@@ -113,6 +118,29 @@ def _study(opened: OpenStudy) -> StudyState:
     if study is None:
         raise SwarmError(f"study {opened.settings.study_id} has vanished from {opened.settings.brain}")
     return study
+
+
+def _say_what_goes_on(opened: OpenStudy, console: Console) -> None:
+    """What a study that is opened again keeps, what changes, and what it has used up already."""
+    settings, study = opened.settings, _study(opened)
+    changed = {change.partition(": ")[0] for change in opened.changes}
+    shown = {name: text for name, text in terms(settings).items() if name not in changed}
+    if settings.deadline_at is not None and "deadline_at" in shown:
+        shown["deadline_at"] = f"{datetime.fromtimestamp(settings.deadline_at):%Y-%m-%d %H:%M:%S}"
+    kept = ", ".join(f"{name} {text}" for name, text in shown.items())
+    spent = total_usage(usages_of(study))
+    lines = [f"Goes on with {study.study_id}, which has {len(study.trials)} trials.", f"Keeps: {kept}."]
+    lines += [f"Changes: {', '.join(opened.changes) or 'nothing'}."]
+    if spent is not None:
+        usd = "an unknown sum" if spent.usd is None else f"{spent.usd:.4f} USD"
+        tokens = (spent.input_tokens or 0) + (spent.output_tokens or 0)
+        lines += [f"Spent so far, and counted: {usd}, {tokens} tokens."]
+    if settings.deadline_at is not None and settings.deadline_at <= SystemClock().now():
+        lines += ["Its time is up, so it only ends what is open; --hours gives it more."]
+    if settings.trials is not None and len(study.trials) >= settings.trials:
+        lines += [f"It has its {settings.trials} trials, so it only ends what is open; --trials gives it more."]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_what_runs(opened: OpenStudy, console: Console) -> None:

@@ -6,9 +6,10 @@ first record in the brain, for ever, and as `settings.json` for the workers of t
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from swarm.clock import Clock
 from swarm.errors import DirtyTarget, MissingExtra, SwarmError, TargetError, UsageError
 from swarm.gpu import detect_probe
 from swarm.orchestrator.data import prepare_data
-from swarm.orchestrator.settings_file import load_settings, save_settings
+from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.study.options import DeviceChoice, UpOptions, check_options
+from swarm.study.options import DeviceChoice, UpOptions, check_options, worker_names
+from swarm.study.resuming import proposer_settings, resumed
 from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
@@ -40,6 +42,7 @@ class OpenStudy:
     settings: RunSettings
     brain: Brain
     repo: Repo
+    changes: tuple[str, ...] = ()  # what a person changed when it was opened again
 
 
 def open_study(
@@ -56,19 +59,25 @@ def open_study(
     `advice(device name, target)` answers `--gpu-mode auto`.
     """
     check_options(options)
-    _need_extras(options)
+    options = _with_scripts(options)
     repo = Repo.open(cwd)
     layout = Layout(root=repo.root)
-    brain = Brain(options.brain.absolute() if options.brain is not None else layout.brain, clock=clock)
-    latest = brain.snapshot().latest
+    path = (options.brain or layout.brain).absolute()
+    brain = Brain(path, clock=clock, kept=repo.kept_brain(path))
+    changes: tuple[str, ...] = ()
     if options.resume:
-        settings = _resumed(options, layout, latest, clock)
+        latest = brain.snapshot().latest
+        settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
+        _need_extras(settings.proposers)
     else:
+        _need_extras({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
         settings = fresh.model_copy(update={"noise_replicates": noise_replicates})
-    brain.append(_first_record(settings, repo))
-    save_settings(settings)
-    return OpenStudy(settings, brain, repo)
+        if (left := brain.begin_keeping()) is not None:
+            say(left)
+    with saved_settings(settings):
+        brain.append(_first_record(settings, repo, changes))
+    return OpenStudy(settings, brain, repo, changes)
 
 
 def script_found(spec: str) -> str:
@@ -90,7 +99,7 @@ def _fresh(
     advice: Callable[[str, str], GpuMode],
 ) -> RunSettings:
     """The settings of a new study. What costs nothing is checked first, and the base program is committed last."""
-    proposers = _proposers(options)
+    proposers = {agent: _asked(options, agent) for agent in worker_names(options.workers)}
     target = load_target(options.target, repo.root)
     require_committed(repo, target)
     device = _device(options.device)
@@ -129,8 +138,8 @@ def _fresh(
         workers=options.workers,
         seed=options.seed,
         noise_replicates=NOISE_REPLICATES,
-        trials=options.trials,
-        deadline_at=_deadline(options, clock),
+        trials=int(options.trials) if options.trials not in (None, math.inf) else None,
+        deadline_at=clock.now() + options.hours * 3600 if options.hours not in (None, math.inf) else None,
         proposers=proposers,
         memory=options.memory,
         sandbox=options.sandbox,
@@ -140,8 +149,8 @@ def _fresh(
     )
 
 
-def _resumed(options: UpOptions, layout: Layout, study: StudyState | None, clock: Clock) -> RunSettings:
-    """The settings of the latest study with the limits of now. Its objective may not have changed."""
+def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
+    """What the latest study was run with. Raises UsageError and SwarmError where it cannot go on here."""
     if study is None:
         raise UsageError("--resume: there is no study in this brain. Start one without --resume.")
     path = layout.settings(study.study_id)
@@ -156,20 +165,11 @@ def _resumed(options: UpOptions, layout: Layout, study: StudyState | None, clock
             f"--resume: the harness has changed since study {study.study_id} began, so new results would not be "
             "comparable. Start a new study without --resume, or check out the old harness."
         )
-    return settings.model_copy(
-        update={
-            "workers": options.workers,
-            "trials": options.trials,
-            "deadline_at": _deadline(options, clock),
-            "proposers": _proposers(options),
-            "sandbox": options.sandbox,
-            "start_up": options.start_up,
-        }
-    )
+    return settings
 
 
-def _need_extras(options: UpOptions) -> None:
-    asks_models = any(spec.startswith("openai") for spec in (options.proposer, *options.worker_proposers.values()))
+def _need_extras(proposers: Mapping[str, ProposerSettings]) -> None:
+    asks_models = any(chosen.spec == "openai" for chosen in proposers.values())
     for extra in ("train", "models") if asks_models else ("train",):
         if absent := missing(extra):
             raise MissingExtra(extra, absent)
@@ -207,26 +207,14 @@ def _scaled(budget: Budget, seconds: float) -> Budget:
     return Budget(kind=kind, amount=seconds, walltime_limit_s=max(60.0, seconds * factor))
 
 
-def _deadline(options: UpOptions, clock: Clock) -> float | None:
-    return clock.now() + options.hours * 3600 if options.hours is not None else None
+def _asked(options: UpOptions, agent_id: str) -> ProposerSettings:
+    return proposer_settings(options.worker_proposers.get(agent_id, options.proposer), options)
 
 
-def _proposers(options: UpOptions) -> dict[str, ProposerSettings]:
-    def of(spec: str) -> ProposerSettings:
-        kind, _, rest = spec.partition(":")
-        model, _, url = rest.partition("@") if kind == "openai" else ("", "", "")
-        return ProposerSettings(
-            spec=kind if kind == "openai" else script_found(spec),
-            model=model or options.model,
-            base_url=url or options.base_url,
-            max_usd=options.max_usd,
-            max_tokens=options.max_tokens,
-            price_in=options.price_in,
-            price_out=options.price_out,
-        )
-
-    agents = (f"worker_{number + 1}" for number in range(options.workers))
-    return {agent: of(options.worker_proposers.get(agent, options.proposer)) for agent in agents}
+def _with_scripts(options: UpOptions) -> UpOptions:
+    """The options with the paths of their scripts made absolute."""
+    named = {agent_id: script_found(spec) for agent_id, spec in options.worker_proposers.items()}
+    return replace(options, proposer=script_found(options.proposer), worker_proposers=named)
 
 
 def _program_text(root: Path) -> str:
@@ -240,7 +228,7 @@ def dated_id(root: Path, clock: Clock) -> str:
     return f"{moment}-{hashlib.sha256(f'{root}{os.getpid()}{clock.now()}'.encode()).hexdigest()[:4]}"
 
 
-def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
+def _first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) -> StudyOpened:
     source = repo.read(settings.base_commit, settings.editable_path)
     labelled = "procedural stand-in images, not CIFAR-100" if settings.dataset == "standin" else "CIFAR-100"
     budget = settings.budget
@@ -277,5 +265,6 @@ def _first_record(settings: RunSettings, repo: Repo) -> StudyOpened:
         noise_replicates=settings.noise_replicates,
         trials=settings.trials,
         deadline_at=settings.deadline_at,
+        changes=changes,
         version=VERSION,
     )

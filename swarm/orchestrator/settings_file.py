@@ -1,5 +1,7 @@
 """`settings.json` of a study: written when it is opened, read by its workers and by `--resume`."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +15,28 @@ def save_settings(settings: RunSettings) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
     return path
+
+
+@contextlib.contextmanager
+def saved_settings(settings: RunSettings) -> Iterator[None]:
+    """They count when the block has ended, in which the study's record is written: a study has both or neither."""
+    path = settings.layout.settings(settings.study_id)
+    draft = path.with_suffix(".new")
+    known = path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+        yield
+        draft.replace(path)
+    except OSError as problem:
+        raise SwarmError(
+            f"cannot write {draft}: {problem.strerror}. Free some space or its folder, then start again."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+            if not known and not path.exists():
+                path.parent.rmdir()
 
 
 def load_settings(path: Path) -> RunSettings:

@@ -59,6 +59,7 @@ class StudyOpened(Record):
     noise_replicates: int = Field(ge=2)
     trials: int | None = None
     deadline_at: float | None = None
+    changes: tuple[Line, ...] = Field(default=(), description="what a person changed when it went on: max_usd: 5 -> 8")
     version: Line = ""
 
 

@@ -1,8 +1,9 @@
 """Git by plumbing: trial commits, plain exports, sparse worktrees, merges.
 
 The user's branch, index and working tree are never touched, and neither is the repository's configuration. What is
-added to `.git`: objects, refs below `refs/swarm/`, the entries of our own worktrees, `swarm.lock`, and `swarm/` with the
-second copy of the brain. Nothing that a repository can configure to be executed (hooks, file monitors, filters, external diffs, aliases, signing) is executed.
+added to `.git`: objects, refs below `refs/swarm/`, the entries of our own worktrees, `swarm.lock`, and `swarm/` with
+the second copy of the brain. Nothing that a repository can configure to be executed (hooks, file monitors, filters,
+external diffs, aliases, signing) is executed.
 """
 
 from swarm.repo.repository import Repo, trial_ref

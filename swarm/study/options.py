@@ -1,13 +1,16 @@
 """What `swarm up` may be asked for, and what of it makes no sense. Raises UsageError before anything is touched."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from swarm.errors import UsageError
 from swarm.study.settings import Memory, Sandbox
 
+UNLIMITED = "unlimited"
+MAY_BE_UNLIMITED = ("--trials", "--hours", "--max-usd", "--max-tokens")
 DataChoice = Literal["auto", "cifar100", "standin"]
 DeviceChoice = Literal["auto", "cuda", "cpu"]
 GpuModeChoice = Literal["auto", "shared", "exclusive"]
@@ -15,11 +18,13 @@ GpuModeChoice = Literal["auto", "shared", "exclusive"]
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `swarm up` was asked for. None means: take the target's or the machine's own."""
+    """What `swarm up` was asked for. None means: take the target's or the machine's own; a limit of infinity is
+    UNLIMITED. `given` names what was asked for in words; a study that goes on keeps all the rest. A value other than
+    the default counts as given."""
 
     workers: int = 2
     target: str = "resnext"
-    trials: int | None = None
+    trials: float | None = None
     hours: float | None = None
     budget_s: float | None = None
     device: DeviceChoice = "auto"
@@ -29,7 +34,7 @@ class UpOptions:
     model: str | None = None
     base_url: str | None = None
     max_usd: float | None = None
-    max_tokens: int | None = None
+    max_tokens: float | None = None
     price_in: float | None = None
     price_out: float | None = None
     brain: Path | None = None
@@ -40,6 +45,12 @@ class UpOptions:
     gpu_mode: GpuModeChoice = "auto"
     early_stop: bool = True
     start_up: Literal["zygote", "spawn"] = "zygote"
+    given: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        default = {one.name: one.default for one in fields(self)}
+        said = {name for name, value in default.items() if getattr(self, name) != value}
+        object.__setattr__(self, "given", self.given | said - {"given", "worker_proposers"})
 
 
 def named_workers(pairs: Iterable[str]) -> dict[str, str]:
@@ -66,6 +77,8 @@ def check_options(options: UpOptions) -> None:
         ("--price-out", options.price_out, 0, 1_000_000),
     )
     for flag, value, low, high in limits:
+        if value == math.inf and flag in MAY_BE_UNLIMITED:
+            continue
         if value is not None and not low <= value <= high:
             raise UsageError(f"{flag} is {value:g}, and must lie between {low:g} and {high:g}")
     if (options.price_in is None) != (options.price_out is None):
@@ -83,10 +96,32 @@ def check_options(options: UpOptions) -> None:
             raise UsageError(f"{flag} is {choice!r}; it is one of {', '.join(allowed)}")
     for spec in (options.proposer, *options.worker_proposers.values()):
         check_proposer(spec)
-    agents = {f"worker_{number + 1}" for number in range(options.workers)}
-    for agent_id in options.worker_proposers:
-        if agent_id not in agents:
-            raise UsageError(f"--worker names {agent_id!r}; this run has {', '.join(sorted(agents))}")
+    if not options.resume:  # a study that goes on may have other workers
+        check_worker_names(options.worker_proposers, worker_names(options.workers))
+
+
+def worker_names(count: int) -> tuple[str, ...]:
+    return tuple(f"worker_{number + 1}" for number in range(count))
+
+
+def check_worker_names(named: Iterable[str], workers: Collection[str]) -> None:
+    """Raises UsageError for a name that is none of the run's workers."""
+    for agent_id in named:
+        if agent_id not in workers:
+            raise UsageError(f"--worker names {agent_id!r}; this run has {', '.join(sorted(workers))}")
+
+
+def limit(flag: str, text: str | None, kind: type[int] | type[float]) -> float | None:
+    """A limit as the command line has it: a number, or UNLIMITED, which is infinity. Raises UsageError."""
+    if text is None or text == UNLIMITED:
+        return None if text is None else math.inf
+    try:
+        if math.isfinite(value := kind(text)):
+            return value
+    except ValueError:
+        pass
+    what = "a whole number" if kind is int else "a number"
+    raise UsageError(f"{flag} is {text!r}; it is {what}, or the word {UNLIMITED}")
 
 
 def check_proposer(spec: str) -> None:

@@ -230,8 +230,16 @@ class BrainState:
         self._seen: set[str] = set()
 
     @property
-    def latest(self) -> StudyState | None:
+    def newest(self) -> StudyState | None:
+        """The one that was opened last, whatever became of it."""
         return next(reversed(self.studies.values()), None)
+
+    @property
+    def latest(self) -> StudyState | None:
+        """The last one that has a trial; the newest when none has. A study that was begun by mistake, or whose start
+        failed, does not take the place of the one before."""
+        ran = (study for study in reversed(self.studies.values()) if study.trials)
+        return next(ran, self.newest)
 
     def study(self, study_id: str | None = None) -> StudyState | None:
         return self.latest if study_id is None else self.studies.get(study_id)

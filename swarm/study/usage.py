@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from swarm.records import Usage
+from swarm.records import ProposalClaimed, ProposalRejected, Usage
+from swarm.study.state import StudyState
 
 _Number = TypeVar("_Number", int, float)
 
@@ -21,6 +22,13 @@ def total_usage(usages: Iterable[Usage]) -> Usage | None:
         seconds=_sum([usage.seconds for usage in usages]),
         calls=sum(usage.calls for usage in usages),
     )
+
+
+def usages_of(study: StudyState) -> list[Usage]:
+    """Of every call that the study has recorded, used or not."""
+    claims = [trial.claim for trial in study.trials.values()]
+    records: list[ProposalClaimed | ProposalRejected] = [*claims, *study.rejections]
+    return [record.usage for record in records if record.usage is not None]
 
 
 def _sum(parts: Sequence[_Number | None]) -> _Number | None:

@@ -7,10 +7,12 @@ genai-prices if it is installed and knows the model. Unknown stays None. Costs a
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 from swarm.errors import Escaped, contained
-from swarm.records import ProposalClaimed, ProposalRejected, Usage
+from swarm.records import Usage
 from swarm.study.state import StudyState
+from swarm.study.usage import usages_of
 from workers.proposers import ProposalFailed
 
 OVER_CEILING = "llm_budget"
@@ -51,15 +53,9 @@ class Spent:
         )
 
 
-def spent_in(study: StudyState, prefix: str = "") -> Spent:
-    """The usage in a study's claims and rejections, of proposers whose name starts with `prefix`."""
-    claims = [trial.claim for trial in study.trials.values()]
-    records: list[ProposalClaimed | ProposalRejected] = [*claims, *study.rejections]
-    spent = Spent()
-    for record in records:
-        if record.usage is not None and record.proposer.startswith(prefix):
-            spent = spent.plus(record.usage)
-    return spent
+def spent_in(study: StudyState) -> Spent:
+    """The usage in a study's claims and rejections."""
+    return reduce(Spent.plus, usages_of(study), Spent())
 
 
 class SpendLimit:

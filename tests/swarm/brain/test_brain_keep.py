@@ -103,7 +103,7 @@ def test_what_lay_in_its_place_is_set_aside_and_named(path: Path, harm: Callable
     found = path.read_bytes()
     brain.append(note("three"))
     [told] = [record for record in read_records(path) if isinstance(record, Note) and record.topic == "brain"]
-    aside = [file for file in path.parents[1].rglob("*.replaced")]
+    aside = list(path.parents[1].rglob("*.replaced"))
     assert [file.read_bytes() for file in aside] == [found]
     assert aside[0].parent == (path.parent if harm in (another, rubbish) else kept(path).parent)
     assert ("with lines that the study does not know" in told.description) == (harm in (another, rubbish))

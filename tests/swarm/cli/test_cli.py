@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from factories.records import study_opened
 from factories.studies import FakeStudy
 from fakes.git_repository import make_repository
 
@@ -205,3 +206,14 @@ def test_steering_that_means_nothing_is_refused(tmp_path: Path, arguments: tuple
 def test_stop_without_a_running_study(untouched: Path) -> None:
     done = swarm("stop", cwd=untouched)
     assert (done.returncode, done.stdout) == (0, "No study is running here.\n")
+
+
+def test_a_newer_study_without_a_trial_is_passed_over_with_a_word(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    fake = write_brain(repo.root)
+    Brain(repo.root / "swarm_brain.jsonl").append(study_opened(study_id="typo"))
+    done = swarm("status", cwd=repo.root)
+    assert fake.study.study_id in done.stdout
+    assert "typo is newer and has no trial: --study names it" in done.stderr
+    named = swarm("status", "--study", "typo", cwd=repo.root)
+    assert "typo" in named.stdout and named.stderr == ""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories.records import claim
 from fakes.fake_clock import FakeClock
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 
 from swarm.brain import Brain
-from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
+from swarm.errors import DirtyTarget, DiskFull, SwarmError, TargetError, UsageError
 from swarm.orchestrator import opening
 from swarm.orchestrator.data import DataReport
 from swarm.orchestrator.opening import OpenStudy, open_study
@@ -191,19 +192,58 @@ def test_another_budget_keeps_its_kill_limit_in_proportion_and_above_the_start_u
     assert opened(tiny, budget_s=2.0).settings.budget.walltime_limit_s == 60
 
 
-def test_a_resumed_study_keeps_its_objective_and_takes_the_limits_of_now(tiny: TinyStudy) -> None:
-    first = opened(tiny, trials=5, seed=3, early_stop=False).settings
+def test_a_resumed_study_keeps_all_that_is_not_given_and_records_what_is(tiny: TinyStudy) -> None:
+    first = opened(tiny, trials=5, hours=8.0, workers=3, seed=3, early_stop=False, max_usd=2.0, max_tokens=900).settings
     commit(tiny, "models/tiny/train.py", TRAIN.replace("0.05", "0.5"))
-    again = opened(tiny, resume=True, trials=9, workers=3, hours=1.0, seed=4, proposer="tpe").settings
-    assert (again.study_id, again.base_commit, again.seed, again.early_stop) == (
-        *(first.study_id, first.base_commit, 3, False),
-    )
-    assert (again.trials, again.workers, len(again.proposers)) == (9, 3, 3)
-    assert again.deadline_at == FakeClock().now() + 3600
-    assert again == load_settings(again.layout.settings(again.study_id))
+    assert opened(tiny, resume=True).settings == first
+    again = opened(tiny, resume=True, trials=9, max_usd=4.0)
+    raised = {name: chosen.model_copy(update={"max_usd": 4.0}) for name, chosen in first.proposers.items()}
+    assert again.settings == first.model_copy(update={"trials": 9, "proposers": raised})
+    assert again.settings == load_settings(again.settings.layout.settings(again.settings.study_id))
+    assert again.changes == ("trials: 5 -> 9", *(f"worker_{number} max_usd: 2 -> 4" for number in (1, 2, 3)))
     state = Brain(tiny.brain).snapshot()
     assert list(state.studies) == [first.study_id]
-    assert state.studies[first.study_id].opened.trials == 9
+    said = state.studies[first.study_id].opened
+    assert (said.trials, said.changes, said.workers) == (9, again.changes, 3)
+
+
+def test_a_refused_change_leaves_the_study_as_it_was(tiny: TinyStudy) -> None:
+    opened(tiny, trials=5)
+    lines = tiny.brain.read_text()
+    with pytest.raises(UsageError, match=r"--budget-s is 7\.0, and study tiny-\S+ has 3000"):
+        opened(tiny, resume=True, budget_s=7.0)
+    with pytest.raises(UsageError, match="--worker names 'worker_3'; this run has worker_1, worker_2"):
+        opened(tiny, resume=True, worker_proposers={"worker_3": "tpe"})
+    assert tiny.brain.read_text() == lines
+
+
+def test_a_study_whose_record_cannot_be_written_leaves_nothing_and_changes_nothing(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = opened(tiny, trials=5).settings
+    lines = tiny.brain.read_text()
+
+    def full(*_: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(Brain, "append", full)
+    for options in ({}, {"resume": True, "trials": 7}):
+        with pytest.raises(DiskFull, match="no room"):
+            opened(tiny, **options)
+    assert tiny.brain.read_text() == lines
+    assert [path.name for path in tiny.root.glob(".swarm/studies/*")] == [settings.study_id]
+    assert load_settings(settings.layout.settings(settings.study_id)).trials == 5
+
+
+def test_a_study_that_never_ran_is_not_resumed_in_place_of_one_that_did(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = opened(tiny, trials=5)
+    ran.brain.append(claim("t0001").model_copy(update={"study_id": ran.settings.study_id}))
+    monkeypatch.setattr(opening, "dated_id", lambda *_: "later")
+    typo = opened(tiny, trials=50)
+    assert typo.settings.study_id != ran.settings.study_id
+    assert opened(tiny, resume=True).settings == ran.settings
 
 
 def test_a_study_of_another_clone_cannot_be_resumed(tiny: TinyStudy) -> None:
