@@ -19,7 +19,7 @@ from swarm.study.lineage import commit_of, diff, parent_of
 from swarm.study.settings import Layout
 from swarm.study.state import Program, StudyState, Trial
 from swarm.trial.contract import TRIAL_PHASES
-from swarm.verdict.standing import standing, standing_of_trial
+from swarm.verdict.standing import not_to_build_on, standing, standing_of_trial
 
 
 def open_brain(given: Path | None) -> Brain:
@@ -120,17 +120,28 @@ def print_diff(brain: Path | None, study_id: str | None, name: str, *, against_b
 
 
 def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str | None) -> None:
+    from swarm.program.profile import without_profile
+
     study = find_study(open_brain(brain), study_id)
     trial = find_trial(study, name)
     repo = Repo.open(_root_of(brain))
+    program = study.program_of(trial.trial_id)
     chosen = branch or f"swarm/{study.study_id}/{trial.trial_id}"
     objective = study.objective
     result = f", {objective.name} {objective.text(trial.cost)}" if trial.cost is not None else ""
     message = f"{trial.claim.description}\n\nTrial {trial.trial_id} of study {study.study_id}{result}."
     path = f"{study.opened.target_folder}/{study.opened.editable}"
-    adopted = _commit(study, repo, study.program_of(trial.trial_id))
-    commit = repo.adopt(study.opened.base_commit, adopted, path, branch=chosen, message=message)
-    print(f"Wrote {commit[:12]} onto the new branch {chosen}. Review it with: git diff HEAD...{chosen}")
+    original = repo.read(f"{study.opened.base_commit}^", path)
+    base, after = (repo.read(commit, path) for commit in (study.opened.base_commit, _commit(study, repo, program)))
+    text, resized = without_profile(original, base, after)
+    commit = repo.adopt(original, text, path, branch=chosen, message=message)
+    if (warning := not_to_build_on(study, program)) is not None:
+        print(f"swarm: {warning}", file=sys.stderr)
+    for constant, (old, new) in resized.items():
+        where = "in the trial, found beside this device's profile"
+        print(f"swarm: {constant} is {new} {where}; your file had {old}: check which you want", file=sys.stderr)
+    what = "the same program as yours" if text == original else f"the change of {program.name}"
+    print(f"Wrote {what} ({commit[:12]}) onto the new branch {chosen}. Review it with: git diff HEAD...{chosen}")
 
 
 def print_export(brain: Path | None, study_id: str | None, format_: str) -> None:

@@ -152,14 +152,14 @@ class Repo:
         except GitFailed as error:
             raise RepoError(f"the branch {name!r} cannot be created: {error}. Choose another name.") from error
 
-    def adopt(self, base: str, commit: str, path: str, branch: str, message: str) -> str:
-        """Puts what `commit` changed in `path` since `base` onto HEAD's version of it, as a commit on a new branch.
+    def adopt(self, before: str, after: str, path: str, branch: str, message: str) -> str:
+        """Puts the change from one text of `path` to another onto HEAD's version of it, as a commit on a new branch.
 
         For review: nothing is checked out. Returns the commit. Raises MergeConflict if HEAD's file has moved on in the
         same places.
         """
         head = self.head()
-        merged = self.merge(self.read(base, path), self.read(head, path), self.read(commit, path))
+        merged = self.merge(before, self.read(head, path), after)
         adopted = self._write_commit(head, {path: merged}, message)
         self.create_branch(branch, adopted)
         return adopted

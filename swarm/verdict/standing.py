@@ -71,6 +71,17 @@ def standing_of_trial(study: StudyState, trial: Trial) -> Standing:
     return standing(study, study.program_of(trial.trial_id))
 
 
+def not_to_build_on(study: StudyState, program: Program) -> str | None:
+    """A warning for whoever takes a program over that the study does not think well of; None for those it does."""
+    now = standing(study, program)
+    if now in (Standing.KEPT, Standing.LEADING):
+        return None
+    ended = program.trials[-1].finished
+    failure = f"{ended.reason}: {ended.detail}" if ended is not None and ended.reason is not None else ""
+    why = program.verdict.why if program.verdict is not None else failure
+    return f"{program.name} is {now}, neither kept nor leading{f' ({why[:200]})' if why else ''}"
+
+
 def kept(study: StudyState) -> list[Program]:
     return [program for program in study.programs.values() if standing(study, program) is Standing.KEPT]
 

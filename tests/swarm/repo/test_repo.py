@@ -190,14 +190,13 @@ def test_a_merge_combines_edits_and_names_the_conflict(repo: Repo) -> None:
 
 def test_adopt_puts_the_change_of_a_trial_onto_what_the_user_has_now(user: GitRepository, repo: Repo) -> None:
     base = repo.head()
-    commit = repo.commit_change(base, {FILE: edited(2)}, "m", REF)
     user.write(FILE, edited(19, "user"))
     user.commit()
     user.write("README.md", "uncommitted\n")
     branches = user.git("branch")
     before = user.fingerprint()
 
-    adopted = repo.adopt(base, commit, FILE, "swarm/t0001", "Adopt t0001")
+    adopted = repo.adopt(TRAIN, edited(2), FILE, "swarm/t0001", "Adopt t0001")
 
     assert repo.read(adopted, FILE) == edited(19, "user").replace("line 2\n", "edited 2\n")
     assert user.git("rev-parse", "swarm/t0001") == adopted
@@ -205,14 +204,14 @@ def test_adopt_puts_the_change_of_a_trial_onto_what_the_user_has_now(user: GitRe
     assert user.fingerprint()[1:] == before[1:]
     assert user.git("branch").replace("\n  swarm/t0001", "") == branches
     with pytest.raises(RepoError, match=r"'swarm/t0001' cannot be created.*Choose another name"):
-        repo.adopt(base, commit, FILE, "swarm/t0001", "again")
+        repo.adopt(TRAIN, edited(2), FILE, "swarm/t0001", "again")
     for bad in ("-f", "a b", "", "main"):
         with pytest.raises(RepoError, match="cannot be created"):
             repo.create_branch(bad, base)
     user.write(FILE, edited(2, "user"))
     user.commit()
     with pytest.raises(MergeConflict):
-        repo.adopt(base, commit, FILE, "other", "m")
+        repo.adopt(TRAIN, edited(2), FILE, "other", "m")
     assert "other" not in user.git("branch")
 
 
