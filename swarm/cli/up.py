@@ -36,13 +36,13 @@ def run_up(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
 def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -> int:
     clock = SystemClock()
     repo = Repo.open(cwd)
-    with only_orchestrator(Layout(root=repo.root)) as announce:
+    with only_orchestrator(Layout(root=repo.root)) as reign:
         opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False), advice=recommended)
-        announce(opened.settings.study_id)
+        reign.announce(opened.settings.study_id)
         _say_what_runs(opened, console)
         if options.resume:
             _say_what_goes_on(opened, console)
-        orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock)
+        orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)
         display = _Display(opened, console, clock, orchestrator.interrupts)
         with display.shown():
             reason = orchestrator.run(display.tick)
@@ -106,8 +106,8 @@ class _Display:
 
 def run_calibrate(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
     """Measures the target on this machine; prints what it found."""
-    with lasting_console(stderr=True) as console, only_orchestrator(Layout(root=Repo.open(cwd).root)) as announce:
-        announce("calibration")
+    with lasting_console(stderr=True) as console, only_orchestrator(Layout(root=Repo.open(cwd).root)) as reign:
+        reign.announce("calibration")
         result = calibrate(options, cwd, SystemClock(), lambda text: console.print(text, highlight=False))
     print(result.model_dump_json() if as_json else result.text)
     return 0

@@ -5,14 +5,15 @@ Both lie in files below `.swarm/`, so that a worker, `swarm stop` and the orches
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm.errors import SwarmError
+from swarm.repo.runtime import make_runtime
 from swarm.study.settings import Layout
 
 
@@ -62,32 +63,76 @@ def orchestrator_runs(layout: Layout) -> bool:
         return True
 
 
+class Reign:
+    """The lock of the one orchestrator, while it is held. `study_id` is known once the study is open."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Raises SwarmError naming the orchestrator that runs already."""
+        self._layout = layout
+        self._study_id: str | None = None
+        self._lock = self._locked()
+
+    def announce(self, study_id: str) -> None:
+        """Tell others (`swarm stop`) which study runs."""
+        self._study_id = study_id
+        _replace(self._layout.orchestrator_record, Holder(pid=os.getpid(), study_id=study_id).model_dump_json())
+
+    def renew(self) -> None:
+        """Take the lock again where somebody has deleted its file. Raises SwarmError when another orchestrator was
+        quicker."""
+        if _identity(self._layout.orchestrator_lock) == self._file:
+            return
+        self._lock = self._locked()
+        if self._study_id is not None:
+            self.announce(self._study_id)
+
+    def end(self) -> None:
+        if _identity(self._layout.orchestrator_lock) == self._file:
+            with contextlib.suppress(OSError):
+                self._layout.orchestrator_record.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _locked(self) -> BaseFileLock:
+        layout = self._layout
+        make_runtime(layout)
+        lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            other = holder(layout)
+            who = f"pid {other.pid}, study {other.study_id}" if other else "another process"
+            raise SwarmError(
+                f"a swarm is running in {layout.root} already ({who}). Watch it with `swarm status`, or end it with "
+                "`swarm stop`."
+            ) from None
+        self._file = _identity(layout.orchestrator_lock)
+        return lock
+
+
 @contextlib.contextmanager
-def only_orchestrator(layout: Layout) -> Iterator[Callable[[str], None]]:
-    """At most one orchestrator a repository, since agents are named. Raises SwarmError naming the one that runs.
-
-    Yields a function that tells others (`swarm stop`) the id of the study, once it is known.
-    """
-    layout.runtime.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
+def only_orchestrator(layout: Layout) -> Iterator[Reign]:
+    """At most one orchestrator a repository, since agents are named. Raises SwarmError naming the one that runs, and
+    where the folder cannot be written to."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        other = holder(layout)
-        who = f"pid {other.pid}, study {other.study_id}" if other else "another process"
+        reign = Reign(layout)
+    except OSError as problem:
         raise SwarmError(
-            f"a swarm is running in {layout.root} already ({who}). Watch it with `swarm status`, or end it with "
-            "`swarm stop`."
-        ) from None
+            f"cannot write to {layout.runtime}: {problem.strerror}. A study needs it for its trials: check its "
+            "permissions and what is free on its disk."
+        ) from problem
     try:
-        yield lambda study_id: _announce(layout, study_id)
+        yield reign
     finally:
-        layout.orchestrator_record.unlink(missing_ok=True)
-        lock.release()
+        reign.end()
 
 
-def _announce(layout: Layout, study_id: str) -> None:
-    _replace(layout.orchestrator_record, Holder(pid=os.getpid(), study_id=study_id).model_dump_json())
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that is there now."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _replace(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.interrupts import Interrupts
+from swarm.orchestrator.settings_file import save_settings
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import Layout, RunSettings
@@ -80,15 +81,19 @@ class Orchestrator:
         repo: Repo,
         clock: Clock,
         start: Callable[[RunSettings, str], WorkerProcess] = start_worker,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
+        """`renew` takes the orchestrator's lock again when its file is gone."""
         self.interrupts = Interrupts(self._ask)
         self._settings = settings
         self._brain = brain
         self._repo = repo
         self._clock = clock
         self._start_process = start
+        self._renew = renew
         self._workers = [_Worker(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
+        self._last_asked = Control.RUN
 
     def run(self, tick: Callable[[], None]) -> str:
         """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended.
@@ -121,7 +126,20 @@ class Orchestrator:
         if self._settings.start_up == "zygote":
             self._warm_up()
 
+    def _restore_runtime(self) -> None:
+        """Somebody has deleted `.swarm/`: make anew what workers and other processes look for in it. Trials that ran
+        there run again; weights and transcripts of earlier ones are lost."""
+        settings = self._settings
+        self._renew()
+        if settings.layout.settings(settings.study_id).exists():
+            return
+        save_settings(settings)
+        self._ask(self._last_asked)
+        text = f"{settings.layout.runtime} was deleted while the study ran: it was made again, running trials run again"
+        self._brain.append(Note(study_id=settings.study_id, topic="runtime", description=text[:300]))
+
     def _step(self) -> None:
+        self._restore_runtime()
         if self._time_is_up() and self._asked() is Control.RUN:
             self._ask(Control.DRAIN)
         for worker in self._workers:
@@ -222,9 +240,11 @@ class Orchestrator:
         return self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
 
     def _asked(self) -> Control:
-        return read_control(self._settings.layout, self._settings.study_id)
+        self._last_asked = read_control(self._settings.layout, self._settings.study_id)
+        return self._last_asked
 
     def _ask(self, control: Control) -> None:
+        self._last_asked = control
         write_control(self._settings.layout, self._settings.study_id, control)
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from swarm.errors import GitTimeout, NotARepository, RepoError
 from swarm.repo.git import Git, GitFailed, check_version, trusted_by_user
 from swarm.repo.merging import merge_text
+from swarm.repo.runtime import make_runtime
 from swarm.repo.trees import Entry, list_tree, matches, read_blobs, read_files
 from swarm.repo.worktrees import Worktrees, is_stale, remove_tree
 from swarm.study.settings import Layout
@@ -232,13 +233,7 @@ class Repo:
         return Worktrees(Layout(root=self.root), self.common_dir, self.git)
 
     def _runtime(self) -> Path:
-        """`.swarm/`, which ignores itself: the user's `git status` and .gitignore stay as they are."""
-        folder = Layout(root=self.root).runtime
-        folder.mkdir(exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-        return folder
+        return make_runtime(Layout(root=self.root))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

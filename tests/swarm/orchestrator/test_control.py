@@ -1,5 +1,6 @@
 """One orchestrator a repository, and how `swarm stop` reaches it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_a_second_orchestrator_is_refused_with_the_first_ones_name(layout: Layout) -> None:
-    with only_orchestrator(layout) as announce:
+    with only_orchestrator(layout) as reign:
         with pytest.raises(SwarmError, match=r"running in .* already \(another process\)"), only_orchestrator(layout):
             pass
-        announce("a-study")
+        reign.announce("a-study")
         with pytest.raises(SwarmError, match=r"\(pid \d+, study a-study\)"), only_orchestrator(layout):
             pass
 
@@ -33,8 +34,8 @@ def test_a_second_orchestrator_is_refused_with_the_first_ones_name(layout: Layou
 def test_whether_one_runs_can_be_seen_and_leaves_no_trace(layout: Layout) -> None:
     assert not orchestrator_runs(layout) and holder(layout) is None
     assert not layout.runtime.exists()
-    with only_orchestrator(layout) as announce:
-        announce("a-study")
+    with only_orchestrator(layout) as reign:
+        reign.announce("a-study")
         assert orchestrator_runs(layout)
         found = holder(layout)
         assert found is not None and found.study_id == "a-study"
@@ -45,6 +46,30 @@ def test_the_lock_is_free_again_after_an_error(layout: Layout) -> None:
     with pytest.raises(ValueError, match="something"), only_orchestrator(layout):
         raise ValueError("something")
     assert not orchestrator_runs(layout)
+
+
+def test_a_lock_whose_file_was_deleted_is_taken_again(layout: Layout) -> None:
+    with only_orchestrator(layout) as reign:
+        reign.announce("a-study")
+        shutil.rmtree(layout.runtime)
+        assert not orchestrator_runs(layout)
+        reign.renew()
+        assert orchestrator_runs(layout)
+        found = holder(layout)
+        assert found is not None and found.study_id == "a-study"
+        assert (layout.runtime / ".gitignore").read_text() == "*\n"
+    assert not orchestrator_runs(layout)
+
+
+def test_another_orchestrator_that_was_quicker_is_named(layout: Layout) -> None:
+    with only_orchestrator(layout) as reign:
+        shutil.rmtree(layout.runtime)
+        with only_orchestrator(layout) as other:
+            other.announce("the-other")
+            with pytest.raises(SwarmError, match="study the-other"):
+                reign.renew()
+            reign.end()
+            assert orchestrator_runs(layout) and holder(layout) is not None
 
 
 def test_a_damaged_record_is_no_holder(layout: Layout) -> None:
