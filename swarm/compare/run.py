@@ -30,7 +30,7 @@ from swarm.errors import SwarmError, UsageError
 from swarm.orchestrator.control import Control
 from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.opening import dated_id, require_committed, script_found
-from swarm.orchestrator.orchestrator import last_line
+from swarm.orchestrator.worker_process import last_line
 from swarm.repo import Repo
 from swarm.study.options import check_proposer
 from swarm.study.settings import Layout, Memory

@@ -8,67 +8,33 @@ with the others and says so.
 """
 
 import contextlib
-import subprocess
-import sys
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.orchestrator.control import Control, read_control, write_control
+from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.settings_file import save_settings
+from swarm.orchestrator.worker_process import (
+    RESTART_WINDOW_S,
+    RESTARTS_ALLOWED,
+    WorkerProcess,
+    WorkerSlot,
+    exit_text,
+    last_line,
+    start_worker,
+)
 from swarm.records import Note, StudyClosed, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import Layout, RunSettings
 from swarm.supervisor import Zygote
 from swarm.trial.contract import code_root
 
-RESTARTS_ALLOWED = 5
-RESTART_WINDOW_S = 600.0
-RESTART_PAUSE_S = 1.0
-STOP_GRACE_S = 30.0
 POLL_S = 0.2
 PRELOAD = "swarm.harness.preload"
-
-
-class WorkerProcess(Protocol):
-    """What the orchestrator asks of a worker's process; `subprocess.Popen` answers it."""
-
-    @property
-    def pid(self) -> int: ...
-    def poll(self) -> int | None: ...
-    def kill(self) -> None: ...
-    def wait(self) -> int: ...
-
-
-def start_worker(settings: RunSettings, agent_id: str) -> WorkerProcess:
-    """A worker in a session of its own, so that Ctrl-C does not reach it. Its output is added to its log."""
-    layout, study_id = settings.layout, settings.study_id
-    command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
-    with layout.worker_log(study_id, agent_id).open("ab") as output:
-        return subprocess.Popen(
-            [*command, "--agent-id", agent_id],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=layout.root,
-            start_new_session=True,
-        )
-
-
-@dataclass
-class _Worker:
-    agent_id: str
-    process: WorkerProcess | None = None
-    done: bool = False
-    given_up: bool = False
-    not_before: float = 0.0
-    starts: deque[float] = field(default_factory=deque)
 
 
 class Orchestrator:
@@ -91,7 +57,7 @@ class Orchestrator:
         self._clock = clock
         self._start_process = start
         self._renew = renew
-        self._workers = [_Worker(agent_id) for agent_id in settings.proposers]
+        self._workers = [WorkerSlot(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
         self._last_asked = Control.RUN
 
@@ -104,7 +70,7 @@ class Orchestrator:
         with self.interrupts:
             try:
                 self._prepare()
-                while not all(worker.done for worker in self._workers):
+                while not all(worker.done for worker in self._workers) and self._asked() is not Control.NOW:
                     self._step()
                     tick()
                     self._clock.sleep(POLL_S)
@@ -158,7 +124,7 @@ class Orchestrator:
             text = f"trials start cold from here on: {error}"
             self._brain.append(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
 
-    def _tend(self, worker: _Worker) -> None:
+    def _tend(self, worker: WorkerSlot) -> None:
         """Start a worker that is not running; notice one that has ended."""
         if worker.process is None:
             if self._clock.monotonic() >= worker.not_before:
@@ -173,31 +139,30 @@ class Orchestrator:
             return
         if code == UsageError.exit_code:  # it will be as wrong the next time
             return self._give_up(worker, "cannot work")
-        self._status(worker, "crashed", f"{worker.agent_id} died ({_exit_text(code)})")
+        self._status(worker, "crashed", f"{worker.agent_id} died ({exit_text(code)})")
         self._schedule_restart(worker)
 
-    def _schedule_restart(self, worker: _Worker) -> None:
+    def _schedule_restart(self, worker: WorkerSlot) -> None:
         now = self._clock.monotonic()
-        while len(worker.starts) > 1 and now - worker.starts[0] > RESTART_WINDOW_S:
-            worker.starts.popleft()
-        if len(worker.starts) > RESTARTS_ALLOWED:
-            self._give_up(worker, f"died {len(worker.starts)} times in {RESTART_WINDOW_S:.0f} s")
+        deaths = worker.deaths_in_window(now)
+        if deaths > RESTARTS_ALLOWED:
+            self._give_up(worker, f"died {deaths} times in {RESTART_WINDOW_S:.0f} s")
             return
-        worker.not_before = now + RESTART_PAUSE_S * 2 ** min(len(worker.starts) - 1, 5)
+        worker.pause(now)
 
-    def _give_up(self, worker: _Worker, why: str) -> None:
+    def _give_up(self, worker: WorkerSlot, why: str) -> None:
         worker.done = worker.given_up = True
         log = self._settings.layout.worker_log(self._settings.study_id, worker.agent_id)
         self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {last_line(log)}")
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: WorkerSlot) -> None:
         restarted = bool(worker.starts)
         worker.starts.append(self._clock.monotonic())
         worker.process = self._start_process(self._settings, worker.agent_id)
         if restarted:
             self._status(worker, "restarted", f"{worker.agent_id} restarted", pid=worker.process.pid)
 
-    def _status(self, worker: _Worker, status: str, text: str, pid: int | None = None) -> None:
+    def _status(self, worker: WorkerSlot, status: str, text: str, pid: int | None = None) -> None:
         record = WorkerStatus.model_validate(
             {
                 "agent_id": worker.agent_id,
@@ -210,22 +175,24 @@ class Orchestrator:
         self._brain.append(record)
 
     def _end(self) -> None:
-        """Leave nothing behind: no worker, no zygote, no worktree."""
-        running = [worker.process for worker in self._workers if worker.process is not None]
-        if running:
+        """Leave nothing behind within seconds: no worker, no trial, no zygote, no worktree. Whatever fails here, the
+        rest is ended."""
+        running = [worker for worker in self._workers if worker.process is not None]
+        with contextlib.ExitStack() as last:
+            for worker in self._workers:
+                last.callback(self._drop_worktree, worker.agent_id)
+            if self._zygote is not None:
+                last.callback(self._zygote.stop)
+            if not running:
+                return
             self._ask(Control.NOW)
-        deadline = self._clock.monotonic() + STOP_GRACE_S
-        while any(process.poll() is None for process in running) and self._clock.monotonic() < deadline:
-            self._clock.sleep(POLL_S)
-        for process in running:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        if self._zygote is not None:
-            self._zygote.stop()
-        for worker in self._workers:
-            with contextlib.suppress(SwarmError):
-                self._repo.remove_worktree(worker.agent_id)
+            processes = [worker.process for worker in running if worker.process is not None]
+            if end_workers(processes, self._clock):
+                end_trials(self._settings, self._brain, [worker.agent_id for worker in running])
+
+    def _drop_worktree(self, agent_id: str) -> None:
+        with contextlib.suppress(SwarmError, OSError):
+            self._repo.remove_worktree(agent_id)
 
     def _reason(self) -> str:
         if self.interrupts.count:
@@ -251,16 +218,3 @@ class Orchestrator:
 def zygote_socket(layout: Layout) -> Path:
     """Where workers find the zygote. One a repository; the orchestrator's lock keeps a second one away."""
     return layout.runtime / "zygote.sock"
-
-
-def last_line(log: Path) -> str:
-    """The end of a process's log, for a message to a person."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        return "it left no log"
-    return lines[-1][:600] if lines else "it said nothing"
-
-
-def _exit_text(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -107,13 +107,13 @@ class TinyStudy:
             check=False,
         )
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, **extra: str) -> "subprocess.Popen[str]":
         """`swarm up` in the background; its output goes to a file beside the repository."""
         with (self.ledger.parent / "up.log").open("a") as log:
             return subprocess.Popen(
                 [SWARM, "up", "--target", "tiny", "--data", "standin", "--device", "cpu", *arguments],
                 cwd=self.root,
-                env=self.environment(),
+                env=self.environment(**extra),
                 stdout=log,
                 stderr=log,
                 text=True,
@@ -159,7 +159,7 @@ class TinyStudy:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
             seen = [*process.cmdline(), process.cwd(), process.environ().get("SWARM_TRIAL_DIR", "")]
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return False
         return any(text == str(self.root) or text.startswith(f"{self.root}/") for text in seen)
 

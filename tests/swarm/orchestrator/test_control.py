@@ -48,6 +48,18 @@ def test_the_lock_is_free_again_after_an_error(layout: Layout) -> None:
     assert not orchestrator_runs(layout)
 
 
+def test_a_full_disk_keeps_nobody_from_stopping(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_control(layout, "s", Control.RUN)
+
+    def no_new_file(path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", no_new_file)
+    for wish in (Control.DRAIN, Control.NOW, Control.RUN):
+        write_control(layout, "s", wish)
+        assert read_control(layout, "s") is wish
+
+
 def test_a_lock_whose_file_was_deleted_is_taken_again(layout: Layout) -> None:
     with only_orchestrator(layout) as reign:
         reign.announce("a-study")

@@ -8,16 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from factories.records import study_opened
+from factories.records import claim, study_opened
 from factories.settings import run_settings
 from fakes.fake_clock import FakeClock
 from fakes.git_repository import make_repository
 
 from swarm.brain import Brain
 from swarm.errors import SwarmError, UsageError
-from swarm.orchestrator import orchestrator as module
 from swarm.orchestrator.control import Control, read_control, write_control
-from swarm.orchestrator.orchestrator import POLL_S, RESTARTS_ALLOWED, STOP_GRACE_S, Orchestrator
+from swarm.orchestrator.ending import STOP_GRACE_S
+from swarm.orchestrator.orchestrator import POLL_S, Orchestrator
+from swarm.orchestrator.worker_process import RESTART_WINDOW_S, RESTARTS_ALLOWED
+from swarm.records import FailReason
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
@@ -170,7 +172,7 @@ def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(stage: Stage
 def test_deaths_that_lie_far_apart_are_forgiven_and_still_counted_as_restarts(tmp_path: Path) -> None:
     stage = Stage(tmp_path, workers=1)
     fates = iter([1] * (2 * RESTARTS_ALLOWED) + [0])
-    stage.cast = lambda agent_id: stage.process(code=next(fates), life_s=module.RESTART_WINDOW_S + 1)
+    stage.cast = lambda agent_id: stage.process(code=next(fates), life_s=RESTART_WINDOW_S + 1)
     assert stage.run() == "all trials done"
     assert stage.study.restarts == {"worker_1": 2 * RESTARTS_ALLOWED}
 
@@ -221,6 +223,21 @@ def test_a_worker_that_dies_while_all_is_stopped_is_not_replaced(tmp_path: Path)
     stage.cast = lambda agent_id: stage.process(code=1, life_s=10.0)
     assert stage.run(stage.at(5, lambda: os.kill(os.getpid(), signal.SIGTERM))) == "stopped by the user"
     assert len(stage.starts) == 1
+
+
+def test_what_a_stuck_worker_had_claimed_is_ended_with_it_within_ten_seconds(stage: Stage) -> None:
+    """One that is stopped, or waits for a model or a git that hangs, hears nothing."""
+    stage.brain.append(claim("t0001", study_id="fake-study", agent_id="worker_1"))
+    stage.brain.append(claim("t0002", study_id="fake-study", agent_id="worker_3"))
+    stage.cast = lambda agent_id: stage.process()
+    layout, study_id = stage.settings.layout, stage.settings.study_id
+    assert stage.run(stage.at(5, lambda: write_control(layout, study_id, Control.NOW))) == "stopped by the user"
+    assert stage.clock.monotonic() <= 5 + 10
+    ended = stage.study.trials["t0001"].finished
+    assert ended is not None and ended.reason is FailReason.ABANDONED
+    assert "did not end when it was told to" in ended.detail
+    assert stage.study.trials["t0002"].finished is None, "nobody of this run has it"
+    nothing_is_left(stage)
 
 
 def test_another_process_stops_the_study_through_the_control_file(stage: Stage) -> None:

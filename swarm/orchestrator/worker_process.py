@@ -1,0 +1,74 @@
+"""A worker's process as the orchestrator sees it."""
+
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from swarm.study.settings import RunSettings
+
+RESTARTS_ALLOWED = 5
+RESTART_WINDOW_S = 600.0
+RESTART_PAUSE_S = 1.0
+
+
+class WorkerProcess(Protocol):
+    """What the orchestrator asks of a worker's process; `subprocess.Popen` answers it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+def start_worker(settings: RunSettings, agent_id: str) -> WorkerProcess:
+    """A worker in a session of its own, so that Ctrl-C does not reach it. Its output is added to its log."""
+    layout, study_id = settings.layout, settings.study_id
+    command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
+    with layout.worker_log(study_id, agent_id).open("ab") as output:
+        return subprocess.Popen(
+            [*command, "--agent-id", agent_id],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=layout.root,
+            start_new_session=True,
+        )
+
+
+@dataclass
+class WorkerSlot:
+    """One name, and the processes that have it one after the other."""
+
+    agent_id: str
+    process: WorkerProcess | None = None
+    done: bool = False
+    given_up: bool = False
+    not_before: float = 0.0
+    starts: deque[float] = field(default_factory=deque)
+
+    def deaths_in_window(self, now: float) -> int:
+        """Forgets those that lie further back, so that a worker may die any number of times in a long night."""
+        while len(self.starts) > 1 and now - self.starts[0] > RESTART_WINDOW_S:
+            self.starts.popleft()
+        return len(self.starts)
+
+    def pause(self, now: float) -> None:
+        """No start before a pause, which doubles with each death in the window."""
+        self.not_before = now + RESTART_PAUSE_S * 2 ** min(len(self.starts) - 1, 5)
+
+
+def last_line(log: Path) -> str:
+    """The end of a process's log, for a message to a person."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "it left no log"
+    return lines[-1][:600] if lines else "it said nothing"
+
+
+def exit_text(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
