@@ -16,9 +16,11 @@ from swarm.errors import BrainError, Escaped, SwarmError, contained
 from swarm.execution.local import LocalExecutor
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
+from swarm.orchestrator.ending import end_trials
 from swarm.orchestrator.orchestrator import zygote_socket
 from swarm.records import MAX_DESCRIPTION, Note
 from swarm.repo import Repo
+from swarm.study.hands import deaths, in_hands_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
 from workers.claims import baseline_claim, replicate_claim
@@ -31,6 +33,7 @@ OPEN_TRIALS_PAUSE_S = 2.0  # while every arm is out of proposals
 STUMBLES = 20  # turns in a row that came to nothing because something broke
 LONGEST_STUMBLE_PAUSE_S = 60.0
 BASELINE_FAILURES = 3
+DEATHS_ALLOWED = 2
 AGENT_LOCK_TIMEOUT_S = 60.0
 
 
@@ -77,16 +80,15 @@ class Worker:
     def unfinished(self) -> list[Trial]:
         """Trials that an earlier process of this worker claimed and did not end; the first worker also takes those of
         workers that this run does not have."""
-        names = set(self.settings.proposers)
-        first = self.agent_id == min(names)
-        return [
-            trial
-            for trial in self._session.study().open_trials()
-            if trial.claim.agent_id == self.agent_id or (first and trial.claim.agent_id not in names)
-        ]
+        return in_hands_of(self._session.study(), self.agent_id)
 
     def settle(self, trial: Trial) -> None:
-        """Adopt, collect, run again or give up a trial that an earlier process left unfinished."""
+        """Adopt, collect, run again or give up a trial that an earlier process left unfinished. One that took its
+        worker with it twice may do so again: it is ended, and the worker goes on with something else."""
+        if (died := deaths(self._session.study(), trial)) >= DEATHS_ALLOWED:
+            why = f"its worker died {died} times while it had this trial, so it is not run again"
+            end_trials(self.settings, self._session.brain, [trial], why)
+            return
         self._runner.settle(trial, self._known_commit(trial))
 
     def may_start(self) -> bool:

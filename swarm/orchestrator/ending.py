@@ -16,7 +16,7 @@ from swarm.study.settings import RunSettings
 from swarm.study.state import Trial
 from swarm.supervisor import kill_leftovers
 
-STOP_GRACE_S = 7.0  # a supervisor gives a trial 5 s
+STOP_GRACE_S = 6.0  # a supervisor gives a trial 5 s
 POLL_S = 0.1
 
 
@@ -33,19 +33,18 @@ def end_workers(processes: Sequence[WorkerProcess], clock: Clock, grace_s: float
     return len(stuck)
 
 
-def end_trials(settings: RunSettings, brain: Brain, agents: Iterable[str]) -> None:
-    """Kills what runs of the open trials of these agents, whose workers are dead, and records their endings."""
-    study = brain.snapshot().study(settings.study_id)
-    names = set(agents)
-    left = [trial for trial in study.open_trials() if trial.claim.agent_id in names] if study is not None else []
-    for trial in left:
+def end_trials(settings: RunSettings, brain: Brain, trials: Iterable[Trial], why: str) -> None:
+    """Kills what runs of these open trials, which nobody follows any more, and records their endings."""
+    ended = []
+    for trial in trials:
         for folder in (trial.trial_id, f"{trial.trial_id}.probe"):
             with contextlib.suppress(TrialError, OSError):
                 kill_leftovers(settings.layout.trial(settings.study_id, folder).root)
-    brain.append(*(abandoned(settings, trial, "its worker did not end when it was told to") for trial in left))
+        ended.append(_abandoned(settings, trial, why))
+    brain.append(*ended)
 
 
-def abandoned(settings: RunSettings, trial: Trial, why: str) -> TrialFinished:
+def _abandoned(settings: RunSettings, trial: Trial, why: str) -> TrialFinished:
     """The ending of a trial that nobody will end otherwise. Its id is that of any ending of the trial: one counts."""
     return TrialFinished(
         id=f"{settings.study_id}/{trial.trial_id}/finished",

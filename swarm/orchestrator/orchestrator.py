@@ -3,12 +3,14 @@
 The orchestrator decides nothing about research: workers read the brain and agree by it. It owns the worktrees, the
 worker processes and the study's last line. It never asks anybody anything.
 
-Not promised: that a worker which dies six times within ten minutes is started a seventh time. The study then goes on
-with the others and says so.
+Not promised: that a worker which dies six times within ten minutes without ending a trial is started a seventh time.
+The study then goes on with the others and says so.
 """
 
 import contextlib
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from swarm.brain import Brain
@@ -19,6 +21,7 @@ from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.settings_file import save_settings
 from swarm.orchestrator.worker_process import (
+    GIVEN_UP_IN_A_ROW,
     RESTART_WINDOW_S,
     RESTARTS_ALLOWED,
     WorkerProcess,
@@ -27,9 +30,11 @@ from swarm.orchestrator.worker_process import (
     last_line,
     start_worker,
 )
-from swarm.records import Note, StudyClosed, WorkerStatus
+from swarm.records import FailReason, Note, StudyClosed, TrialFinished, WorkerStatus
 from swarm.repo import Repo
+from swarm.study.hands import in_hands_of
 from swarm.study.settings import Layout, RunSettings
+from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
 from swarm.trial.contract import code_root
 
@@ -144,11 +149,27 @@ class Orchestrator:
 
     def _schedule_restart(self, worker: WorkerSlot) -> None:
         now = self._clock.monotonic()
+        if self._has_ended_trials(worker):
+            worker.forgive()
         deaths = worker.deaths_in_window(now)
         if deaths > RESTARTS_ALLOWED:
             self._give_up(worker, f"died {deaths} times in {RESTART_WINDOW_S:.0f} s")
             return
         worker.pause(now)
+
+    def _has_ended_trials(self, worker: WorkerSlot) -> bool:
+        """Whether it came further since it was started. Trials given up one after the other are no progress."""
+        endings = self._endings(worker.agent_id)
+        recent = [ending.reason is FailReason.ABANDONED for ending in endings[-GIVEN_UP_IN_A_ROW:]]
+        return len(endings) > worker.endings and not (len(recent) == GIVEN_UP_IN_A_ROW and all(recent))
+
+    def _endings(self, agent_id: str) -> list[TrialFinished]:
+        study = self._study()
+        ended = [trial.finished for trial in study.finished_trials()] if study is not None else []
+        return [ending for ending in ended if ending is not None and ending.agent_id == agent_id]
+
+    def _study(self) -> StudyState | None:
+        return self._brain.snapshot().study(self._settings.study_id)
 
     def _give_up(self, worker: WorkerSlot, why: str) -> None:
         worker.done = worker.given_up = True
@@ -158,6 +179,7 @@ class Orchestrator:
     def _start(self, worker: WorkerSlot) -> None:
         restarted = bool(worker.starts)
         worker.starts.append(self._clock.monotonic())
+        worker.endings = len(self._endings(worker.agent_id))
         worker.process = self._start_process(self._settings, worker.agent_id)
         if restarted:
             self._status(worker, "restarted", f"{worker.agent_id} restarted", pid=worker.process.pid)
@@ -181,14 +203,28 @@ class Orchestrator:
         with contextlib.ExitStack() as last:
             for worker in self._workers:
                 last.callback(self._drop_worktree, worker.agent_id)
-            if self._zygote is not None:
-                last.callback(self._zygote.stop)
+            last.callback(self._stop_zygote)
             if not running:
                 return
             self._ask(Control.NOW)
             processes = [worker.process for worker in running if worker.process is not None]
             if end_workers(processes, self._clock):
-                end_trials(self._settings, self._brain, [worker.agent_id for worker in running])
+                self._stop_zygote(at_once=True)  # it may be what they waited for
+                self._end_trials([worker.agent_id for worker in running])
+
+    def _stop_zygote(self, *, at_once: bool = False) -> None:
+        zygote, self._zygote = self._zygote, None
+        if zygote is None:
+            return
+        if at_once and zygote.alive():
+            os.kill(zygote.pid, signal.SIGKILL)
+        zygote.stop()
+
+    def _end_trials(self, agents: Sequence[str]) -> None:
+        """What workers had claimed that did not end by themselves."""
+        study = self._study()
+        left = [trial for agent_id in agents for trial in in_hands_of(study, agent_id)] if study is not None else []
+        end_trials(self._settings, self._brain, left, "its worker did not end when it was told to")
 
     def _drop_worktree(self, agent_id: str) -> None:
         with contextlib.suppress(SwarmError, OSError):

@@ -12,6 +12,7 @@ from swarm.study.settings import RunSettings
 RESTARTS_ALLOWED = 5
 RESTART_WINDOW_S = 600.0
 RESTART_PAUSE_S = 1.0
+GIVEN_UP_IN_A_ROW = 5  # trials of one worker, after which their endings are no progress
 
 
 class WorkerProcess(Protocol):
@@ -49,6 +50,12 @@ class WorkerSlot:
     given_up: bool = False
     not_before: float = 0.0
     starts: deque[float] = field(default_factory=deque)
+    endings: int = 0  # of trials, by all processes of this name, when the last one was started
+
+    def forgive(self) -> None:
+        """Deaths before the last start do not count: since then it has ended trials."""
+        while len(self.starts) > 1:
+            self.starts.popleft()
 
     def deaths_in_window(self, now: float) -> int:
         """Forgets those that lie further back, so that a worker may die any number of times in a long night."""

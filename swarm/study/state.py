@@ -7,6 +7,7 @@ that died before its acknowledgement may send again.
 Consumers treat a state as read-only; only `swarm.brain` applies records to it.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -118,6 +119,7 @@ class StudyState:
         self.vetoes: dict[str, Steer] = {}  # those in force, by family
         self.workers: dict[str, WorkerStatus] = {}
         self.restarts: dict[str, int] = {}
+        self.crashes: list[WorkerStatus] = []
         self.closed: StudyClosed | None = None
         self._lineage: tuple[str, ...] = ()
 
@@ -141,7 +143,9 @@ class StudyState:
 
     @property
     def next_trial_id(self) -> str:
-        return f"t{len(self.trials) + 1:04d}"
+        """The next free one, also where somebody has claimed a number ahead."""
+        names = (f"t{number:04d}" for number in itertools.count(len(self.trials) + 1))
+        return next(name for name in names if name not in self.trials)
 
     def open_trials(self, agent_id: str | None = None) -> list[Trial]:
         """Claimed and not ended, of one agent or of all."""
@@ -181,6 +185,7 @@ class StudyState:
                 self.rejections.append(record)
             case WorkerStatus():
                 self.workers[record.agent_id] = record
+                self.crashes += [record] if record.status == "crashed" else []
                 if record.status == "restarted":
                     self.restarts[record.agent_id] = self.restarts.get(record.agent_id, 0) + 1
             case Note():
@@ -231,15 +236,12 @@ class BrainState:
 
     @property
     def newest(self) -> StudyState | None:
-        """The one that was opened last, whatever became of it."""
         return next(reversed(self.studies.values()), None)
 
     @property
     def latest(self) -> StudyState | None:
-        """The last one that has a trial; the newest when none has. A study that was begun by mistake, or whose start
-        failed, does not take the place of the one before."""
-        ran = (study for study in reversed(self.studies.values()) if study.trials)
-        return next(ran, self.newest)
+        """The last one that has a trial, not one that was begun by mistake; the newest when none has."""
+        return next((study for study in reversed(self.studies.values()) if study.trials), self.newest)
 
     def study(self, study_id: str | None = None) -> StudyState | None:
         return self.latest if study_id is None else self.studies.get(study_id)

@@ -24,7 +24,7 @@ from swarm import verdict
 from swarm.brain import Brain, read_records
 from swarm.clock import SystemClock
 from swarm.errors import Escaped, RepoError, SwarmError, contained
-from swarm.records import WorkerStatus
+from swarm.records import FailReason, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings
 from swarm.study.state import StudyState, Trial
@@ -376,3 +376,19 @@ def test_a_script_of_bad_answers_is_gone_through_without_a_pause(tiny: TinyStudy
         codes = [refusal.code for refusal in on.study.rejections]
         assert set(codes[:-1]) == {"syntax"} and codes[-1] == "script_finished"
         assert clock.monotonic() == 0
+
+
+def test_a_trial_that_took_its_worker_with_it_twice_is_ended_and_not_run_again(tiny: TinyStudy) -> None:
+    with bench(tiny, faster) as on:
+        trial = on.worker.claim_baseline()
+        died = WorkerStatus(study_id="s", agent_id="worker_1", status="crashed")
+        on.brain.append(died)
+        assert [one.trial_id for one in on.worker.unfinished()] == [trial.trial_id]
+        on.brain.append(died)
+        for left in on.worker.unfinished():
+            on.worker.settle(left)
+        ending = on.study.trials[trial.trial_id].finished
+        assert ending is not None and ending.reason is FailReason.ABANDONED
+        assert ending.detail == "its worker died 2 times while it had this trial, so it is not run again"
+        assert on.worker.unfinished() == []
+        assert on.worker.claim_baseline().trial_id == "t0002", "it goes on with something else"

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -23,12 +24,13 @@ def tiny(tmp_path: Path) -> TinyStudy:
     return make_tiny_study(tmp_path, samples=3_000_000)
 
 
-def stop_now(tiny: TinyStudy, **extra: str) -> None:
+def stop_now(tiny: TinyStudy, up: "subprocess.Popen[str]", **extra: str) -> None:
     began = time.monotonic()
     done = tiny.swarm("stop", "--now", "--timeout", "60", **extra)
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert took <= WITHIN_S
+    up.wait(10)  # it sums up
     lines = [json.loads(line) for line in tiny.brain.read_text().splitlines()]
     claimed = [line["trial_id"] for line in lines if line["kind"] == "proposal_claimed"]
     ended = [line["trial_id"] for line in lines if line["kind"] == "trial_finished"]
@@ -42,7 +44,7 @@ def test_a_trial_that_ignores_sigterm(tmp_path: Path) -> None:
     up = tiny.start("--trials", "4")
     with stopped_at_the_end(up):
         tiny.wait_for(lambda study: any(trial.started for trial in study.trials.values()))
-        stop_now(tiny)
+        stop_now(tiny, up)
 
 
 @pytest.mark.parametrize("who", ["--agent-id worker_1", "swarm.supervisor.zygote_server"])
@@ -52,7 +54,7 @@ def test_a_process_that_is_stopped(tiny: TinyStudy, who: str) -> None:
         tiny.wait_for(lambda study: len(study.trials) == 2)
         for pid in tiny.pids(who):
             os.kill(pid, signal.SIGSTOP)
-        stop_now(tiny)
+        stop_now(tiny, up)
 
 
 def test_a_git_that_hangs(tiny: TinyStudy, tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_git_that_hangs(tiny: TinyStudy, tmp_path: Path) -> None:
         tiny.wait_for(lambda study: bool(study.trials))
         hang.touch()
         time.sleep(1)
-        stop_now(tiny, PATH=os.environ["PATH"])
+        stop_now(tiny, up, PATH=os.environ["PATH"])
 
 
 def test_interrupts_twice_at_once(tiny: TinyStudy) -> None:
