@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from swarm.admission import AdmissionController, default_root
 from swarm.brain import Brain
+from swarm.brain.room import require_room
 from swarm.clock import Clock, SystemClock
 from swarm.errors import BrainError, Escaped, SwarmError, contained
 from swarm.execution.local import LocalExecutor
@@ -92,10 +93,12 @@ class Worker:
         self._runner.settle(trial, self._known_commit(trial))
 
     def may_start(self) -> bool:
-        """Whether one more trial may begin. Raises SwarmError when the baseline does not work."""
+        """Whether one more trial may begin. Raises DiskFull without room for it, SwarmError when the baseline does not
+        work."""
         study = self._session.study()
         if not self._session.has_room(study):
             return False
+        require_room(self.settings.root)
         self._require_working_baseline(study)
         return True
 
@@ -182,8 +185,8 @@ def open_worker(settings: RunSettings, agent_id: str, secrets: Mapping[str, str]
         lock.acquire(timeout=AGENT_LOCK_TIMEOUT_S)
     except Timeout:
         raise SwarmError(f"another process is {agent_id} already; stop it first") from None
-    worker = Worker(settings, agent_id, SystemClock(), secrets)
     try:
+        worker = Worker(settings, agent_id, SystemClock(), secrets)
         worker.start()
         yield worker
         worker.close()

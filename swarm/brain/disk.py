@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def _write_whole(disk: Disk, fd: int, path: Path, data: bytes, size: int) -> Non
 
 
 def _no_room(path: Path, what: str, wanted: int) -> str:
-    return f"cannot append {wanted} bytes to {path}: {what}. Free some space on that disk and try again."
+    free = f"{shutil.disk_usage(path.parent).free} bytes are free in {path.parent}"
+    return f"cannot append {wanted} bytes to {path}: {what}; {free}. Free some space on that disk and try again."
 
 
 def _taken_back(disk: Disk, fd: int, size: int) -> str:

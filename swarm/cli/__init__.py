@@ -1,6 +1,7 @@
 """The command line. `main` turns every outcome into an exit code: 0 ok, 1 failed, 2 usage, 130 interrupted."""
 
 import sys
+from pathlib import Path
 
 from swarm.errors import SwarmError
 
@@ -25,4 +26,14 @@ def main() -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say to it
         return 0
+    except OSError as error:  # a folder that cannot be written to, a disk without room
+        from swarm.brain.room import free_mib
+
+        where = Path(str(error.filename)).parent if error.filename else Path.cwd()
+        text = f"{error.strerror or error}: {error.filename or where}"
+        print(
+            f"swarm: {text} ({free_mib(where):.0f} MiB are free there). Check its permissions and disk.",
+            file=sys.stderr,
+        )
+        return 1
     return code if isinstance(code, int) else 0

@@ -13,7 +13,6 @@ from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
 from swarm.orchestrator.control import only_orchestrator
-from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.opening import OpenStudy, open_study
 from swarm.orchestrator.orchestrator import Orchestrator
 from swarm.repo import Repo
@@ -43,7 +42,7 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
         if options.resume:
             _say_what_goes_on(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)
-        display = _Display(opened, console, clock, orchestrator.interrupts)
+        display = _Display(opened, console, clock, orchestrator)
         with display.shown():
             reason = orchestrator.run(display.tick)
         display.last_lines()
@@ -58,11 +57,12 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
 class _Display:
     """A live table on a terminal, plain lines in a pipe."""
 
-    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, interrupts: Interrupts) -> None:
+    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, orchestrator: Orchestrator) -> None:
         self._opened = opened
         self._console = console
         self._clock = clock
-        self._interrupts = interrupts
+        self._orchestrator = orchestrator
+        self._trouble: str | None = None
         self._events = EventLines()
         self._live: Live | None = None
         self._next = 0.0
@@ -80,6 +80,7 @@ class _Display:
             return
         self._next = now + DRAW_EVERY_S
         self._tell_interrupts()
+        self._tell_trouble()
         study = _study(self._opened)
         for line in self._events.fresh(study):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -91,8 +92,18 @@ class _Display:
         for line in self._events.fresh(_study(self._opened)):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    def _tell_trouble(self) -> None:
+        """Once when it begins and once when it has passed."""
+        trouble = self._orchestrator.trouble
+        if (trouble is None) != (self._trouble is None):
+            text = trouble or "There is room again: the study goes on."
+            self._console.print(
+                text, style="red" if trouble else "green", highlight=False, markup=False, soft_wrap=True
+            )
+        self._trouble = trouble
+
     def _tell_interrupts(self) -> None:
-        count = self._interrupts.count
+        count = self._orchestrator.interrupts.count
         if count == self._told:
             return
         self._told = count

@@ -59,8 +59,8 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
         own_s = found.own_s(Phase.TRAIN)
         counted = "" if limit_s is None else f", and took {own_s:.1f} CPU seconds (limit {limit_s:.1f})"
         sentences.append(
-            f"over_budget: train reports {claimed} of {budget}{off}{counted}: let clock.batches decide when to stop, and "
-            "work neither before it nor after it, nor in another thread or process"
+            f"over_budget: train reports {claimed} of {budget}{off}{counted}: let clock.batches decide when to stop, "
+            "and work neither before it nor after it, nor in another thread or process"
         )
     if "long_predict" in flags:
         took_s, unit = found.own_s(Phase.PREDICT), "CPU seconds" if terms.device == "cpu" else "seconds"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from swarm import verdict
 from swarm.brain import Brain
+from swarm.brain.room import require_room, shortage
 from swarm.clock import Clock
 from swarm.errors import BrainError, Escaped, contained
 from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, TrialOrder
@@ -97,6 +98,8 @@ class TrialRunner:
             return self._break_off(trial, commit, followed)
         self._broken = 0
         outcome, audited = followed
+        if outcome.reason in (FailReason.CRASHED, FailReason.INVALID_OUTPUT):
+            self._require_room(trial)
         # It may have been over before anybody looked.
         contained(lambda: self._records.start(trial, outcome.started, commit), passing=(BrainError,))
         self._records.end(trial, commit, outcome, audited=audited)
@@ -108,6 +111,7 @@ class TrialRunner:
     def _break_off(self, trial: Trial, commit: str | None, escaped: Escaped) -> None:
         """The record of a trial that broke on the machine and not by itself, and a pause: a full disk may have room
         again, and a night is not spent on breaking one trial after the other."""
+        self._require_room(trial)
         detail = f"the trial could not go on: {escaped.text}"
         self._records.end(trial, commit, Outcome(reason=FailReason.ABANDONED, detail=detail), audited=False)
         until = self._clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._broken, 10))
@@ -182,6 +186,13 @@ class TrialRunner:
                     running.stop(f"pruned at {progress:.0%} of the budget: {look.why}")
             self._clock.sleep(POLL_S)
         return now, audited
+
+    def _require_room(self, trial: Trial) -> None:
+        """A trial that broke on a full disk says nothing about its program: it is forgotten, to be run again when there
+        is room. One that has filled the disk itself is not; without its files there is room. Raises DiskFull."""
+        if shortage(self._settings.root) is not None:
+            self._settings.layout.trial(self._settings.study_id, trial.trial_id).remove()
+            require_room(self._settings.root)
 
     def _tell(self, trial: Trial, now: Progress, commit: str | None) -> None:
         """What others may want to know about a trial that is on its way."""

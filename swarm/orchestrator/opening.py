@@ -15,6 +15,7 @@ from pathlib import Path
 
 from swarm import gate
 from swarm.brain import Brain
+from swarm.brain.room import require_room
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, MissingExtra, SwarmError, TargetError, UsageError
 from swarm.gpu import detect_probe
@@ -32,6 +33,7 @@ from swarm.trial.contract import harness_sha256
 from swarm.version import VERSION, missing
 
 NOISE_REPLICATES = 5
+LOCK_TIMEOUT_S = 10.0  # for the brain's lock; a stopped process may hold it
 PROGRAM_FILE = "program.md"
 
 
@@ -61,9 +63,10 @@ def open_study(
     check_options(options)
     options = _with_scripts(options)
     repo = Repo.open(cwd)
+    require_room(repo.root)
     layout = Layout(root=repo.root)
     path = (options.brain or layout.brain).absolute()
-    brain = Brain(path, clock=clock, kept=repo.kept_brain(path))
+    brain = Brain(path, clock=clock, kept=repo.kept_brain(path), lock_timeout_s=LOCK_TIMEOUT_S)
     changes: tuple[str, ...] = ()
     if options.resume:
         latest = brain.snapshot().latest

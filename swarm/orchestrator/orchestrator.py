@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from swarm.brain import Brain
+from swarm.brain.room import LOOK_EVERY_S, shortage
+from swarm.brain.seal import identified
 from swarm.clock import Clock
-from swarm.errors import SwarmError, TrialError, UsageError
+from swarm.errors import BrainError, BrainNotOurs, BrainReplaced, SwarmError, TrialError, UsageError
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
@@ -30,7 +32,7 @@ from swarm.orchestrator.worker_process import (
     last_line,
     start_worker,
 )
-from swarm.records import FailReason, Note, StudyClosed, TrialFinished, WorkerStatus
+from swarm.records import FailReason, Note, Record, StudyClosed, TrialFinished, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.hands import in_hands_of
 from swarm.study.settings import Layout, RunSettings
@@ -65,6 +67,9 @@ class Orchestrator:
         self._workers = [WorkerSlot(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
         self._last_asked = Control.RUN
+        self._unwritten: list[Record] = []
+        self._look_at_disk = 0.0
+        self.trouble: str | None = None  # what the study waits for, for people
 
     def run(self, tick: Callable[[], None]) -> str:
         """Run until every worker is done. `tick` is called a few times a second to draw. Returns why it ended.
@@ -82,9 +87,8 @@ class Orchestrator:
             finally:
                 self._end()
         reason = self._reason()
-        self._brain.append(
-            StudyClosed(study_id=self._settings.study_id, reason=reason, description=f"study closed: {reason}")
-        )
+        closed = StudyClosed(study_id=self._settings.study_id, reason=reason, description=f"study closed: {reason}")
+        self._brain.append(*self._unwritten, closed)
         if all(worker.given_up for worker in self._workers):
             log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
             raise SwarmError(f"no worker could go on: {last_line(log)}. Its log: {log}")
@@ -101,15 +105,18 @@ class Orchestrator:
         """Somebody has deleted `.swarm/`: make anew what workers and other processes look for in it. Trials that ran
         there run again; weights and transcripts of earlier ones are lost."""
         settings = self._settings
+        if self.trouble is not None:
+            return
         self._renew()
         if settings.layout.settings(settings.study_id).exists():
             return
         save_settings(settings)
         self._ask(self._last_asked)
         text = f"{settings.layout.runtime} was deleted while the study ran: it was made again, running trials run again"
-        self._brain.append(Note(study_id=settings.study_id, topic="runtime", description=text[:300]))
+        self._record(Note(study_id=settings.study_id, topic="runtime", description=text[:300]))
 
     def _step(self) -> None:
+        self._watch_disk()
         self._restore_runtime()
         if self._time_is_up() and self._asked() is Control.RUN:
             self._ask(Control.DRAIN)
@@ -127,7 +134,7 @@ class Orchestrator:
         except TrialError as error:
             self._zygote = None
             text = f"trials start cold from here on: {error}"
-            self._brain.append(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
+            self._record(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
 
     def _tend(self, worker: WorkerSlot) -> None:
         """Start a worker that is not running; notice one that has ended."""
@@ -177,6 +184,8 @@ class Orchestrator:
         self._status(worker, "stopped", f"{worker.agent_id} {why}, given up: {last_line(log)}")
 
     def _start(self, worker: WorkerSlot) -> None:
+        if self.trouble is not None:  # without room it could not even open its log
+            return
         restarted = bool(worker.starts)
         worker.starts.append(self._clock.monotonic())
         worker.endings = len(self._endings(worker.agent_id))
@@ -194,7 +203,29 @@ class Orchestrator:
                 "pid": pid,
             }
         )
-        self._brain.append(record)
+        self._record(record)
+
+    def _record(self, *records: Record) -> None:
+        """Now, or when the disk has room and the brain's lock is free again: what is told here may wait."""
+        self._unwritten += [identified(record) for record in records]
+        try:
+            self._brain.append(*self._unwritten)
+        except (BrainReplaced, BrainNotOurs):
+            raise
+        except BrainError as problem:
+            self.trouble = str(problem)
+        else:
+            self._unwritten.clear()
+
+    def _watch_disk(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._look_at_disk:
+            return
+        self._look_at_disk = now + LOOK_EVERY_S
+        missing = shortage(self._settings.root)
+        self.trouble = f"{missing}. The study waits, and goes on when there is room." if missing is not None else None
+        if self._unwritten and self.trouble is None:
+            self._record()
 
     def _end(self) -> None:
         """Leave nothing behind within seconds: no worker, no trial, no zygote, no worktree. Whatever fails here, the

@@ -12,9 +12,8 @@ from swarm.study.settings import RunSettings
 
 def save_settings(settings: RunSettings) -> Path:
     path = settings.layout.settings(settings.study_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
-    return path
+    with saved_settings(settings):
+        return path
 
 
 @contextlib.contextmanager

@@ -64,7 +64,12 @@ class Repo:
         """Where the second copy of a brain lies: inside git's own folder, where no git command and no `rm -rf .swarm`
         of a person reaches it. Makes the folder."""
         folder = self.common_dir / "swarm"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RepoError(
+                f"{folder} cannot be made: {error.strerror}. The second copy of the brain lies there."
+            ) from error
         return folder / f"{brain.stem}-{hashlib.sha256(bytes(brain.absolute())).hexdigest()[:8]}.jsonl"
 
     def head(self) -> str:

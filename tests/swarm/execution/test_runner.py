@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from factories.records import study_opened
@@ -13,7 +15,7 @@ from fakes.fake_clock import FakeClock
 from fakes.scripted_executor import LOSS, RUNG_LOSS, STEPS, ScriptedExecutor, ScriptedTrial, World
 
 from swarm.brain import Brain
-from swarm.errors import BrainReplaced
+from swarm.errors import BrainReplaced, DiskFull
 from swarm.execution.executor import Outcome
 from swarm.execution.runner import Interruption, TrialRunner, Walkaway
 from swarm.records import (
@@ -350,3 +352,28 @@ def test_weights_are_dropped_with_the_verdict_and_kept_without(bench: Bench, mon
 def test_time_passes_only_between_looks(bench: Bench) -> None:
     bench.run("scores")
     assert bench.clock.monotonic() == pytest.approx(0.1 * (STEPS + 1))
+
+
+def test_a_trial_that_broke_on_a_full_disk_is_forgotten_and_runs_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [0]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    trial = bench.claim("crashes")
+    folder = bench.settings.layout.trial(STUDY, trial.trial_id).root
+    folder.mkdir(parents=True)
+    with pytest.raises(DiskFull, match=r"is full: 0.0 MiB are free"):
+        bench.runner().run(trial, "c1")
+    assert trial.finished is None and not folder.exists()
+    free[0] = 10**9
+    bench.runner().run(trial, "c1")
+    assert ending(trial).reason is FailReason.CRASHED, "with room it is the program's own fault"
+
+
+def test_a_trial_that_filled_the_disk_itself_has_crashed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = bench.claim("crashes")
+    folder = bench.settings.layout.trial(STUDY, trial.trial_id).root
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0 if folder.exists() else 10**9))
+    bench.runner().run(trial, "c1")
+    assert ending(trial).reason is FailReason.CRASHED
