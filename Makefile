@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
 
-.PHONY: up test lint bench bench-long bench-search chaos redteam test-slow test-gpu docs wheel notebook clean
+.PHONY: up test lint bench bench-long bench-search chaos drill redteam test-slow test-gpu docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -24,8 +24,11 @@ lint: $(READY)
 test-slow: $(READY)  ## real trainings and whole studies, minutes each
 	$(BIN)/python -m pytest -n 0 -m slow --timeout 1200
 
-chaos: $(READY)  ## kills and faults, long
-	$(BIN)/python -m pytest -n 0 -m chaos --timeout 1800
+chaos: $(READY)  ## kills, hangs and faults; CHAOS_KILLS=500, CHAOS_HANGS=200 and CHAOS_SEED may be set
+	$(BIN)/python -m pytest -n 0 -s -m chaos --timeout 3600
+
+drill: $(READY)  ## faults injected into studies in a throw-away folder, about a minute
+	$(BIN)/swarm drill
 
 redteam: $(READY)  ## hostile candidates against the harness
 	$(BIN)/python -m pytest -n 0 -m redteam --timeout 600

@@ -6,21 +6,23 @@ from collections.abc import Callable
 from swarm.brain import Brain
 from swarm.clock import Clock
 from swarm.errors import SwarmError
-from swarm.orchestrator.control import Control, read_control
+from swarm.orchestrator.control import ORCHESTRATOR_VARIABLE, Control, read_control
 from swarm.records import MAX_DESCRIPTION, ProposalClaimed, WorkerStatus, one_line
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState, Trial
 
 
 class Session:
-    """For one thread at a time, as its brain is. Made in the worker's process, whose parent is the orchestrator."""
+    """For one thread at a time, as its brain is. Made in the worker's process, whose parent is the orchestrator, or
+    the shell of whoever started it by hand."""
 
     def __init__(self, settings: RunSettings, agent_id: str, brain: Brain, clock: Clock) -> None:
         self.settings = settings
         self.agent_id = agent_id
         self.brain = brain
         self.clock = clock
-        self._orchestrator_pid = os.getppid()
+        # Told, since the orchestrator may be dead before this process has come so far as to ask for its parent.
+        self._orchestrator_pid = int(os.environ.get(ORCHESTRATOR_VARIABLE) or os.getppid())
 
     def study(self) -> StudyState:
         """As the brain is now. Raises SwarmError when the study is not in it."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from filelock import FileLock
 
 from swarm.admission.lease import Lease, child_env
-from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.history import append_history, load_history
 from swarm.admission.ledger.identity import identify
 from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
@@ -32,6 +31,7 @@ from swarm.admission.policy.runtime import endangered, is_over
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
 from swarm.errors import NeverFits
+from swarm.failpoints import failpoint
 from swarm.gpu.host import HostLimits, host_limits
 from swarm.gpu.reading import GpuProbe
 

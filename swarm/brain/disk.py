@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from swarm.errors import BrainError, DiskFull
+from swarm.failpoints import failpoint
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -49,7 +50,9 @@ def append_durably(disk: Disk, fd: int, path: Path, data: bytes) -> None:
     a failing append takes back.
     """
     size = os.fstat(fd).st_size
+    failpoint("append.before_write")
     _write_whole(disk, fd, path, data, size)
+    failpoint("append.after_write")
     try:
         disk.sync(fd)
         if size == 0:
@@ -59,6 +62,7 @@ def append_durably(disk: Disk, fd: int, path: Path, data: bytes) -> None:
         raise SyncFailed(
             f"{path}: fsync failed ({problem.strerror}), so the last append is not safe and was {outcome}."
         ) from problem
+    failpoint("append.after_sync")
 
 
 def set_torn_bytes_aside(disk: Disk, fd: int, path: Path, start: int) -> None:
@@ -70,12 +74,15 @@ def set_torn_bytes_aside(disk: Disk, fd: int, path: Path, start: int) -> None:
     if not torn:
         return
     aside = path.with_suffix(".torn")
+    failpoint("torn.before_copy")
     with opened_for_append(aside) as aside_fd:
         append_durably(disk, aside_fd, aside, torn + b"\n")
+    failpoint("torn.after_copy")
     try:
         disk.truncate(fd, start)
     except OSError as problem:
         raise BrainError(f"cannot cut {len(torn)} torn bytes off {path}: {problem.strerror}") from problem
+    failpoint("torn.after_cut")
 
 
 def _write_whole(disk: Disk, fd: int, path: Path, data: bytes, size: int) -> None:

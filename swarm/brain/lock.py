@@ -16,6 +16,7 @@ from filelock import lock_descriptor
 
 from swarm.clock import Clock
 from swarm.errors import BrainError
+from swarm.failpoints import failpoint
 
 _EAGER_POLL_S = 0.0005  # an append holds the lock for a fraction of a millisecond plus one fsync
 _PATIENT_POLL_S = 0.05
@@ -34,6 +35,7 @@ class WriterLock:
     def held(self) -> Iterator[None]:
         """Raises BrainError when it is not free within the timeout, or when the file system has no flock."""
         try:
+            failpoint("lock.before")
             fd = self._acquired()
         except OSError as problem:
             raise BrainError(
@@ -41,9 +43,12 @@ class WriterLock:
                 "written to, on a file system with flock (a local disk)."
             ) from problem
         try:
+            failpoint("lock.after")
             yield
+            failpoint("unlock.before")
         finally:
             os.close(fd)  # nobody else has this open file description, so this frees the lock
+        failpoint("unlock.after")
 
     def _acquired(self) -> int:
         """A descriptor that holds the lock of the file which is at the path now, signed by this process."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import flags
+from swarm.cli import drill, flags
 from swarm.cli.gpu import gpu_app
 from swarm.cli.steer import steer_app
 
@@ -295,3 +295,6 @@ def doctor(as_json: flags.Json = False) -> int:
     from swarm.cli.doctor import print_doctor
 
     return print_doctor(Path.cwd(), as_json=as_json)
+
+
+app.command()(drill.drill)

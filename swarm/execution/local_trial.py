@@ -20,6 +20,7 @@ from swarm.execution.evidence import Terms
 from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.execution.memory import informed, observed, probe_request, request_of
 from swarm.execution.rungs import score_new_rungs
+from swarm.failpoints import failpoint
 from swarm.records import FailReason
 from swarm.supervisor import Running, TrialResult, kill_leftovers, launch
 from swarm.trial.contract import harness_sha256
@@ -169,10 +170,14 @@ class LocalTrial:
         if folder.root.exists():
             kill_leftovers(folder.root)
             folder.remove()
+        failpoint("trial.before_folder")
         spec = phases.lay_out(folder, order, lease, self._machine.data_dir, probe=note is None)
+        failpoint("trial.after_folder")
         if note is not None:
             write_whole(folder.order, order.model_dump_json())
+            failpoint("trial.between_notes")
             write_whole(folder.attempt, note.model_dump_json())
+            failpoint("trial.after_notes")
         with lease.launching():
             running = launch(spec, lease.lock_fd, socket=self._machine.zygote)
         with contextlib.suppress(ProcessLookupError):  # it may be over already

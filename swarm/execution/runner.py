@@ -20,6 +20,7 @@ from swarm.errors import BrainError, Escaped, contained
 from swarm.execution.executor import Executor, Outcome, Progress, RunningTrial, TrialOrder
 from swarm.execution.memory import evidence_of
 from swarm.execution.trial_records import TrialRecords
+from swarm.failpoints import failpoint
 from swarm.records import Decision, FailReason, Record, VerdictReached
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, Program, Trial
@@ -102,8 +103,11 @@ class TrialRunner:
             self._require_room(trial)
         # It may have been over before anybody looked.
         contained(lambda: self._records.start(trial, outcome.started, commit), passing=(BrainError,))
+        failpoint("ending.before_record")
         self._records.end(trial, commit, outcome, audited=audited)
+        failpoint("ending.after_record")
         judged = contained(lambda: self.judge(trial.trial_id), passing=(BrainError,))
+        failpoint("ending.after_verdict")
         if isinstance(judged, Escaped):
             self._records.trouble(trial, f"{trial.trial_id} has no verdict: {judged.text}")
         return None

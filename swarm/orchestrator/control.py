@@ -13,8 +13,11 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm.errors import SwarmError
+from swarm.failpoints import failpoint
 from swarm.repo.runtime import make_runtime
 from swarm.study.settings import Layout
+
+ORCHESTRATOR_VARIABLE = "SWARM_ORCHESTRATOR"  # pid of the process that started a worker, in the worker's environment
 
 
 class Control(StrEnum):
@@ -107,6 +110,7 @@ class Reign:
         layout = self._layout
         make_runtime(layout)
         lock = FileLock(layout.orchestrator_lock, fallback_to_soft=False)
+        failpoint("orchestrator.before_lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -116,6 +120,7 @@ class Reign:
                 f"a swarm is running in {layout.root} already ({who}). Watch it with `swarm status`, or end it with "
                 "`swarm stop`."
             ) from None
+        failpoint("orchestrator.after_lock")
         self._file = _identity(layout.orchestrator_lock)
         return lock
 
@@ -150,5 +155,8 @@ def _replace(path: Path, text: str) -> None:
     """Readers see the old text or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
+    failpoint("control.before_draft")
     fresh.write_text(text, encoding="utf-8")
+    failpoint("control.drafted")
     fresh.replace(path)
+    failpoint("control.replaced")

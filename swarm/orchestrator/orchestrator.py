@@ -18,6 +18,7 @@ from swarm.brain.room import LOOK_EVERY_S, shortage
 from swarm.brain.seal import identified
 from swarm.clock import Clock
 from swarm.errors import BrainError, BrainNotOurs, BrainReplaced, SwarmError, TrialError, UsageError
+from swarm.failpoints import failpoint
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
@@ -130,7 +131,9 @@ class Orchestrator:
         """Without a zygote each process of a trial starts an interpreter of its own: slower, with the same results."""
         path = (str(code_root()),)
         try:
+            failpoint("zygote.before_start")
             self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout), pythonpath=path)
+            failpoint("zygote.after_start")
         except TrialError as error:
             self._zygote = None
             text = f"trials start cold from here on: {error}"
@@ -189,7 +192,9 @@ class Orchestrator:
         restarted = bool(worker.starts)
         worker.starts.append(self._clock.monotonic())
         worker.endings = len(self._endings(worker.agent_id))
+        failpoint("worker.before_start")
         worker.process = self._start_process(self._settings, worker.agent_id)
+        failpoint("worker.after_start")
         if restarted:
             self._status(worker, "restarted", f"{worker.agent_id} restarted", pid=worker.process.pid)
 

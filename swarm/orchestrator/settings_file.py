@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from swarm.errors import SwarmError
+from swarm.failpoints import failpoint
 from swarm.study.settings import RunSettings
 
 
@@ -24,9 +25,11 @@ def saved_settings(settings: RunSettings) -> Iterator[None]:
     known = path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        failpoint("settings.before_write")
         draft.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
         yield
         draft.replace(path)
+        failpoint("settings.after_write")
     except OSError as problem:
         raise SwarmError(
             f"cannot write {draft}: {problem.strerror}. Free some space or its folder, then start again."

@@ -1,5 +1,6 @@
 """A worker's process as the orchestrator sees it."""
 
+import os
 import subprocess
 import sys
 from collections import deque
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from swarm.orchestrator.control import ORCHESTRATOR_VARIABLE
 from swarm.study.settings import RunSettings
 
 RESTARTS_ALLOWED = 5
@@ -36,6 +38,7 @@ def start_worker(settings: RunSettings, agent_id: str) -> WorkerProcess:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=layout.root,
+            env={**os.environ, ORCHESTRATOR_VARIABLE: str(os.getpid())},
             start_new_session=True,
         )
 

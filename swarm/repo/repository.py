@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from swarm.errors import GitTimeout, NotARepository, RepoError
+from swarm.failpoints import failpoint
 from swarm.repo.git import Git, GitFailed, check_version, trusted_by_user
 from swarm.repo.merging import merge_text
 from swarm.repo.runtime import make_runtime
@@ -179,6 +180,7 @@ class Repo:
     def heal(self) -> list[str]:
         """Removes what killed processes left behind, ours only; returns a line for each thing removed."""
         with self._lock():
+            failpoint("heal.before")
             healed = self._worktrees().heal()
             for lock in sorted((self.common_dir / _REF_PREFIX).glob("**/*.lock")):
                 if is_stale(lock, age_s=STALE_REF_LOCK_AGE_S):
@@ -188,6 +190,7 @@ class Repo:
                 if is_stale(index):
                     remove_tree(index)
                     healed.append(f"removed the left-over {index}")
+            failpoint("heal.after")
         return healed
 
     def _below(self, commit: str, prefix: str) -> list[Entry]:
@@ -205,13 +208,18 @@ class Repo:
     def _write_commit(self, base: str, files: Mapping[str, str], message: str) -> str:
         """A commit that nothing refers to yet."""
         modes = {path: self._file(base, path).mode for path in files}
+        failpoint("commit.before_index")
         with self._private_index() as env:
             self.git("read-tree", base, env=env)
             for path, text in files.items():
                 oid = self.git.line("hash-object", "-w", "--no-filters", "--stdin", stdin=text.encode())
                 self.git("update-index", "--cacheinfo", f"{modes[path]},{oid},{path}", env=env)
+            failpoint("commit.before_tree")
             tree = self.git.line("write-tree", env=env)
-        return self.git.line("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode())
+        failpoint("commit.before_commit")
+        commit = self.git.line("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode())
+        failpoint("commit.after_commit")
+        return commit
 
     @contextmanager
     def _private_index(self) -> Iterator[dict[str, str]]:
@@ -221,7 +229,9 @@ class Repo:
 
     def _create_ref(self, ref: str, commit: str) -> None:
         with self._lock():
+            failpoint("ref.before_update")
             self.git("update-ref", ref, commit, "0" * len(commit))
+            failpoint("ref.after_update")
 
     def _resolve(self, ref: str) -> str | None:
         try:
@@ -245,6 +255,7 @@ class Repo:
         """One ref-changing command at a time. The file is never deleted: its inode is the lock."""
         path = self.common_dir / "swarm.lock"
         lock = FileLock(path, timeout=LOCK_TIMEOUT_S, poll_interval=0.01, fallback_to_soft=False)
+        failpoint("repo.before_lock")
         try:
             lock.acquire()
         except Timeout as error:
@@ -254,9 +265,11 @@ class Repo:
         except OSError as error:
             raise RepoError(f"{path} cannot be locked: {error}") from error
         try:
+            failpoint("repo.after_lock")
             yield
         finally:
             lock.release()
+        failpoint("repo.after_unlock")
 
 
 def _discover(git: Git) -> Git:

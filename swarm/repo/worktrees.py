@@ -12,6 +12,7 @@ from pathlib import Path
 
 from swarm.clock import SystemClock
 from swarm.errors import RepoError
+from swarm.failpoints import failpoint
 from swarm.repo.git import Git
 from swarm.repo.trees import Entry, write_files
 from swarm.study.settings import Layout
@@ -30,16 +31,21 @@ class Worktrees:
         """Replaces whatever is there by a new worktree at `commit` that holds `entries`."""
         self.remove(agent_id)
         path = self._path(agent_id)
+        failpoint("worktree.before_add")
         self.git("worktree", "add", "--detach", "--no-checkout", str(path), commit)
+        failpoint("worktree.after_add")
         self._fill(path, commit, entries)
+        failpoint("worktree.after_fill")
         return path
 
     def remove(self, agent_id: str) -> None:
         path = self._path(agent_id)
         admin = self._admin(path)
+        failpoint("worktree.before_remove")
         for folder in (path, admin):
             if folder is not None and os.path.lexists(folder):
                 remove_tree(folder)
+                failpoint("worktree.removed_a_part")
 
     def heal(self) -> list[str]:
         """Removes entries of missing worktrees and stale index locks, ours only; says what it removed."""

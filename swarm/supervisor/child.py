@@ -10,6 +10,7 @@ import os
 import resource
 import runpy
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -121,6 +122,7 @@ def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec, report_fd: int, *, counted
     report = sandbox.apply(policy, spec.sandbox, folder=spec.folder, report_left=lambda left: say_left(report_fd, left))
     if report.namespaces:
         os.environ["TMPDIR"] = SHORT_NAME
+    tempfile.tempdir = None  # a warm process has looked it up before
     return report
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from swarm.failpoints import for_child
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.trial.contract import CONFIG_VARIABLE, FOLDER_VARIABLE, code_root
 
@@ -25,7 +26,8 @@ def allowed(parent: Mapping[str, str]) -> dict[str, str]:
 
 
 def supervisor_environment(parent: Mapping[str, str], folder: str, pythonpath: tuple[str, ...]) -> dict[str, str]:
-    return {**allowed(parent), "PYTHONPATH": import_path(parent, pythonpath), FOLDER_VARIABLE: folder}
+    own = {"PYTHONPATH": import_path(parent, pythonpath), FOLDER_VARIABLE: folder}
+    return {**allowed(parent), **for_child(parent), **own}
 
 
 def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, str]) -> dict[str, str]:

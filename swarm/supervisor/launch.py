@@ -12,6 +12,7 @@ from pathlib import Path
 
 from swarm import sandbox
 from swarm.errors import TrialError, TrialLost
+from swarm.failpoints import failpoint
 from swarm.sandbox.ladder import require
 from swarm.supervisor import proc
 from swarm.supervisor.environment import INTERPRETER_FLAGS, supervisor_environment
@@ -58,7 +59,9 @@ class Running:
         """Asks the supervisor to kill its tree and to record the ending "stopped". Returns at once; then `poll`."""
         if self.identity is None or not self._is_alive():
             return
+        failpoint("stop.before_reason")
         write_whole(TrialFolder(self.folder).stop_reason, reason, durable=True)
+        failpoint("stop.after_reason")
         with suppress(ProcessLookupError):
             os.kill(self.identity.pid, signal.SIGTERM)
 
@@ -83,7 +86,9 @@ def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None)
         raise TrialError(f"a trial was started in {folder} before; a repetition needs a folder of its own.")
     if spec.sandbox == "strict":
         require(sandbox.probe())
+    failpoint("launch.before_spec")
     write_whole(files.spec, spec.to_json(), durable=True)
+    failpoint("launch.after_spec")
     files.logs.mkdir(mode=0o700, exist_ok=True)
     if socket is not None and ask(socket, files.spec, lease_fd):
         return _wait_for_identity(folder, None)
@@ -136,7 +141,10 @@ def _spawn(spec: TrialSpec, lease_fd: int | None) -> int:
         actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))  # onto itself: inherited from here on
         command += ["--lease-fd", str(lease_fd)]
     environment = supervisor_environment(os.environ, spec.folder, spec.pythonpath)
-    return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
+    failpoint("launch.before_spawn")
+    child = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
+    failpoint("launch.after_spawn")
+    return child
 
 
 def _wait_for_identity(folder: Path, child: int | None) -> Running:

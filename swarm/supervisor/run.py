@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.errors import TrialError
+from swarm.failpoints import failpoint
 from swarm.sandbox.libc import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
 from swarm.sandbox.policy import SandboxReport
 from swarm.supervisor import proc
@@ -55,7 +56,9 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
         ended_at=time.time(),
         stopped_reason=_stopped_reason(folder, phases),
     )
+    failpoint("result.before_write")
     write_whole(folder.result, result.to_json(), durable=True)
+    failpoint("result.after_write")
     if cores is not None:
         cores.close()
     return result
@@ -77,8 +80,11 @@ def _announce(spec: TrialSpec, folder: TrialFolder, start: float) -> None:
     assert own is not None, "a process sees itself in /proc"
     longest = sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
     identity = Identity(own.pid, own.starttime, proc.boot_id(), start + longest)
+    failpoint("supervisor.before_announce")
     folder.sessions.write_text(f"{own.session}\n")
+    failpoint("supervisor.announcing")
     _claim(folder.supervisor, identity.to_json())
+    failpoint("supervisor.after_announce")
 
 
 def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None) -> list[PhaseOutcome]:
@@ -125,10 +131,13 @@ def _stopped_reason(folder: TrialFolder, phases: tuple[PhaseResult, ...]) -> str
 def _claim(path: Path, text: str) -> None:
     """A whole file under a name that nobody has taken yet."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    failpoint("claim.before_draft")
     temporary.write_text(text)
+    failpoint("claim.drafted")
     try:
         path.hardlink_to(temporary)
     except FileExistsError as error:
         raise TrialError(f"{path} exists: this trial has been started before. Give it a new folder.") from error
     finally:
+        failpoint("claim.after_link")
         temporary.unlink()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from swarm.failpoints import failpoint
 from swarm.sandbox.libc import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 from swarm.supervisor.channel import Channel, wait_for_go
 from swarm.supervisor.counter import CpuCounter
@@ -44,12 +45,14 @@ def start_phase(
     supervisor = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    failpoint("phase.before_fork")
     pid = os.fork()
     if pid == 0:
         _become_phase(spec, phase, output.fileno(), lease_fd, theirs, supervisor, run_phase)
     os.close(theirs)
     with spec.trial_folder.sessions.open("a") as sessions:  # the child opens a session with its own number
         sessions.write(f"{pid}\n")
+    failpoint("phase.after_fork")
     counter = CpuCounter.of(pid) if channel.wait_until_up() else None
     channel.let_go(counted=counter is not None)
     return Started(pid, channel, counter)

@@ -71,7 +71,7 @@ def whole_cycle(root: Path, folder: Path, *, child: list[str], name: str = "chil
     process = subprocess.Popen(child, pass_fds=(lease.lock_fd,), start_new_session=True)
     (folder / f"{name}.pid").write_text(str(process.pid))
     lease.bind(process.pid)
-    backfilled = mine.request(ask("short", 100)).poll()
+    backfilled = mine.request(ask("short", 100, code_sha256="short")).poll()
     lease.poll()
     process.kill()
     process.wait()

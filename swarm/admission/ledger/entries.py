@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.identity import Identity, boot_id
 from swarm.admission.policy.model import Demand, Drain, Hold, Throttle
+from swarm.failpoints import failpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,11 @@ _READERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind 
 def write_entry(path: Path, entry: TicketEntry | LeaseEntry | DeviceEntry | Throttle) -> None:
     """Replace the file at once. Not synced: after a power loss the boot id differs, and every entry is void."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
+    failpoint("entry.before_draft")
     draft.write_text(json.dumps(asdict(entry)) + "\n", encoding="utf-8")
     failpoint("entry.drafted")
     draft.replace(path)
+    failpoint("entry.replaced")
 
 
 def remove_drafts(folder: Path) -> None:

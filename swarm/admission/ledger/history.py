@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from swarm.admission.policy.predict import History, PeakRecord
+from swarm.failpoints import failpoint
 
 TAIL_BYTES = 1 << 20
 
@@ -28,7 +29,9 @@ def append_history(path: Path, record: PeakRecord) -> None:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         line = json.dumps(asdict(record)).encode() + b"\n"
+        failpoint("history.before_write")
         os.write(descriptor, b"\n" + line if torn else line)
+        failpoint("history.after_write")
     finally:
         os.close(descriptor)
 

@@ -28,11 +28,11 @@ from swarm.admission.ledger.entries import (
     remove_drafts,
     write_entry,
 )
-from swarm.admission.ledger.failpoints import failpoint
 from swarm.admission.ledger.flock import holders, is_held, open_locked, prove_exclusion
 from swarm.admission.ledger.identity import boot_id
 from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Throttle
 from swarm.errors import AdmissionError
+from swarm.failpoints import failpoint
 from swarm.gpu.reading import DeviceReading
 
 LOCK_TIMEOUT_S = 30.0
@@ -74,6 +74,7 @@ class Ledger:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Exclude every other process of this machine. Raises AdmissionError after 30 s: somebody is stopped inside."""
+        failpoint("ledger.before_lock")
         try:
             self._lock.acquire()
         except Timeout as error:
@@ -82,9 +83,11 @@ class Ledger:
                 f"Look for a stopped swarm process with `fuser {self.root / 'ledger.lock'}`."
             ) from error
         try:
+            failpoint("ledger.after_lock")
             yield
         finally:
             self._lock.release()
+        failpoint("ledger.after_unlock")
 
     # Tickets
 
@@ -129,8 +132,11 @@ class Ledger:
                 write_entry(path, replace(entry, demand=passed))
 
     def drop_ticket(self, entry: TicketEntry, descriptor: int) -> None:
+        failpoint("drop.before_record")
         self._ticket_path(entry).unlink(missing_ok=True)
+        failpoint("drop.after_record")
         self._ticket_path(entry).with_suffix(".lock").unlink(missing_ok=True)
+        failpoint("drop.after_lock")
         os.close(descriptor)
 
     # Leases
@@ -157,8 +163,11 @@ class Ledger:
 
     def drop_lease(self, uuid: str, lease_id: str) -> None:
         folder = self._folder(uuid, "leases")
+        failpoint("lease.before_drop")
         (folder / f"{lease_id}.json").unlink(missing_ok=True)
+        failpoint("lease.after_record_gone")
         (folder / f"{lease_id}.lock").unlink(missing_ok=True)
+        failpoint("lease.after_drop")
 
     def forget_drain(self, entry: LeaseEntry) -> None:
         """Its memory is back. A lease that is just being released keeps its files until its lock is gone."""
@@ -222,8 +231,11 @@ class Ledger:
     def add_incident(self, uuid: str, name: str, entry: Throttle) -> int:
         """The descriptor that keeps the incident in force: it ends with this process, and a restart begins anew."""
         folder = self._folder(uuid, "incidents")
+        failpoint("incident.before_lock")
         descriptor = open_locked(folder / f"{name}.lock")
+        failpoint("incident.after_lock")
         write_entry(folder / f"{name}.json", entry)
+        failpoint("incident.after_record")
         return descriptor
 
     def incidents(self, uuid: str) -> list[tuple[str, Throttle]]:
