@@ -198,7 +198,7 @@ def _recorded(code: ExitCode) -> str:
     if code is ExitCode.OK:
         return ""
     if code in NOT_SET_UP:
-        return "A failed set-up: the trial has no ending yet."
+        return "Before the candidate's code began: a failed set-up, and the trial has no ending yet. After: `crashed`."
     return f"Recorded as `{EXIT_REASONS.get(code, records.FailReason.CRASHED)}`."
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from swarm.brain.disk import Disk, append_durably, opened_for_append
 from swarm.errors import BrainError, DiskFull
+from swarm.failpoints import failpoint
 
 _ANCHOR_BYTES = 256
 _CHUNK_BYTES = 1 << 20
@@ -61,9 +62,12 @@ class Kept:
         whole = content[: content.rfind(b"\n") + 1]
         with _said_as_brain_error(brain):
             draft.unlink(missing_ok=True)
+            failpoint("putback.before_draft")
             with opened_for_append(draft) as fd:
                 append_durably(disk, fd, draft, whole)
+            failpoint("putback.drafted")
             draft.replace(brain)
+            failpoint("putback.replaced")
         lines = whole.count(b"\n")
         return f"{brain.name} {what}; it was put back with all {lines} lines"
 
@@ -75,7 +79,9 @@ class Kept:
             return None
         content = self.path.read_bytes()
         aside = self.path.with_name(f"{self.path.stem}.{_name_of(content)}.jsonl")
+        failpoint("retire.before")
         self.path.replace(aside)
+        failpoint("retire.after")
         lines = content.count(b"\n")
         return f"An earlier study left {lines} lines that {brain.name} does not hold any more; they are kept in {aside}"
 

@@ -20,6 +20,8 @@ EXIT_REASONS: dict[int, FailReason] = {
     ExitCode.CONTRACT_BROKEN: FailReason.INVALID_OUTPUT,
     ExitCode.INVALID_OUTPUT: FailReason.INVALID_OUTPUT,
 }
+NOT_SET_UP = (ExitCode.DATA_MISSING, ExitCode.SETUP_FAILED)
+"""Believed only of what ended before the candidate's code began."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _is_not_set_up(phase: PhaseResult) -> bool:
     """Whether it failed before the candidate's code could begin. The exit code of a candidate is only data."""
     if phase.ready_s is None:
         return phase.exit_code not in (None, 0)
-    return not phase.begun and phase.exit_code in (ExitCode.DATA_MISSING, ExitCode.SETUP_FAILED)
+    return not phase.begun and phase.exit_code in NOT_SET_UP
 
 
 def _read_score(folder: TrialFolder) -> Score | str:

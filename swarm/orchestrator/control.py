@@ -44,8 +44,11 @@ def write_control(layout: Layout, study_id: str, control: Control) -> None:
         _replace(path, control)
         return
     try:
+        failpoint("control.before_word")
         os.pwrite(fd, control.encode(), 0)
+        failpoint("control.between")
         os.ftruncate(fd, len(control))
+        failpoint("control.after_word")
     finally:
         os.close(fd)
 

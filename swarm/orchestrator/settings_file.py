@@ -25,11 +25,12 @@ def saved_settings(settings: RunSettings) -> Iterator[None]:
     known = path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        failpoint("settings.before_write")
+        failpoint("settings.before_draft")
         draft.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+        failpoint("settings.drafted")
         yield
         draft.replace(path)
-        failpoint("settings.after_write")
+        failpoint("settings.replaced")
     except OSError as problem:
         raise SwarmError(
             f"cannot write {draft}: {problem.strerror}. Free some space or its folder, then start again."

@@ -6,6 +6,7 @@ The files are the candidate's; what was taken is not. What it writes later, or o
 from collections.abc import Sequence
 from contextlib import suppress
 
+from swarm.failpoints import failpoint
 from swarm.trial.folder import MAX_RUNG_BYTES, TrialFolder, Unreadable, read_plain
 
 
@@ -25,6 +26,9 @@ class RungTaker:
         with suppress(Unreadable, OSError):
             content = read_plain(self._folder.rung_logits(percent), MAX_RUNG_BYTES)
             draft = self._folder.taken_rung(percent).with_suffix(".tmp")
+            failpoint("rung.before_draft")
             draft.write_bytes(content)
+            failpoint("rung.drafted")
             draft.replace(self._folder.taken_rung(percent))
+            failpoint("rung.after")
             self.taken.append((percent, round(cpu_s, 3), round(wall_s, 3)))

@@ -22,18 +22,18 @@ BETWEEN = {
     "brain/lock.py:_wait_for": "lock.before and lock.after in its caller",
     "repo/git.py:_run": "one call of git; whoever asks git has failpoints before and after",
     "repo/merging.py:_merge_file": "a temporary folder that nobody else looks into",
-    "repo/repository.py:_runtime": "a constant text, written again by whoever finds none",
+    "repo/runtime.py:make_runtime": "a constant text, written again by whoever finds none",
     "repo/worktrees.py:_fill": "worktree.after_add and worktree.after_fill in its caller",
     "execution/phases.py:lay_out": "trial.before_folder and trial.after_folder in its caller",
+    "orchestrator/worker_process.py:start_worker": "worker.before_start and worker.after_start in its caller",
     "supervisor/__main__.py:_fork_into_session": "before anything of the trial exists",
     "supervisor/child.py:_limit": "a limit of the process itself, gone with it",
-    "supervisor/logfile.py:trim": "a log",
+    "supervisor/logfile.py:_trim": "a log",
     "supervisor/zygote.py:_spawn": "zygote.before_start and zygote.after_start in its caller",
     "supervisor/zygote_server.py:_listen": "in the zygote, which has no such environment; killed at random instead",
     "supervisor/zygote_server.py:_serve": "in the zygote, which has no such environment; killed at random instead",
     "orchestrator/control.py:orchestrator_runs": "a question: the lock is free again when it is answered",
     "orchestrator/data.py:prepare_data": "a process of its own, before there is a study; whole folders are replaced",
-    "orchestrator/orchestrator.py:start_worker": "worker.before_start and worker.after_start in its caller",
 }
 """Functions with durable steps whose failpoints stand elsewhere, and where."""
 
