@@ -16,10 +16,11 @@ from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_jso
 
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
-PREDICT_ALLOWANCE_S = {"cpu": 2.0, "cuda": 30.0}  # building the model, loading the weights
+PREDICT_ALLOWANCE_S = {"cpu": 0.5, "cuda": 30.0}  # building the model, loading the weights; and ALLOWANCE_SHARE
 PREDICT_SHARE = 0.25  # of the training's time: more than this is no mere prediction, however large the network
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
-EVALUATION_IMAGES, RUNG_IMAGES = 5000, 1000
+RUNG_SHARE = 0.5  # the same, of the images at a rung
+EVALUATION_IMAGES, REPEATED_IMAGES, RUNG_IMAGES = 5000, 500, 1000
 MIB = 1 << 20
 
 
@@ -113,17 +114,24 @@ class Evidence:
             loop_s = self.train.loop_cpu_seconds
             on_clock = self.terms.device == "cpu" and loop_s is not None
             return (1 + ALLOWANCE_SHARE) * loop_s + OWN_ALLOWANCE_S if on_clock and loop_s is not None else None
-        step_s = min(2 * budget_s / max(1, self.train.steps or 1), 0.1 * budget_s)
-        forward_s = FORWARD_SHARE * self.own_s(Phase.PREDICT) / EVALUATION_IMAGES
+        step_s = min(budget_s / max(1, self.train.steps or 1), 0.05 * budget_s)
+        asked_s = max(0.0, self.own_s(Phase.PREDICT) - self.own_s(Phase.REPEAT))
+        forward_s = FORWARD_SHARE * asked_s / (EVALUATION_IMAGES - REPEATED_IMAGES)
+        forward_s = min(forward_s, RUNG_SHARE * budget_s / max(1, self.train.samples or 1))
         rungs_s = RUNG_IMAGES * forward_s * sum(len(phase.rungs) for phase in self.result.phases)
         return (1 + ALLOWANCE_SHARE) * budget_s + step_s + rungs_s + OWN_ALLOWANCE_S
 
-    @property
-    def predict_limit_s(self) -> float:
+    def predict_limit_s(self, images: int) -> float:
         """Seconds for a prediction: as many forward passes as there are images, priced by the training."""
         train_s = self.own_s(Phase.TRAIN)
-        forwards_s = FORWARD_SHARE * EVALUATION_IMAGES * train_s / max(1, self.train.samples or 1)
-        return min(forwards_s, PREDICT_SHARE * train_s) + PREDICT_ALLOWANCE_S[self.terms.device]
+        forwards_s = FORWARD_SHARE * images * train_s / max(1, self.train.samples or 1)
+        fixed_s = PREDICT_ALLOWANCE_S[self.terms.device] + ALLOWANCE_SHARE * train_s
+        return min(forwards_s, PREDICT_SHARE * train_s) + fixed_s
+
+    @property
+    def predicted_too_long(self) -> bool:
+        asked = {Phase.PREDICT: EVALUATION_IMAGES, Phase.REPEAT: REPEATED_IMAGES}
+        return any(self.own_s(phase) > self.predict_limit_s(images) for phase, images in asked.items())
 
     @property
     def host_peak_mib(self) -> int | None:

@@ -3,14 +3,14 @@
 import contextlib
 import re
 
-from swarm.execution.evidence import Evidence
+from swarm.execution.evidence import EVALUATION_IMAGES, REPEATED_IMAGES, Evidence
 from swarm.trial.contract import Phase
 from swarm.trial.folder import read_json
 
 BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have: no score
 OVER_BUDGET_FACTOR = 1.25  # of what the training itself says it has used
 STEPS_PER_BATCH, WARM_UP_STEPS = 2, 20  # of one optimiser; a budget in samples pays for each image once
-RUNG_LAG, RUNG_LAG_S = 0.25, 1.0  # a rung is left when about that share of the training's time has passed
+RUNG_LAG, RUNG_LAG_S = 0.1, 0.5  # a rung is left when about that share of the training's time has passed
 UNACCOUNTED_S, UNACCOUNTED_SHARE = 2.0, 0.1
 GATE_S, GATE_SHARE = 30.0, 0.25  # seconds and share of the training for which a trial may keep a GPU's gate closed
 HONEST_DIFFERENCE = 0.01  # relative; a candidate's own word about its loss may round
@@ -25,7 +25,7 @@ def flags_of(found: Evidence) -> tuple[str, ...]:
     odd = {
         "cap_lifted": found.train.cap_lifted,
         "over_budget": _trained_too_long(found),
-        "long_predict": any(found.own_s(phase) > found.predict_limit_s for phase in (Phase.PREDICT, Phase.REPEAT)),
+        "long_predict": found.predicted_too_long,
         "odd_rungs": has_odd_rungs(found),
         "clock_mismatch": rest is not None and abs(rest) > UNACCOUNTED_S + UNACCOUNTED_SHARE * found.wall_s,
         "denied": any(_DENIED.search(log) for log in logs),
@@ -64,9 +64,11 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
         )
     if "long_predict" in flags:
         took_s, unit = found.own_s(Phase.PREDICT), "CPU seconds" if terms.device == "cpu" else "seconds"
+        again_s, limit_s = found.own_s(Phase.REPEAT), found.predict_limit_s(EVALUATION_IMAGES)
         sentences.append(
-            f"long_predict: {took_s:.1f} {unit} in predict (limit {found.predict_limit_s:.1f}, by what an image costs "
-            "in training): make the network smaller, or pass each image fewer times"
+            f"long_predict: {took_s:.1f} {unit} in predict (limit {limit_s:.1f}, by what an image costs in training), "
+            f"{again_s:.1f} in repeat (limit {found.predict_limit_s(REPEATED_IMAGES):.1f}): "
+            "make the network smaller, or pass each image fewer times"
         )
     return "; ".join(sentences)
 

@@ -46,7 +46,7 @@ def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict
     session = open_session(config, training=False)
     import_first(config.program_file)
     candidate_begins()
-    began = time.monotonic()
+    began, training = time.monotonic(), StepCount()
     model = entry(load_program(config.program_file), "build_model")()
     if not isinstance(model, nn.Module):
         raise ContractBroken(f"build_model() returned {type(model).__name__}, not a torch.nn.Module")
@@ -54,7 +54,6 @@ def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict
     model = model.to(session.device).to(memory_format=torch.channels_last)
     passes = _FirstLayerCalls(model)
     loaded = time.monotonic()
-    training = StepCount()
     logits = forward(model, torch.from_numpy(images).to(session.device), batch, session.park())
     if logits.ndim != 2 or len(logits) != len(images):
         raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")

@@ -28,7 +28,7 @@ from swarm.supervisor.turns import take_long_turns
 from swarm.trial.contract import CHANNEL_VARIABLE, ExitCode
 
 _FILE_SIZE_LIMIT = 2 * 1024**3
-_OPEN_FILES = 4096
+_OPEN_FILES = 1024
 _LOCKED_BYTES = 64 * 1024
 _EXTRA_PROCESSES = 1024
 _MIB = 1024 * 1024

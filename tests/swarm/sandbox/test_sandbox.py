@@ -237,6 +237,7 @@ attempt("core", lambda: os.sched_setaffinity(0, {0}))
 @alone("landlock", "namespaces")
 def test_nothing_can_be_left_in_shared_memory_for_the_next_trial(programs: Programs, rungs: str) -> None:
     """Where there are namespaces it can be left, in shared memory of the trial's own."""
+    Path("/dev/shm/swarm-test-left-behind").unlink(missing_ok=True)
     outcome = try_inside(programs, """attempt("leave", lambda: open("/dev/shm/swarm-test-left-behind", "w"))""", rungs)
     assert (outcome["leave"] == "done") == (rungs != "landlock" and sandbox.probe().namespaces)
     assert not Path("/dev/shm/swarm-test-left-behind").exists()
