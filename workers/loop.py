@@ -7,6 +7,8 @@ at any line. What goes wrong in a turn, beside the trial that keeps its own fail
 by another turn.
 """
 
+from functools import partial
+
 from swarm.errors import BrainError, Escaped, StaleSnapshot, contained
 from swarm.execution.runner import Walkaway
 from swarm.study.state import Trial
@@ -17,7 +19,9 @@ from workers.worker import Worker
 def work(worker: Worker) -> None:
     """Until the study's limits are reached or somebody says stop. Raises SwarmError when it cannot go on."""
     for trial in worker.unfinished():
-        worker.settle(trial)
+        settled = contained(partial(worker.settle, trial), passing=(BrainError, Walkaway))
+        if isinstance(settled, Escaped):
+            worker.stumbled(settled)
     goes_on: bool | Escaped = True
     while goes_on and worker.may_start():
         goes_on = contained(lambda: turn(worker), passing=(BrainError, Walkaway))

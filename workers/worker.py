@@ -137,10 +137,11 @@ class Worker:
         self._stumbles = 0
 
     def stumbled(self, escaped: Escaped) -> None:
-        """A turn broke: says so, gives up what it had claimed, and waits before the next one, longer each time in a
-        row. Raises SwarmError after STUMBLES of them."""
+        """A turn broke: says so, gives up what it had in hand, and waits before the next one, longer each time in a
+        row. Raises SwarmError after STUMBLES of them, and DiskFull where that is what broke it."""
+        require_room(self.settings.root)
         self._stumbles += 1
-        for trial in self._session.study().open_trials(self.agent_id):
+        for trial in self.unfinished():
             self._runner.give_up(trial, f"its worker could not go on: {escaped.text}")
         if self._stumbles >= STUMBLES:
             raise SwarmError(f"{self._stumbles} turns in a row broke, the last with {escaped.text}") from escaped.error

@@ -12,7 +12,7 @@ from swarm.records import Budget
 from swarm.supervisor import PhaseResult, TrialResult
 from swarm.trial.config import Device
 from swarm.trial.contract import Phase
-from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_json, read_plain
+from swarm.trial.folder import TrialFolder, read_json
 
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
@@ -86,8 +86,8 @@ class Evidence:
     @classmethod
     def of(cls, folder: TrialFolder, result: TrialResult, terms: Terms) -> "Evidence":
         try:
-            report = TrainReport.model_validate_json(read_plain(folder.train_report, MAX_JSON_BYTES))
-        except (Unreadable, ValidationError):
+            report = TrainReport.model_validate(read_json(folder.train_report))
+        except ValidationError:
             return cls(folder, result, terms, TrainReport(), reported=False)
         return cls(folder, result, terms, report, reported=True)
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_JSON_BYTES = 1 << 20
+MAX_DIGITS, MAX_NUMBER = 18, 1e18  # of a number in a JSON file; a sum or a product of a few is a float still
 MAX_LOG_BYTES = 16 << 20
 MAX_RUNG_BYTES = 1 << 20
 _RUNGS = range(1, 100)
@@ -263,12 +264,29 @@ def read_tail(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, object] | None:
-    """The JSON object in a plain file; None when there is none, it is too large or it is anything else."""
+    """The JSON object in a plain file; None when there is none, it is too large or it is anything else.
+
+    Its numbers are such that one can count with them: finite, and below MAX_NUMBER.
+    """
     try:
-        fields = json.loads(read_plain(path, limit))
+        text = read_plain(path, limit)
+        fields = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_real)
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    number = float(text)
+    if not -MAX_NUMBER < number < MAX_NUMBER:  # NaN is not below anything
+        raise ValueError(f"{text[:40]} is no number to count with")
+    return number
 
 
 def write_whole(path: Path, text: str, *, durable: bool = False) -> None:

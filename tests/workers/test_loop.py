@@ -135,6 +135,14 @@ def test_whatever_breaks_a_turn_is_told_and_the_next_turn_follows(step: str) -> 
         assert steps[-1].startswith("run t"), "the turns after it ran"
 
 
+def test_what_breaks_while_an_old_trial_is_settled_is_told_and_the_work_begins() -> None:
+    for error in every_exception():
+        worker = FakeWorker(BaselineReplicate(), left_behind=("t0004", "t0005"))
+        worker.settle = raising(error)  # type: ignore[method-assign]
+        told = f"stumbled over {Escaped(error).text}"
+        assert steps_of(worker) == [told, told, "claim a baseline", "prepare", "run t0001"]
+
+
 @pytest.mark.parametrize("error", [BrainReplaced("gone"), Walkaway(), KeyboardInterrupt()])
 def test_a_lost_brain_a_lost_orchestrator_and_a_person_end_the_work(error: BaseException) -> None:
     worker = FakeWorker(PROPOSE)
