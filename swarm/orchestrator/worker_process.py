@@ -1,6 +1,8 @@
 """A worker's process as the orchestrator sees it."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -10,6 +12,7 @@ from typing import Protocol
 
 from swarm.orchestrator.control import ORCHESTRATOR_VARIABLE
 from swarm.study.settings import RunSettings
+from swarm.supervisor.proc import descendants
 
 RESTARTS_ALLOWED = 5
 RESTART_WINDOW_S = 600.0
@@ -27,12 +30,22 @@ class WorkerProcess(Protocol):
     def wait(self) -> int: ...
 
 
+class _Process(subprocess.Popen[bytes]):
+    def kill(self) -> None:
+        """With all its descendants: a git that hangs or an agent's command would live on without it."""
+        below = descendants(self.pid)
+        super().kill()
+        for process in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
 def start_worker(settings: RunSettings, agent_id: str) -> WorkerProcess:
     """A worker in a session of its own, so that Ctrl-C does not reach it. Its output is added to its log."""
     layout, study_id = settings.layout, settings.study_id
     command = [sys.executable, "-P", "-m", "workers", "--settings", str(layout.settings(study_id))]
     with layout.worker_log(study_id, agent_id).open("ab") as output:
-        return subprocess.Popen(
+        return _Process(
             [*command, "--agent-id", agent_id],
             stdin=subprocess.DEVNULL,
             stdout=output,
