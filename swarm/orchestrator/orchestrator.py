@@ -67,6 +67,7 @@ class Orchestrator:
         self._renew = renew
         self._workers = [WorkerSlot(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
+        self._ends_at = _on_the_monotonic_clock(settings.deadline_at, clock)
         self._last_asked = Control.RUN
         self._unwritten: list[Record] = []
         self._look_at_disk = 0.0
@@ -276,7 +277,7 @@ class Orchestrator:
         return "all trials done"
 
     def _time_is_up(self) -> bool:
-        return self._settings.deadline_at is not None and self._clock.now() >= self._settings.deadline_at
+        return self._ends_at is not None and self._clock.monotonic() >= self._ends_at
 
     def _asked(self) -> Control:
         self._last_asked = read_control(self._settings.layout, self._settings.study_id)
@@ -285,6 +286,11 @@ class Orchestrator:
     def _ask(self, control: Control) -> None:
         self._last_asked = control
         write_control(self._settings.layout, self._settings.study_id, control)
+
+
+def _on_the_monotonic_clock(moment: float | None, clock: Clock) -> float | None:
+    """A night is as long as it was meant to be when the machine's clock is set meanwhile."""
+    return None if moment is None else clock.monotonic() + moment - clock.now()
 
 
 def zygote_socket(layout: Layout) -> Path:

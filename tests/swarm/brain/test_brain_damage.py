@@ -74,6 +74,12 @@ BAD_LINES = {
     "overflow, spaced": GOOD.replace(b"1.5", b" 1.0E+999"),
     "overflow, many digits": GOOD.replace(b"1.5", b"1" * 400 + b".0"),
     "deep": b"[" * 30_000,
+    "deep, and closed": GOOD.replace(b"1.5", b"[" * 5_000 + b"]" * 5_000),
+    "deep objects of an unknown kind": GOOD.replace(
+        b"{", b'{"kind":"new","x":' + b'{"a":' * 2_000 + b"1" + b"}" * 2_000 + b",", 1
+    ),
+    "more digits than Python reads": GOOD.replace(b"1.5", b"1" * 6_000),
+    "an integer that is no float": GOOD.replace(b"1.5", b"1" * 400),
     "merge conflict": b"<<<<<<< HEAD",
     "blank": b"",
     "no object": b"17",

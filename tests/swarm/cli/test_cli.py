@@ -217,3 +217,16 @@ def test_a_newer_study_without_a_trial_is_passed_over_with_a_word(tmp_path: Path
     assert "typo is newer and has no trial: --study names it" in done.stderr
     named = swarm("status", "--study", "typo", cwd=repo.root)
     assert "typo" in named.stdout and named.stderr == ""
+
+
+def test_a_system_error_is_one_sentence_with_the_folder_and_what_is_free(
+    untouched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(30, "Read-only file system", str(untouched / "some file"))
+
+    monkeypatch.setattr("swarm.cli.up.run_up", refuse)
+    done = swarm("up", cwd=untouched)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"swarm: Read-only file system: {untouched}/some file (")
+    assert "MiB are free there" in done.stderr and done.stderr.count("\n") == 1

@@ -291,6 +291,15 @@ def test_the_deadline_drains(tmp_path: Path) -> None:
     assert stage.clock.monotonic() == pytest.approx(60, abs=5 * POLL_S)
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_is_set_makes_the_night_neither_shorter_nor_longer(tmp_path: Path, days: int) -> None:
+    stage = Stage(tmp_path, deadline_at=FakeClock().now() + 60)
+    stage.cast = stage.obedient
+    jump = stage.at(5, lambda: stage.clock.jump(days * 86_400.0))
+    assert stage.run(jump) == "time is up"
+    assert stage.clock.monotonic() == pytest.approx(60, abs=5 * POLL_S)
+
+
 def test_an_error_ends_the_workers_first_with_a_word_and_then_by_force(stage: Stage) -> None:
     stage.cast = lambda agent_id: stage.obedient(agent_id) if agent_id == "worker_1" else stage.process()
 
