@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from swarm.brain.room import free_mib
 from swarm.errors import SwarmError
 from swarm.failpoints import failpoint
 from swarm.repo.runtime import make_runtime
@@ -136,8 +137,8 @@ def only_orchestrator(layout: Layout) -> Iterator[Reign]:
         reign = Reign(layout)
     except OSError as problem:
         raise SwarmError(
-            f"cannot write to {layout.runtime}: {problem.strerror}. A study needs it for its trials: check its "
-            "permissions and what is free on its disk."
+            f"cannot write to {layout.runtime}: {problem.strerror} ({free_mib(layout.root):.1f} MiB are free). A study "
+            "needs it for its trials: check its permissions and its disk."
         ) from problem
     try:
         yield reign

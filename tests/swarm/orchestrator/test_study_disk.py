@@ -11,6 +11,8 @@ from fakes.tiny_study import TinyStudy, make_tiny_study, stopped_at_the_end
 
 from swarm.brain import verify
 from swarm.records import TrialState
+from swarm.repo.runtime import make_runtime
+from swarm.study.settings import Layout
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,9 +77,12 @@ def test_a_study_on_a_full_disk_can_be_stopped(small: Path, tmp_path: Path) -> N
     assert tiny.processes() == [] and tiny.held_leases() == []
 
 
-def test_a_study_without_room_does_not_begin(small: Path) -> None:
-    tiny = make_tiny_study(small)
-    fill(small)
-    done = tiny.swarm("up", "--target", "tiny", "--data", "standin", "--device", "cpu", SWARM_GPU_DIR="/tmp")
+def test_a_study_without_room_does_not_begin(small: Path, tmp_path: Path) -> None:
+    tiny = TinyStudy(make_tiny_study(small).repo, tmp_path / "ledger")
+    ballast = fill(small)
+    done = tiny.up()
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "full: 0.0 MiB are free" in done.stderr
+    assert done.stderr.count("\n") == 1 and "0.0 MiB are free" in done.stderr
+    ballast.unlink()
+    make_runtime(Layout(root=tiny.root))
+    assert (tiny.root / ".swarm" / ".gitignore").read_text() == "*\n"
