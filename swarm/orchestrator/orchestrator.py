@@ -280,7 +280,9 @@ class Orchestrator:
         return self._ends_at is not None and self._clock.monotonic() >= self._ends_at
 
     def _asked(self) -> Control:
-        self._last_asked = read_control(self._settings.layout, self._settings.study_id)
+        layout, study_id = self._settings.layout, self._settings.study_id
+        if layout.control(study_id).exists():  # else it was deleted: what was asked last still holds
+            self._last_asked = read_control(layout, study_id)
         return self._last_asked
 
     def _ask(self, control: Control) -> None:

@@ -134,6 +134,16 @@ def test_a_file_that_is_exchanged_during_an_append_costs_nothing(path: Path) -> 
     assert details(path) == ["one", "two"]
 
 
+def test_a_file_that_is_exchanged_while_its_writer_waits_for_the_lock_costs_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brain = opened(path)
+    brain.append(note("one"), note("two"))
+    monkeypatch.setattr(brain, "snapshot", lambda: older(path))
+    brain.append(note("three"))
+    assert details(path) == ["one", "two", "three"]
+
+
 def test_a_copy_that_is_deleted_is_made_again_from_the_brain(path: Path) -> None:
     brain = opened(path)
     brain.append(note("one"))

@@ -1,11 +1,13 @@
 """The orchestrator beside a real brain and repository, with workers that only pretend: no process, no waiting."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from factories.records import claim, finished, study_opened
@@ -14,12 +16,13 @@ from fakes.fake_clock import FakeClock
 from fakes.git_repository import make_repository
 
 from swarm.brain import Brain
-from swarm.errors import SwarmError, UsageError
+from swarm.errors import BrainError, SwarmError, UsageError
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import STOP_GRACE_S
 from swarm.orchestrator.orchestrator import POLL_S, Orchestrator
+from swarm.orchestrator.settings_file import load_settings, save_settings
 from swarm.orchestrator.worker_process import GIVEN_UP_IN_A_ROW, RESTART_WINDOW_S, RESTARTS_ALLOWED
-from swarm.records import FailReason
+from swarm.records import FailReason, Record
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
@@ -69,6 +72,7 @@ class Stage:
         self.clock = FakeClock()
         self.brain = Brain(self.settings.brain, clock=self.clock)
         self.brain.append(study_opened())
+        save_settings(self.settings)
         self.starts: list[tuple[str, float]] = []
         self.processes: list[FakeProcess] = []
         self.cast: Callable[[str], FakeProcess] = lambda agent_id: self.process(life_s=1.0)
@@ -281,6 +285,53 @@ def test_another_process_stops_the_study_through_the_control_file(stage: Stage) 
 def test_what_was_asked_of_an_earlier_run_is_forgotten(stage: Stage) -> None:
     write_control(stage.settings.layout, stage.settings.study_id, Control.NOW)
     assert stage.run() == "all trials done"
+
+
+def test_a_deleted_runtime_is_made_again_with_what_was_asked(stage: Stage) -> None:
+    def deleted() -> None:
+        write_control(stage.settings.layout, stage.settings.study_id, Control.DRAIN)
+        stage.orchestrator._asked()
+        shutil.rmtree(stage.settings.layout.runtime)
+
+    stage.cast = lambda agent_id: stage.process(life_s=8.0)
+    assert stage.run(stage.at(5, deleted)) == "stopped by the user"
+    assert load_settings(stage.settings.layout.settings(stage.settings.study_id)) == stage.settings
+    assert stage.control is Control.DRAIN
+    [told] = stage.study.notes
+    assert "was deleted while the study ran" in told.description
+
+
+def test_what_cannot_be_told_now_is_told_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a brain whose lock a stopped process holds, ends no study."""
+    append, free = stage.brain.append, [False]
+
+    def busy(*records: Record) -> list[Record]:
+        if not free[0]:
+            raise BrainError("held by pid 1")
+        return append(*records)
+
+    monkeypatch.setattr(stage.brain, "append", busy)
+    fates = iter([1, 0, 0])
+    stage.cast = lambda agent_id: stage.process(code=next(fates), life_s=10.0)
+    troubles: list[str | None] = []
+    opened = stage.at(15, lambda: free.__setitem__(0, True))
+    assert stage.run(lambda: (opened(), troubles.append(stage.orchestrator.trouble))) == "all trials done"  # type: ignore[func-returns-value,arg-type]
+    assert "held by pid 1" in troubles
+    assert stage.study.restarts == {"worker_1": 1}
+
+
+def test_a_full_disk_is_told_and_nobody_is_started_on_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = [0]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=room[0]))
+    seen: list[tuple[str | None, int]] = []
+    freed = stage.at(15, lambda: room.__setitem__(0, 10**9))
+    assert (
+        stage.run(lambda: (freed(), seen.append((stage.orchestrator.trouble, len(stage.starts))))) == "all trials done"
+    )  # type: ignore[func-returns-value,arg-type]
+    told = [trouble for trouble, _ in seen if trouble is not None]
+    assert told and f"the disk of {stage.git.root} is full: 0.0 MiB are free" in told[0]
+    assert all(starts == 0 for trouble, starts in seen if trouble is not None)
+    assert seen[-1][0] is None and len(stage.starts) == 2
 
 
 def test_the_deadline_drains(tmp_path: Path) -> None:
