@@ -1,8 +1,10 @@
 """`swarm drill`: inject faults on this machine and say which promises held."""
 
 import json
+import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 
 from swarm.cli import flags
@@ -20,25 +22,34 @@ def drill(as_json: flags.Json = False) -> int:
 
     console, began = Console(stderr=as_json), time.monotonic()
     findings = []
-    with console.status("") as status:  # a moving line on a terminal, nothing in a pipe
-        tried = run(begin=lambda scene: status.update(f"trying: {scene}"))
-        with closing(tried):  # after Ctrl-C too: what runs is ended and its folder removed before we go
+
+    def show(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    with console.status("it takes about a minute") as status, _ended_as_by_ctrl_c():
+
+        def begin(scene: str) -> None:
+            status.update(f"trying {scene}")  # a moving line on a terminal, nothing in a pipe
+            show(f"[dim]{escape(scene)}, after {time.monotonic() - began:.0f} s[/]")
+
+        with closing(run(begin=begin)) as tried:  # after Ctrl-C too, what runs is ended and its folder removed
             for finding in tried:
                 findings.append(finding)
-                mark = "[green]pass[/]" if finding.ok else "[bold red]FAIL[/]"
-                console.print(f"{mark}  {escape(finding.promise)}", highlight=False, soft_wrap=True)
-                console.print(f"      {escape(finding.seen)}", style="dim", highlight=False, soft_wrap=True)
+                show(f"{'[green]pass[/]' if finding.ok else '[bold red]FAIL[/]'}  {escape(finding.promise)}")
+                show(f"[dim]      {escape(finding.seen)}[/]")
     red, took = sum(not finding.ok for finding in findings), time.monotonic() - began
-    console.print(f"{len(findings) - red} of {len(findings)} promises held, {took:.0f} s", highlight=False)
+    show(f"{len(findings) - red} of {len(findings)} promises held, {took:.0f} s")
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "schema_version": 1,
-                    "ok": red == 0,
-                    "seconds": round(took, 1),
-                    "promises": [asdict(finding) for finding in findings],
-                }
-            )
-        )
+        answer = {"schema_version": 1, "ok": red == 0, "seconds": round(took, 1)}
+        print(json.dumps({**answer, "promises": [asdict(finding) for finding in findings]}))
     return 0 if red == 0 else 1
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as of `timeout`, leaves nothing behind either."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

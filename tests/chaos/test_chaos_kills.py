@@ -62,6 +62,7 @@ class Chaos:
         self.killed: Counter[str] = Counter()
         self.workers: dict[str, Fighter] = {}
         self.sent = 0
+        self.deck: list[str] = []
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.reading, False)
         self.acknowledged: list[str] = []
@@ -124,10 +125,17 @@ class Chaos:
     def _failpoint(self) -> str:
         draw = self.chance.random()
         if draw < 0.6:
-            return f"{self.chance.choice([name for name in NAMES if name not in NEVER])}:kill"
+            return f"{self._next_place()}:kill"
         if draw < 0.9:
             return f"*:kill:{self.chance.randint(1, 120)}"
         return ""
+
+    def _next_place(self) -> str:
+        """Each comes up as often as any other, in an order drawn by chance."""
+        if not self.deck:
+            self.deck = [name for name in NAMES if name not in NEVER]
+            self.chance.shuffle(self.deck)
+        return self.deck.pop()
 
     def _strike(self) -> None:
         """A pause, then perhaps somebody who was not told where to die."""

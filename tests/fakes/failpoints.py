@@ -17,7 +17,7 @@ _ROOMS = ("brain", "admission/ledger", "repo", "execution", "supervisor", "orche
 
 
 def names(*folders: str) -> list[str]:
-    """The failpoints of these folders of swarm/, or of all of swarm/ and workers/, in the order of the source."""
+    """The failpoints of these folders and files of swarm/, or of all of swarm/ and workers/, in the order of the source."""
     roots = [ROOT / "swarm" / folder for folder in folders] or [ROOT / "swarm", ROOT / "workers"]
     found = [name for path in _modules(roots) for _, name in _failpoints(_tree(path))]
     return list(dict.fromkeys(found))
@@ -85,4 +85,4 @@ def _tree(path: Path) -> ast.Module:
 
 def _modules(roots: list[Path]) -> Iterator[Path]:
     for root in roots:
-        yield from sorted(root.rglob("*.py"))
+        yield from [root] if root.is_file() else sorted(root.rglob("*.py"))
