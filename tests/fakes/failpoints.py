@@ -17,7 +17,7 @@ _ROOMS = ("brain", "admission/ledger", "repo", "execution", "supervisor", "orche
 
 
 def names(*folders: str) -> list[str]:
-    """The failpoints of these folders and files of swarm/, or of all of swarm/ and workers/, in the order of the source."""
+    """The failpoints of these folders and files of swarm/, or of all our code, in the order of the source."""
     roots = [ROOT / "swarm" / folder for folder in folders] or [ROOT / "swarm", ROOT / "workers"]
     found = [name for path in _modules(roots) for _, name in _failpoints(_tree(path))]
     return list(dict.fromkeys(found))
