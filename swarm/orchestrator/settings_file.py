@@ -19,7 +19,8 @@ def save_settings(settings: RunSettings) -> Path:
 
 @contextlib.contextmanager
 def saved_settings(settings: RunSettings) -> Iterator[None]:
-    """They count when the block has ended, in which the study's record is written: a study has both or neither."""
+    """Around the writing of the study's record: a study has both or neither. Those of a new study are there before its
+    record, so that what the brain knows can be resumed; those of a resumed one change after it."""
     path = settings.layout.settings(settings.study_id)
     draft = path.with_suffix(".new")
     known = path.parent.exists()
@@ -28,10 +29,19 @@ def saved_settings(settings: RunSettings) -> Iterator[None]:
         failpoint("settings.before_draft")
         draft.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
         failpoint("settings.drafted")
+        if not known:
+            draft.replace(path)
+            failpoint("settings.placed")
         yield
-        draft.replace(path)
-        failpoint("settings.replaced")
-    except OSError as problem:
+        if known:
+            draft.replace(path)
+            failpoint("settings.replaced")
+    except BaseException as problem:
+        if not known:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        if not isinstance(problem, OSError):
+            raise
         raise SwarmError(
             f"cannot write {draft}: {problem.strerror}. Free some space or its folder, then start again."
         ) from None

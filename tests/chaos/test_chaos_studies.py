@@ -163,7 +163,13 @@ def test_studies_under_fire_lose_nothing(tmp_path: Path) -> None:
 
 
 STUDY_ONLY = (*failpoints.names("orchestrator"), *failpoints.names("execution"), "torn.after_copy", "heal.after")
-SOME = ("worktree.after_add", "worktree.removed_a_part", "heartbeat.after_record", "history.before_write")
+SOME = (
+    "append.after_sync",
+    "worktree.after_add",
+    "worktree.removed_a_part",
+    "heartbeat.after_record",
+    "history.before_write",
+)
 
 
 @pytest.mark.parametrize("name", dict.fromkeys((*STUDY_ONLY, *SOME)))
