@@ -318,6 +318,11 @@ def test_its_key_is_in_no_transcript_and_no_proposal(bench):
     assert {stat.S_IMODE(path.stat().st_mode) for path in bench.transcripts.iterdir()} == {0o600}
 
 
+def test_its_key_is_in_no_words_about_its_failure(bench):
+    detail = bench.failure("tell").detail
+    assert KEY not in detail and "HTTP 500 for the key ['[redacted]']" in detail
+
+
 def test_agents_are_chosen_by_name(bench):
     chosen = CliAgentProposer.named("codex:gpt", secrets={}, environ={}, scratch=bench.scratch)
     assert chosen.name == "cli:codex:gpt"

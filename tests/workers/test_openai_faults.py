@@ -467,6 +467,14 @@ class TestCeilings:
             0,
         )
 
+    def test_what_other_workers_have_recorded_meanwhile_counts(self):
+        recorded = [Spent()]
+        spend_limit = SpendLimit(max_tokens=50_000, recorded=lambda: recorded[0])
+        spend_limit.check(tokens=5000, usd=None)
+        recorded[0] = Spent(tokens=50_000)
+        with pytest.raises(ProposalFailed, match="50000 tokens are spent"):
+            spend_limit.check(tokens=5000, usd=None)
+
     def test_the_sum_is_restored_from_claims_and_rejections(self):
         fake = FakeStudy()
         fake.baseline()

@@ -105,6 +105,8 @@ def test_secrets_leave_the_environment_and_children_do_not_see_them():
     code = """
 import ctypes, os, resource, subprocess, sys
 from workers.redact import take_secrets
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 taken = take_secrets()
 show = [sys.executable, "-S", "-c", "import os; print(dict(os.environ))"]
 child = subprocess.run(show, capture_output=True, text=True, check=True)
@@ -173,6 +175,12 @@ def test_the_key_is_in_no_transcript_error_or_proposal_whatever_the_server_says(
         assert core not in text and json.dumps(core)[1:-1] not in text, core
     assert isinstance(outcomes[0], Proposal)
     assert "STOLEN" in outcomes[0].source and MARK in outcomes[0].source
+
+
+def test_a_key_that_stands_in_the_records_is_not_sent_on(tmp_path):
+    """`run` looks into each request."""
+    told = briefing((attempt("t0002", {"DROPOUT": 0.1}, loss=1.9, description=f"found {CANARY}"),), nearest=("t0002",))
+    run([GOOD], tmp_path, told)
 
 
 def test_a_gateways_header_is_sent_and_as_secret_as_the_key(tmp_path):

@@ -146,8 +146,11 @@ def speak(cli: str, behaviour: str) -> None:
     """The formats of codex 0.169, claude 2.1, gemini 0.61, opencode 1.18; the others print text."""
     failed = {"rate": "429 Too Many Requests", "auth": "Invalid API key · Please run /login"}.get(behaviour)
     message = "" if behaviour == "silent" else MESSAGE
+    keys = [value for name, value in os.environ.items() if "KEY" in name]
     if behaviour == "leak":
-        message = f"my key is {[v for k, v in os.environ.items() if 'KEY' in k]}"
+        message = f"my key is {keys}"
+    if behaviour == "tell":
+        failed = f"HTTP 500 for the key {keys}"
     if behaviour == "garbage":
         sys.stdout.write('\x00\xff{"type": "result", \n[1, 2]\n"x"\n{"type": 5}\n{"item": 3}\n' + "[" * 5000 + "\n")
     events = {"codex": codex, "claude": claude, "gemini": gemini, "opencode": opencode}.get(cli)

@@ -351,6 +351,8 @@ def test_the_retry_ladder() -> None:
     assert climb(Ending.OWN_CAP, 1, reservation_mib=20_000) == Retry(20_032, True, 2)
     assert isinstance(climb(Ending.OWN_CAP, 3, alone=True), Infeasible)
     assert climb(Ending.DEVICE_OOM, 0) == Retry(8_000, False, 0)
+    assert climb(Ending.DEVICE_OOM, 2, alone=True) == Retry(8_000, True, 3)
+    assert isinstance(climb(Ending.DEVICE_OOM, 3, alone=True), Infeasible)
     assert climb(Ending.HOST_OOM, 0) == Retry(8_000, False, 1)
     assert climb(Ending.HOST_OOM, 1) == Retry(8_000, True, 2)
     assert isinstance(climb(Ending.HOST_OOM, 2, alone=True), Infeasible)

@@ -3,6 +3,8 @@
 import json
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from fakes.failing_disk import RecordingDisk, UnsyncedDisk
 from fakes.fake_clock import FakeClock
 
 from swarm.brain import GENESIS, Brain, read_records, verify
+from swarm.brain.lock import WriterLock
 from swarm.errors import BrainError, BrainNotOurs, StaleSnapshot, Unwritable
 from swarm.records import KNOWN_KINDS, MAX_LINE_BYTES, Note, ProposalClaimed, Record, StudyOpened, UnknownRecord
 from swarm.study.state import BrainState
@@ -125,6 +128,23 @@ def test_build_sees_what_others_wrote_since_the_snapshot(path: Path) -> None:
     seen: list[int] = []
     mine.transact(lambda state: seen.append(state.seq) or [])
     assert seen == [read_seq + 1]
+
+
+def test_build_sees_what_others_wrote_while_it_waited_for_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brain, held = Brain(path), WriterLock.held
+
+    @contextmanager
+    def late(lock: WriterLock) -> Iterator[None]:
+        monkeypatch.setattr(WriterLock, "held", held)
+        Brain(path).append(opened(), Note(study_id=STUDY))
+        with held(lock):
+            yield
+
+    monkeypatch.setattr(WriterLock, "held", late)
+    seen: list[int] = []
+    brain.transact(lambda state: seen.append(state.seq) or [Note(study_id=STUDY)])
+    assert seen == [2]
+    assert verify(path).ok
 
 
 def test_a_claim_gets_the_next_trial_id_under_the_lock(path: Path) -> None:

@@ -78,6 +78,12 @@ def test_a_short_write_is_taken_back(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_each_way_to_be_full_is_called_full(path: Path, error: int) -> None:
+    with pytest.raises(DiskFull, match="Free some space"):
+        Brain(path, disk=FailingDisk("write", error=error)).append(note())
+
+
 def test_a_write_error_that_is_not_about_room_is_not_called_full(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(BrainError, match="Input/output error") as caught:

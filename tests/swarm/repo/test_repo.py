@@ -282,8 +282,8 @@ def test_a_git_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatc
     shim.parent.mkdir()
     pids = tmp_path / "pids"
     # A process of another session is out of reach, but it must not hold us up through the pipe it inherited.
-    escape = f"setsid sh -c 'echo $$ >> {pids}; exec sleep 60' &"
-    shim.write_text(f"#!/bin/sh\necho $$ >> {pids}\nsleep 60 &\necho $! >> {pids}\n{escape}\nwait\n")
+    escape = f"setsid sh -c 'echo $$ >> {pids}; exec sleep 15' &"
+    shim.write_text(f"#!/bin/sh\necho $$ >> {pids}\nsleep 15 &\necho $! >> {pids}\n{escape}\nwait\n")
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
     with pytest.raises(GitTimeout, match=r"git status in .* did not end within 1 s and was killed"):

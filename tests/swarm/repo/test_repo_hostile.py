@@ -123,6 +123,21 @@ def test_the_callers_git_variables_lead_nowhere_else(
     assert not marker.exists()
 
 
+def test_the_persons_own_git_configuration_changes_nothing(
+    user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that git itself cannot read would end every command of ours."""
+    (home := tmp_path / "home").mkdir()
+    for broken in (home / ".gitconfig", home / "git" / "config"):
+        broken.parent.mkdir(exist_ok=True)
+        broken.write_text("[core\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    repo = Repo.open(user.root)
+    repo.commit_change(repo.head(), {FILE: "changed\n"}, "m", trial_ref("s", "t0001"))
+    assert repo.refs("s").keys() == {"t0001"}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away: foreign owners are not verified")
 def test_a_repository_of_another_owner_needs_the_users_word(
     user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

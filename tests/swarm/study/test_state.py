@@ -3,7 +3,17 @@
 import pytest
 from factories.studies import FakeStudy
 
-from swarm.records import Decision, FailReason, StudyClosed, TrialFinished, TrialState, VerdictReached, WorkerStatus
+from swarm.records import (
+    Decision,
+    FailReason,
+    ProposalRejected,
+    StudyClosed,
+    TrialFinished,
+    TrialState,
+    Usage,
+    VerdictReached,
+    WorkerStatus,
+)
 from swarm.study.state import overlapping_pairs, replay
 
 
@@ -25,6 +35,15 @@ def test_a_repeated_record_counts_once() -> None:
     assert once is not None and twice is not None
     assert list(once.trials) == list(twice.trials)
     assert len(twice.programs["t0001"].trials) == 2
+
+
+def test_the_price_of_a_repeated_record_counts_once() -> None:
+    fake = FakeStudy()
+    refused = ProposalRejected(code="syntax", detail="no", proposer="openai:m", usage=Usage(model="m", usd=0.5))
+    fake.write(refused)
+    study = replay([*fake.records, *fake.records]).latest
+    assert study is not None
+    assert [rejection.usage for rejection in study.rejections] == [refused.usage]
 
 
 def test_a_trial_has_one_ending() -> None:

@@ -1,0 +1,5 @@
+"""All safeguards that docs/promises.md claims, room by room."""
+
+from mutants.rows import admission, brain, gate, proposers, repo, verdict
+
+SAFEGUARDS = (*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS)
