@@ -1,8 +1,8 @@
 """A text as its reader reads it in the end: escapes undone, layer by layer, each character with its first place.
 
-Undone are the escapes of Python and JSON, of URLs and of HTML, and the seams of a string that is written in pieces;
-left out are the characters that a record leaves out. For looking only: what all of these make of a text is no longer
-right.
+Undone are the escapes of Python and JSON, of URLs and of HTML, the seams of a string that is written in pieces, and
+line breaks, also those of a comment; left out are the characters that a record leaves out. For looking only: what all
+of these make of a text is no longer right.
 """
 
 import re
@@ -18,6 +18,7 @@ _UNDONE = re.compile(
     | \\(?P<octal>[0-7]{1,3}) | \\(?P<itself>[^\w\s]) | \\\r?\n
     | &\#x(?P<html_x>[0-9a-f]{1,6});? | &\#(?P<html>[0-9]{1,7});? | %(?P<url>[0-9a-f]{2})
     | ["'][\s+\\]{0,200}[rbuf]{0,2}["']
+    | \\(?P<line>[rn]) | [ \t]{0,40}\r?\n[ \t\#]*
     | [\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+
     | [\U000e0000-\U000e0fff]+
     """,
@@ -72,5 +73,7 @@ def _meant(match: re.Match[str]) -> str:
     said = match[kind]
     if kind == "itself":
         return said
+    if kind == "line":
+        return "\n"
     code = int(said, {"octal": 8, "html": 10}.get(kind, 16))
     return chr(code) if code <= 0x10FFFF else ""

@@ -61,8 +61,9 @@ def escaped(secret: str = CANARY) -> list[str]:
     ]
     seams = [
         seam.join((secret[:7], secret[7:]))
-        for seam in ('" "', "' + '", '"\n    f"', "\\\n", "\u200b", "\x1b", '" +\\\n b"')
+        for seam in ('" "', "' + '", '"\n    f"', "\\\n", "\u200b", "\x1b", '" +\\\n b"', "\r\n", "\\n", "  \n    # ")
     ]
+    seams.append(json.dumps(seams[3]))
     return [*whole, *half, *seams, "\u2066".join(secret), secret.replace("/", "\\/"), json.dumps(json.dumps(whole[0]))]
 
 
