@@ -2,7 +2,7 @@
 
 from mutants.safeguard import Edit, Safeguard
 
-_CORE = ("swarm/admission/test_admission_core.py",)
+_CORE = "swarm/admission/test_admission_core.py::"
 _CONTROLLER = "swarm/admission/test_admission_controller.py"
 _PROCESSES = "swarm/admission/test_admission_processes.py::"
 _MODEL = "swarm/admission/policy/model.py"
@@ -10,8 +10,8 @@ _SCHEDULING = "swarm/admission/policy/scheduling.py"
 _RUNTIME = "swarm/admission/policy/runtime.py"
 
 
-def _policy(name: str, what: str, file: str, old: str, new: str) -> Safeguard:
-    return Safeguard(name, what, Edit(file, old, new), _CORE, fast=True)
+def _policy(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Safeguard:
+    return Safeguard(name, what, Edit(file, old, new), tuple(f"{_CORE}{test}" for test in tests))
 
 
 ROWS = (
@@ -21,6 +21,8 @@ ROWS = (
         _MODEL,
         "self.usable_mib - self.foreign_mib - self.headroom_mib - self.committed_mib",
         "self.usable_mib - self.foreign_mib - self.headroom_mib",
+        "test_two_jobs_of_the_original_run_fit_and_the_third_waits",
+        "test_best_fit_takes_the_fullest_card_that_still_fits",
     ),
     _policy(
         "headroom",
@@ -28,6 +30,8 @@ ROWS = (
         _MODEL,
         "        return base + sum(",
         "        return 0 * base + sum(",
+        "test_foreign_memory_counts_at_once_and_is_forgotten_after_half_a_minute",
+        "test_alone_waits_for_an_empty_card_and_keeps_it_to_itself",
     ),
     _policy(
         "foreign-memory",
@@ -35,6 +39,7 @@ ROWS = (
         _MODEL,
         "self.usable_mib - self.foreign_mib - self.headroom_mib",
         "self.usable_mib - self.headroom_mib",
+        "test_foreign_memory_counts_at_once_and_is_forgotten_after_half_a_minute",
     ),
     _policy(
         "measured-over-reserved",
@@ -42,6 +47,7 @@ ROWS = (
         _MODEL,
         "        return max(self.reservation_mib, self.measured_mib)\n",
         "        return self.reservation_mib\n",
+        "test_excess_that_keeps_the_head_waiting_is_killed",
     ),
     _policy(
         "draining-memory",
@@ -49,6 +55,7 @@ ROWS = (
         "swarm/admission/policy/core.py",
         "    if not device.returns_slowly or device.lost:\n        return",
         "    if True:\n        return",
+        "test_memory_on_its_way_back_counts_once_and_is_not_foreign",
     ),
     _policy(
         "host-slots",
@@ -56,6 +63,7 @@ ROWS = (
         _SCHEDULING,
         "    if not state.free.covers(demand):\n        return None\n    first",
         "    first",
+        "test_cpu_slots_and_ram_are_part_of_the_request",
     ),
     _policy(
         "bypass-limit",
@@ -63,6 +71,7 @@ ROWS = (
         _SCHEDULING,
         "        if shadow is not None and head.bypasses + len(grants) >= MAX_BYPASSES:\n",
         "        if False:\n",
+        "test_a_head_is_passed_at_most_four_times",
     ),
     _policy(
         "bypass-harmless",
@@ -70,6 +79,7 @@ ROWS = (
         _SCHEDULING,
         "            if not _harmless(demand, device, shadow, now):\n",
         "            if False:\n",
+        "test_backfill_passes_only_what_cannot_delay_the_head",
     ),
     _policy(
         "alone-is-alone",
@@ -77,6 +87,7 @@ ROWS = (
         _MODEL,
         " or any(hold.alone for hold in self.holds):\n",
         ":\n",
+        "test_alone_stays_alone_when_others_leave",
     ),
     _policy(
         "lost-device-closed",
@@ -84,6 +95,7 @@ ROWS = (
         _MODEL,
         "        if self.lost or len(self.holds)",
         "        if len(self.holds)",
+        "test_a_lost_card_admits_nothing_kills_nothing_and_resumes_by_itself",
     ),
     _policy(
         "slot-fewer-after-ooms",
@@ -91,6 +103,8 @@ ROWS = (
         _MODEL,
         "        if len(self.throttles) < THROTTLE_AFTER:\n",
         "        if True:\n",
+        "test_two_device_ooms_cost_one_slot_and_three_clean_runs_give_it_back",
+        "test_the_kernels_oom_killer_costs_a_slot_where_the_device_is_ram",
     ),
     _policy(
         "slot-back-after-clean-runs",
@@ -98,6 +112,7 @@ ROWS = (
         "swarm/admission/policy/core.py",
         "    if ending is Ending.CLEAN and device.throttles:\n",
         "    if False:\n",
+        "test_two_device_ooms_cost_one_slot_and_three_clean_runs_give_it_back",
     ),
     _policy(
         "no-kill-for-a-spike",
@@ -105,6 +120,8 @@ ROWS = (
         _RUNTIME,
         "    if len(window) < SAMPLES or now - window[0][0] < WINDOW_S or not window[-1][1]:\n",
         "    if not window or not window[-1][1]:\n",
+        "test_only_a_lasting_excess_that_endangers_somebody_is_killed",
+        "test_a_spike_of_half_a_second_kills_nobody",
     ),
     _policy(
         "no-kill-without-harm",
@@ -112,6 +129,8 @@ ROWS = (
         _RUNTIME,
         "    if others and device.free_mib < device.headroom_mib / 2:\n",
         "    if True:\n",
+        "test_excess_that_harms_nobody_goes_on",
+        "test_excess_of_a_lone_job_goes_on",
     ),
     _policy(
         "no-kill-without-attribution",
@@ -119,6 +138,7 @@ ROWS = (
         _RUNTIME,
         "    if device.attribution is not Attribution.MATCHED or device.lost:\n",
         "    if device.lost:\n",
+        "test_nobody_is_killed_when_attribution_ends",
     ),
     _policy(
         "excess-killed",
@@ -126,6 +146,8 @@ ROWS = (
         "swarm/admission/policy/core.py",
         "    return state, [Kill(hold.lease_id, reason) for hold, reason in suspects if reason is not None]\n",
         "    return state, []\n",
+        "test_only_a_lasting_excess_that_endangers_somebody_is_killed",
+        "test_excess_that_keeps_the_head_waiting_is_killed",
     ),
     _policy(
         "own-cap-is-the-trials-fault",
@@ -133,6 +155,7 @@ ROWS = (
         "swarm/admission/policy/oom.py",
         "    return Ending.OWN_CAP if report.reserved_mib + report.requested_mib > allowed else Ending.DEVICE_OOM\n",
         "    return Ending.OWN_CAP\n",
+        "test_an_out_of_memory_has_an_owner",
     ),
     _policy(
         "retries-bounded",
@@ -140,6 +163,7 @@ ROWS = (
         "swarm/admission/policy/oom.py",
         '    if attempt + 1 >= ATTEMPTS_AT_MOST:\n        return Infeasible(f"the device',
         '    if False:\n        return Infeasible(f"the device',
+        "test_the_retry_ladder",
     ),
     Safeguard(
         "cap-on-the-child",
@@ -150,14 +174,12 @@ ROWS = (
             "    options = []\n",
         ),
         (f"{_CONTROLLER}::test_a_lease_caps_its_child_by_uuid_and_fraction",),
-        fast=True,
     ),
     Safeguard(
         "one-device-seen",
         "a trial sees the device of its lease and no other",
         Edit("swarm/admission/lease.py", 'return {"CUDA_VISIBLE_DEVICES": uuid, ', "return {"),
         (f"{_CONTROLLER}::test_a_lease_caps_its_child_by_uuid_and_fraction",),
-        fast=True,
     ),
     Safeguard(
         "lease-is-a-lock",
@@ -170,7 +192,6 @@ ROWS = (
         "a lease that a living process holds is nobody else's",
         Edit("swarm/admission/ledger/flock.py", "        return not try_lock(descriptor)\n", "        return False\n"),
         (f"{_CONTROLLER}::test_third_job_of_the_original_run_waits_and_says_for_whom",),
-        fast=True,
     ),
     Safeguard(
         "orphans-ended",
@@ -183,7 +204,6 @@ ROWS = (
         "a file system without exclusion is refused",
         Edit("swarm/admission/ledger/flock.py", "            if try_lock(second):\n", "            if False:\n"),
         ("swarm/admission/test_admission_status.py::test_a_file_system_without_exclusion_is_refused",),
-        fast=True,
     ),
     Safeguard(
         "ledger-one-at-a-time",
@@ -202,7 +222,6 @@ ROWS = (
             "    if any(demand.memory_mib <= lone_room_mib(device) for",
             "    if any(True for",
         ),
-        (f"{_CONTROLLER}::test_what_can_never_fit_is_refused_at_once", *_CORE),
-        fast=True,
+        (f"{_CONTROLLER}::test_what_can_never_fit_is_refused_at_once",),
     ),
 )

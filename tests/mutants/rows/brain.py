@@ -17,7 +17,6 @@ ROWS = (
             "",
         ),
         (f"{_DAMAGE}test_a_record_torn_at_any_byte_is_set_aside_and_the_next_append_succeeds",),
-        fast=True,
     ),
     Safeguard(
         "torn-bytes-kept",
@@ -28,7 +27,6 @@ ROWS = (
             "",
         ),
         (f"{_DISK}test_torn_bytes_are_not_cut_off_before_they_are_safe_elsewhere", "swarm/brain/test_brain_damage.py"),
-        fast=True,
     ),
     Safeguard(
         "unfinished-line-not-read",
@@ -39,7 +37,6 @@ ROWS = (
             '            *complete, rest = (rest + chunk).split(b"\\n")\n            complete, rest = [*complete, *filter(None, [rest])], b""\n',
         ),
         (f"{_DAMAGE}test_a_last_line_that_is_being_written_is_not_yet_there",),
-        fast=True,
     ),
     Safeguard(
         "append-under-the-lock",
@@ -73,7 +70,6 @@ ROWS = (
         "of two claims of one trial the second is stale",
         Edit("swarm/brain/seal.py", "        raise StaleSnapshot(\n", "        str(\n"),
         (f"{_BRAIN}test_a_trial_is_claimed_once",),
-        fast=True,
     ),
     Safeguard(
         "repeated-id-written-once",
@@ -84,7 +80,6 @@ ROWS = (
             " for record in built}",
         ),
         (f"{_BRAIN}test_a_repeated_id_is_written_once_and_answered_with_the_stored_record",),
-        fast=True,
     ),
     Safeguard(
         "repeated-id-counted-once",
@@ -97,35 +92,30 @@ ROWS = (
         "each line carries the SHA-256 of the one before",
         Edit("swarm/brain/seal.py", "        prev = line_sha256(line[:-1])\n", ""),
         (f"{_BRAIN}test_an_append_fills_the_envelope_and_chains",),
-        fast=True,
     ),
     Safeguard(
         "verify-changed-line",
         "swarm verify names a line that was changed",
         Edit("swarm/brain/verify.py", "    elif record.prev != before:\n", "    elif False:\n"),
         (f"{_DAMAGE}test_verify_names_a_line_that_was_changed",),
-        fast=True,
     ),
     Safeguard(
         "verify-removed-line",
         "swarm verify names the place of a line that was removed",
         Edit("swarm/brain/verify.py", "    if record.seq != number:\n", "    if False:\n"),
         (f"{_DAMAGE}test_verify_names_the_place_of_a_line_that_was_removed",),
-        fast=True,
     ),
     Safeguard(
         "read-back-before-written",
         "nothing is written that nobody could read",
         Edit("swarm/brain/seal.py", "Sealed(_read_back(line, record.kind), line)", "Sealed(record, line)"),
         (f"{_BRAIN}test_what_nobody_could_read_back_is_never_written",),
-        fast=True,
     ),
     Safeguard(
         "line-limit",
         "no line is longer than readers take",
         Edit("swarm/brain/lines.py", "    if len(line) > MAX_LINE_BYTES:\n", "    if False:\n"),
         (f"{_BRAIN}test_a_line_over_the_limit_names_kind_size_and_limit",),
-        fast=True,
     ),
     Safeguard(
         "bad-line-skipped",
@@ -136,28 +126,24 @@ ROWS = (
             "                raise\n",
         ),
         (f"{_DAMAGE}test_a_bad_line_is_skipped_counted_and_shown",),
-        fast=True,
     ),
     Safeguard(
         "infinity-refused",
         "a number that reads as infinity poisons no mean",
         Edit("swarm/brain/lines.py", " and not _is_finite(fields):\n", " and False:\n"),
         ("swarm/brain/test_brain_damage.py",),
-        fast=True,
     ),
     Safeguard(
         "foreign-file-untouched",
         "a file that some other program wrote is never added to",
         Edit("swarm/brain/blackboard.py", "            self._require_ours(fd)\n", ""),
         (f"{_BRAIN}test_a_file_that_is_not_ours_is_never_touched",),
-        fast=True,
     ),
     Safeguard(
         "exchanged-file-noticed",
         "a brain that is exchanged in use stops reader and writer",
         Edit("swarm/brain/tail.py", "        self._check_identity(fd)\n", ""),
         (f"{_DAMAGE}test_a_file_that_is_exchanged_in_use_stops_reader_and_writer",),
-        fast=True,
     ),
     Safeguard(
         "short-write-taken-back",
@@ -167,7 +153,6 @@ ROWS = (
             f"{_DISK}test_a_short_write_is_taken_back",
             f"{_DISK}test_no_room_leaves_no_half_record_and_work_goes_on_with_more",
         ),
-        fast=True,
     ),
     Safeguard(
         "full-disk-named",
@@ -178,27 +163,23 @@ ROWS = (
             "        kind = BrainError\n",
         ),
         (f"{_DISK}test_each_way_to_be_full_is_called_full",),
-        fast=True,
     ),
     Safeguard(
         "fsync-before-acknowledged",
         "an append is on the disk before it is acknowledged",
         Edit("swarm/brain/disk.py", "        disk.sync(fd)\n        if size == 0:\n", "        if size == 0:\n"),
         (f"{_BRAIN}test_an_append_is_one_write_and_is_on_the_disk_before_it_returns",),
-        fast=True,
     ),
     Safeguard(
         "folder-synced",
         "a new brain's name is on the disk too",
         Edit("swarm/brain/disk.py", "            _sync_folder(disk, path)\n", "            pass\n"),
         (f"{_BRAIN}test_an_append_is_one_write_and_is_on_the_disk_before_it_returns", "swarm/brain/test_brain_disk.py"),
-        fast=True,
     ),
     Safeguard(
         "no-append-after-failed-fsync",
         "a process whose fsync failed appends no more",
         Edit("swarm/brain/blackboard.py", "            if self._distrusted:\n", "            if False:\n"),
         (f"{_DISK}test_a_failed_fsync_is_no_acknowledgement_and_stops_further_appends",),
-        fast=True,
     ),
 )

@@ -9,7 +9,7 @@ _EARLY_TESTS = ("swarm/verdict/test_early_stop.py",)
 
 
 def _row(name: str, what: str, file: str, old: str, new: str, tests: tuple[str, ...] = _TESTS) -> Safeguard:
-    return Safeguard(name, what, Edit(file, old, new), tests, fast=True)
+    return Safeguard(name, what, Edit(file, old, new), tests)
 
 
 ROWS = (
