@@ -257,6 +257,70 @@ attempt("child reads", lambda: print(subprocess.run(["cat", labels], capture_out
     assert "the labels" not in programs.log()
 
 
+FACTS = """
+import json, os
+lines = (line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+status = {name: said.split() for name, said in lines}
+spaces = {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
+print(json.dumps({"status": status, "spaces": spaces, "stdin": os.fstat(0).st_size, "umask": os.umask(0)}))
+"""
+
+
+def facts_inside(programs: Programs, rungs: str = "everything") -> dict[str, dict[str, object]]:
+    """What the kernel says of a confined process."""
+    programs.switch_off(*OTHERS[rungs])
+    result = programs.run(programs.phase(FACTS, trusted=False))
+    assert result.phases[0].ending == "ok", programs.log()
+    facts: dict[str, dict[str, object]] = json.loads(programs.log().splitlines()[-1])
+    return facts
+
+
+@alone("landlock", "seccomp", "namespaces")
+def test_nobody_inside_has_a_capability_or_can_gain_one(programs: Programs, rungs: str) -> None:
+    status = facts_inside(programs, rungs)["status"]
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert set("".join(status[kind])) == {"0"}, kind
+    if os.geteuid() == 0:
+        assert set("".join(status["CapBnd"])) == {"0"}
+    if rungs != "namespaces":  # which needs no such promise
+        assert status["NoNewPrivs"] == ["1"]
+
+
+@needs_seccomp
+def test_the_filter_holds_inside(programs: Programs) -> None:
+    assert facts_inside(programs)["status"]["Seccomp"] == ["2"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a trial a user of its own: not verified")
+def test_where_we_are_root_a_trial_has_a_user_of_its_own(programs: Programs) -> None:
+    status = facts_inside(programs)["status"]
+    assert all(int(number) >= 61184 for number in (*status["Uid"], *status["Gid"])) and status["Groups"] == []
+
+
+@pytest.mark.skipif(not sandbox.probe().namespaces, reason="no namespaces here: they are not verified")
+@pytest.mark.parametrize("name", ["pid", "ipc", "net", "mnt", "uts"])
+def test_nothing_outside_is_in_its_namespaces(programs: Programs, name: str) -> None:
+    spaces = facts_inside(programs)["spaces"]
+    assert spaces[name] != str(Path(f"/proc/self/ns/{name}").readlink())
+
+
+@pytest.mark.skipif(not sandbox.probe().namespaces, reason="no namespaces here: a root of its own is not verified")
+def test_a_root_of_its_own_is_read_only_but_for_what_it_may_write(programs: Programs) -> None:
+    outcome = try_inside(
+        programs,
+        """
+attempt("a folder in the root", lambda: os.mkdir("/new"))
+attempt("what it may read", lambda: open(__file__, "a"))
+attempt("a system folder", lambda: open("/usr/new", "w"))
+attempt("a folder on the way to its own", lambda: open(os.path.dirname(folder) + "/new", "w"))
+attempt("its own", lambda: open(folder + "/train_out/new", "w"))
+""",
+        "namespaces",
+    )
+    assert outcome.pop("its own") == "done"
+    assert {name for name, result in outcome.items() if result not in CLOSED} == set()
+
+
 def test_the_level_reached_is_recorded(programs: Programs) -> None:
     result = programs.run(programs.phase("pass", trusted=False), programs.phase("pass", "score"))
     assert result.sandbox == sandbox.probe()

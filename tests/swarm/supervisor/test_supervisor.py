@@ -127,6 +127,18 @@ def test_the_environment_is_an_allow_list(programs: Programs, monkeypatch: pytes
     assert seen["own"]["HOME"].startswith(str(programs.folder))
 
 
+def test_a_supervisor_is_closed_to_its_own_user_and_adopts_what_is_left(tmp_path: Path) -> None:
+    """Not even a process of the same user may read its memory or its descriptors."""
+    code = (
+        "import ctypes, sys; from pathlib import Path; from swarm.supervisor.run import _prepare\n"
+        "from swarm.trial.folder import TrialFolder; _prepare(TrialFolder(Path(sys.argv[1])), None)\n"
+        "adopts = ctypes.c_int(0); ctypes.CDLL(None).prctl(37, ctypes.byref(adopts), 0, 0, 0)\n"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), adopts.value)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "t0001")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["0", "1"]
+
+
 def test_no_descriptor_of_the_launcher_is_inherited(programs: Programs) -> None:
     secret = programs.root / "labels.txt"
     secret.write_text("labels")
