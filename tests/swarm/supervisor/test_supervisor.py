@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,16 @@ def test_exit_code_of_the_set_up_by_the_program_itself_is_not_a_failed_set_up(pr
     phase = programs.run(programs.phase(f"import sys; sys.exit({int(ExitCode.SETUP_FAILED)})")).phases[0]
     assert phase.ready_s is not None
     assert "set-up" not in phase.detail
+
+
+def test_the_supervisor_is_told_when_the_candidates_code_begins_and_the_line_is_closed(programs: Programs) -> None:
+    source = "from swarm.trial.contract import candidate_begins\ncandidate_begins()\n"
+    begun = programs.run(programs.phase(source + textwrap.dedent(LIST_OPEN_FILES))).phases[0]
+    assert begun.begun and "socket" not in "".join(programs.log().splitlines()[3:])
+
+
+def test_what_never_called_itself_begun_is_not(programs: Programs) -> None:
+    assert not programs.run(programs.phase("pass")).phases[0].begun
 
 
 def test_death_by_a_signal_is_named(programs: Programs) -> None:
@@ -271,6 +282,15 @@ def test_the_trial_goes_on_when_its_launcher_dies(programs: Programs) -> None:
     assert finish(found).phases[0].ending == "ok"
 
 
+def test_a_phase_finds_nothing_that_another_left_in_its_home(programs: Programs) -> None:
+    """Nor in its folder for temporary files, which is the same one."""
+    leave = "import os, pathlib; pathlib.Path(os.environ['HOME'], 'left').write_text('x')"
+    look = "import os; print(os.listdir(os.environ['HOME']))"
+    result = programs.run(programs.phase(leave, trusted=False), programs.phase(look, "predict", trusted=False))
+    assert [phase.ending for phase in result.phases] == ["ok", "ok"], programs.log()
+    assert "left" not in programs.log("predict")
+
+
 def test_a_trial_is_not_run_again_in_its_folder(programs: Programs) -> None:
     spec = programs.spec(programs.phase("pass"))
     finish(programs.launch(spec))
@@ -292,10 +312,14 @@ def test_a_memory_limit_ends_in_a_memory_error(programs: Programs) -> None:
 def test_no_core_file_and_bounded_files(programs: Programs) -> None:
     source = """
         import resource as r
-        print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_FSIZE)[1] < 1 << 40)
+        print(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_MSGQUEUE))
+        print(*(r.getrlimit(getattr(r, f"RLIMIT_{name}"))[1] for name in ("FSIZE", "NOFILE", "MEMLOCK")))
     """
     programs.run(programs.phase(source))
-    assert programs.log() == "(0, 0) True\n"
+    none, limits = programs.log().splitlines()
+    assert none == "(0, 0) (0, 0)"
+    file_size, open_files, locked = map(int, limits.split())
+    assert 0 < file_size <= 2 << 30 and 0 < open_files <= 4096 and 0 < locked <= 64 << 10
 
 
 def test_the_command_line_runs_a_trial(programs: Programs) -> None:
