@@ -1,8 +1,8 @@
 """All safeguards that docs/promises.md claims, room by room."""
 
-from mutants.rows import admission, brain, gate, proposers, repo, sandbox, supervisor, verdict
+from mutants.rows import admission, brain, gate, proposers, repo, sandbox, study, supervisor, verdict
 
 SAFEGUARDS = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
-    *(*sandbox.ROWS, *supervisor.ROWS),
+    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS),
 )

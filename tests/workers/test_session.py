@@ -1,18 +1,60 @@
-"""A worker's side of a study: whether it may go on."""
+"""May this worker go on? The study's limits, the person at the keyboard, and the orchestrator that started it."""
 
 import os
 from pathlib import Path
 
 import pytest
+from factories.records import study_opened
 from factories.settings import run_settings
+from fakes.fake_clock import FakeClock
 
 from swarm.brain import Brain
-from swarm.clock import SystemClock
+from swarm.orchestrator.control import Control, write_control
 from workers.session import Session
 
 
-def session(folder: Path) -> Session:
-    return Session(run_settings(folder), "worker_1", Brain(folder / "swarm_brain.jsonl"), SystemClock())
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1000.0)
+
+
+def session(root: Path, clock: FakeClock | None = None, **fields: object) -> Session:
+    clock = clock or FakeClock(1000.0)
+    settings = run_settings(root, study_id="s", **fields)
+    settings.layout.study("s").mkdir(parents=True, exist_ok=True)
+    brain = Brain(settings.brain, clock)
+    if brain.snapshot().study("s") is None:
+        brain.append(study_opened(study_id="s"))
+    return Session(settings, "worker_1", brain, clock)
+
+
+def test_no_trial_begins_after_the_studys_hour(tmp_path: Path, clock: FakeClock) -> None:
+    one = session(tmp_path, clock, deadline_at=clock.now() + 60)
+    assert one.has_room(one.study())
+    clock.sleep(61)
+    assert not one.has_room(one.study())
+
+
+def test_no_trial_begins_beyond_their_number(tmp_path: Path, clock: FakeClock) -> None:
+    one = session(tmp_path, clock, trials=0)
+    assert not one.has_room(one.study())
+
+
+@pytest.mark.parametrize("asked", [Control.DRAIN, Control.NOW])
+def test_no_trial_begins_when_a_person_has_said_stop(tmp_path: Path, clock: FakeClock, asked: Control) -> None:
+    one = session(tmp_path, clock)
+    write_control(one.settings.layout, "s", asked)
+    assert not one.has_room(one.study())
+    assert (one.stop_reason() is not None) == (asked is Control.NOW)
+
+
+def test_a_worker_whose_orchestrator_has_gone_begins_nothing(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session(tmp_path, clock)
+    assert not one.orphaned() and one.has_room(one.study())
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert one.orphaned() and not one.has_room(one.study())
 
 
 def test_an_orchestrator_that_died_before_its_worker_asked_for_it_is_missed(

@@ -52,7 +52,7 @@ ROWS = (
     Safeguard(
         "deleted-lock-taken-anew",
         "whoever waited for a lock file that was deleted meanwhile locks the new one",
-        Edit("swarm/brain/lock.py", "                if _is_at(self._path, fd):\n", "                if True:\n"),
+        Edit("swarm/brain/lock.py", "                if is_at(self._path, fd):\n", "                if True:\n"),
         (f"{_PROCESSES}test_a_lock_file_that_somebody_deletes_does_not_split_the_writers",),
     ),
     Safeguard(
@@ -76,8 +76,8 @@ ROWS = (
         "a writer that never saw its acknowledgement may send the record again",
         Edit(
             "swarm/brain/blackboard.py",
-            " for record in built if not self._state.seen(record.id)}",
-            " for record in built}",
+            " for record in (*notes, *built) if not self._state.seen(record.id)}",
+            " for record in (*notes, *built)}",
         ),
         (f"{_BRAIN}test_a_repeated_id_is_written_once_and_answered_with_the_stored_record",),
     ),

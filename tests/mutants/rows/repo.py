@@ -131,7 +131,7 @@ ROWS = (
     Safeguard(
         "runtime-folder-ignores-itself",
         ".swarm/ never shows up in the person's git status",
-        Edit("swarm/repo/repository.py", '            ignore.write_text("*\\n")\n', "            ignore.touch()\n"),
+        Edit("swarm/repo/runtime.py", 'ignore.write_text("*\\n", encoding="utf-8")', "ignore.touch()"),
         (f"{_REPO}test_a_change_is_committed_without_touching_what_is_the_users",),
     ),
 )
