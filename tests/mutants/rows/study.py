@@ -151,7 +151,7 @@ ROWS = (
         "one that keeps dying is given up",
         "swarm/orchestrator/orchestrator.py",
         "        if deaths > RESTARTS_ALLOWED:\n",
-        "        if False:\n",
+        "        if deaths > RESTARTS_ALLOWED + 1:\n",
         f"{_ORCHESTRATOR}test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on",
     ),
     _row(

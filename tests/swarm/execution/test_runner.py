@@ -278,7 +278,9 @@ def left_running(bench: Bench, script: str) -> Trial:
 
 def test_a_trial_that_was_left_is_adopted_and_started_once(bench: Bench) -> None:
     trial = left_running(bench, "scores")
+    running = bench.world.trials[trial.trial_id]
     bench.runner().settle(trial, "c1")
+    assert bench.world.trials[trial.trial_id] is running, "it was not run a second time"
     assert ending(bench.study.trials[trial.trial_id]).score is not None
     assert len(bench.records(TrialStarted)) == 1, "its start stands in the brain already"
 
