@@ -1,49 +1,11 @@
-"""Hostile candidates. Each is the honest linear model of `tiny_study` with one attack built in.
-
-They are written as an attacker would who has got past the gate: with any import, and without shame.
-"""
+"""Attacks with a name of their own: what the gate says to each, and what its record must say."""
 
 from dataclasses import dataclass
 
-from fakes.tiny_study import TRAIN
+from fakes.redteam_programs.build import TRY, hostile
 
 from swarm.gate import Code
 from swarm.records import FailReason
-
-
-def hostile(
-    *, top: str = "", main: str = "", end: str = "", after: str = "", build: str = "", forward: str = ""
-) -> str:
-    """The honest program with code put in: at the top of the file, at the start of main(), before and after
-    finish(model), and at the start of build_model() and of forward()."""
-    places = (
-        ("MAX_LR = 0.05", top, "", "\n\n\nMAX_LR = 0.05"),
-        ("    train = data.train()\n", main, "    ", "    train = data.train()\n"),
-        ("    finish(model)\n", end, "    ", "    finish(model)\n"),
-        ("    return Linear()\n", build, "    ", "    return Linear()\n"),
-        ("        return self.classifier", forward, "        ", "        return self.classifier"),
-    )
-    program = TRAIN
-    for anchor, code, indent, kept in places:
-        if code:
-            program = program.replace(anchor, _indented(code, indent) + kept)
-    return program + _indented(after, "    ")
-
-
-def _indented(code: str, indent: str) -> str:
-    return "".join(f"{indent}{line}\n" for line in code.strip("\n").splitlines())
-
-
-TRY = """
-import os
-
-def attempt(action):
-    try:
-        action()
-        print("it worked", flush=True)
-    except OSError as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
-"""
 
 # In `predict`: read the labels and the secret order, and answer with them. A success is a loss of zero.
 PEEK = """

@@ -1,0 +1,351 @@
+"""Runs programs as real trials, two side by side, and says of each what its record says and what it did to the world."""
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+from fakes.redteam_programs.build import IT_WORKED, MARK, SLOW, TRAIN, Kind, Program
+from fakes.tiny_study import TinyStudy
+
+from swarm.admission import AdmissionController
+from swarm.clock import SystemClock
+from swarm.errors import SwarmError
+from swarm.execution.executor import MemoryEvidence, Outcome, Progress, RunningTrial, TrialOrder
+from swarm.execution.local import LocalExecutor
+from swarm.gpu import detect_probe
+from swarm.harness.prepare import prepare
+from swarm.records import Budget
+from swarm.supervisor import kill_leftovers
+from swarm.trial.contract import harness_sha256
+from swarm.trial.folder import TrialFolder, read_tail
+
+STUDY = "redteam"
+IMAGES, SECONDS = 3000, 4.0
+LANES = 2
+OVERRUN_S = 8.0
+TRUSTED_S = 60.0  # what all phases together may take beside the training
+LIMIT_S = 240.0
+IMAGES_TOLERANCE, LEAST_SECONDS_TOLERANCE = 0.12, 0.2
+RUNG_TOLERANCE = 0.25
+_LOG_BYTES = 32 << 20
+_SHARED = {"shm": 0, "sem": 0, "msg": 0}
+_PLACES = ("/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/root", "/home", "/root/.cache", "/usr/local/lib")
+
+
+@dataclass
+class Ran:
+    """One trial that is over. `harm`: what it did to the world beside its record."""
+
+    program: Program
+    outcome: Outcome | None
+    error: str
+    log: str
+    seconds: float
+    harm: list[str] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float | None:
+        return self.outcome.score.validation_loss if self.outcome is not None and self.outcome.score is not None else None
+
+    @property
+    def level(self) -> str:
+        return (self.outcome.sandbox if self.outcome is not None else None) or "-"
+
+    @property
+    def worked(self) -> list[str]:
+        return [line for line in self.log.splitlines() if IT_WORKED in line]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Honest runs on one clock: the least of their losses, and how far below it is still luck."""
+
+    losses: tuple[float, ...]
+    rungs: dict[float, float]
+    tolerance: float
+
+    @property
+    def least(self) -> float:
+        return min(self.losses)
+
+
+class Campaign:
+    """Trials of one study in a user's repository. `programs` are run in their order; `result` waits for one of them."""
+
+    def __init__(self, tiny: TinyStudy, zygote: Path | None, programs: Iterable[Program]) -> None:
+        self.tiny = tiny
+        self._trials = tiny.root / ".swarm" / "trials" / STUDY
+        self._data = prepare("standin").layout.root
+        admission = AdmissionController(tiny.ledger, detect_probe("cpu"), SystemClock())
+        self._executor = LocalExecutor(self._trials, self._data, admission, SystemClock(), zygote=zygote)
+        self._waiting = list(programs)
+        self._running: dict[str, _Lane] = {}
+        self._done: dict[str, Ran] = {}
+        self._count = 0
+        self._victim = Victim()
+        self._neighbour = NeighbourSocket(tiny.ledger.parent)
+        self._world = World(self._data)
+
+    @cached_property
+    def on_images(self) -> Baseline:
+        return self._baseline(TRAIN, "images", 3)
+
+    @cached_property
+    def on_seconds(self) -> Baseline:
+        return self._baseline(SLOW, "seconds", 6)
+
+    def result(self, program: Program) -> Ran:
+        while program.name not in self._done:
+            self._step()
+            time.sleep(0.01)
+        return self._done[program.name]
+
+    def close(self) -> None:
+        for name in list(self._running):
+            self._running[name].trial.stop("the tests are over")
+        while self._running:
+            self._step(start=False)
+        self._victim.close()
+        self._neighbour.close()
+
+    def _baseline(self, source: str, clock: str, count: int) -> Baseline:
+        """Side by side with each other, as the attacks run."""
+        rungs = (0.25, 0.5, 0.75)
+        honest = [
+            Program(f"baseline_{clock}_{number}", Kind.TWIN, source, clock=clock, rungs=rungs)  # type: ignore[arg-type]
+            for number in range(count)
+        ]
+        self._waiting[:0] = honest
+        found = [self.result(program) for program in honest]
+        losses = tuple(ran.loss for ran in found if ran.loss is not None)
+        assert len(losses) == count, [(ran.error, ran.outcome, ran.log[-2000:]) for ran in found if ran.loss is None]
+        at = {}
+        for ran in found:
+            for progress, loss in ran.outcome.rungs if ran.outcome else ():
+                at[progress] = min(loss, at.get(progress, loss))
+        if clock == "images":
+            return Baseline(losses, at, IMAGES_TOLERANCE)
+        return Baseline(losses, at, max(LEAST_SECONDS_TOLERANCE, 2 * statistics.stdev(losses)))
+
+    def _step(self, *, start: bool = True) -> None:
+        while start and (found := self._next()) is not None:
+            self._waiting.remove(found)
+            self._start(found)
+        for lane in list(self._running.values()):
+            if lane.step():
+                del self._running[lane.program.name]
+                self._done[lane.program.name] = self._account(lane)
+
+    def _next(self) -> Program | None:
+        if not self._waiting or len(self._running) >= LANES:
+            return None
+        first = self._waiting[0]
+        busy = bool(self._running)
+        if (first.alone and busy) or any(lane.program.alone for lane in self._running.values()):
+            return None
+        return None if first.reads_after in self._running else first
+
+    def _start(self, program: Program) -> None:
+        self._count += 1
+        order = self._order(program, f"t{self._count:04}")
+        self._running[program.name] = _Lane(program, self._executor.submit(order), TrialFolder(self._trials / order.trial_id))
+
+    def _order(self, program: Program, trial_id: str) -> TrialOrder:
+        source = program.source.replace("VICTIM", str(self._victim.pid)).replace(
+            "NEIGHBOUR_SOCKET", str(self._neighbour.path)
+        )
+        kind, amount = ("samples", IMAGES) if program.clock == "images" else ("solo_seconds", SECONDS)
+        return TrialOrder(
+            study_id=STUDY,
+            trial_id=trial_id,
+            agent_id="worker_1",
+            target="tiny",
+            files={"train.py": source.encode(errors="surrogatepass")},
+            editable="train.py",
+            seed=1,
+            budget=Budget(kind=kind, amount=amount, walltime_limit_s=program.walltime_s),  # type: ignore[arg-type]
+            rungs=program.rungs,
+            device="cpu",
+            threads=program.threads,
+            alone=program.alone or self._count == 1,
+            sandbox="auto",
+            harness_sha256=harness_sha256(),
+            memory=MemoryEvidence(code_sha256="" if program.alone else "redteam", profile_mib=1200),
+        )
+
+    def _account(self, lane: "_Lane") -> Ran:
+        folder, program = lane.folder, lane.program
+        harm = []
+        if left := kill_leftovers(folder.root):
+            harm.append(f"left processes {left}")
+        harm += [f"left {path.name}/" for path in (folder.program, folder.scratch) if path.exists()]
+        harm += self._victim.harm() + self._neighbour.harm() + self._world.harm()
+        limit_s = program.walltime_s + OVERRUN_S + TRUSTED_S
+        if lane.seconds > limit_s:
+            harm.append(f"took {lane.seconds:.0f} s, limit {limit_s:.0f}")
+        log = "".join(
+            read_tail(path, _LOG_BYTES).decode(errors="replace")
+            for path in (sorted(folder.logs.iterdir()) if folder.logs.exists() else ())
+        )
+        if program.clock == "images":  # keep the evidence short, the folder of every trial is not needed again
+            with suppress(OSError, SwarmError):
+                folder.remove()
+        return Ran(program, lane.outcome, lane.error, log, lane.seconds, harm)
+
+
+@dataclass
+class _Lane:
+    program: Program
+    trial: RunningTrial
+    folder: TrialFolder
+    outcome: Outcome | None = None
+    error: str = ""
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def step(self) -> bool:
+        """Whether it is over. Whatever comes out of `poll` would have ended a worker."""
+        try:
+            answer = self.trial.poll()
+        except Exception as error:  # noqa: BLE001 - an attack's success, to be told as such
+            self.error = f"{type(error).__name__}: {error}"[:300]
+        else:
+            self.seconds = time.monotonic() - self.began
+            if isinstance(answer, Progress) and self.seconds < LIMIT_S:
+                return False
+            if isinstance(answer, Progress):
+                self.error = f"no end in {LIMIT_S:.0f} s, still {answer.state}"
+            else:
+                self.outcome = answer
+        self.seconds = time.monotonic() - self.began
+        return True
+
+
+class Victim:
+    """A process of the same user outside: whatever happens to it, a candidate did."""
+
+    def __init__(self) -> None:
+        self._process = self._start()
+        self._facts = self._look()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def harm(self) -> list[str]:
+        if self._process.poll() is not None:
+            ended = self._process.returncode
+            self._process = self._start()
+            return [f"a foreign process was ended by signal {-ended}"]
+        now = self._look()
+        changed = [f"a foreign process: {name} {was} -> {now[name]}" for name, was in self._facts.items() if now[name] != was]
+        if changed:
+            self.close()
+            self._process = self._start()
+        return changed
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(["sleep", "100000"], start_new_session=True)
+
+    def _look(self) -> dict[str, object]:
+        seen = psutil.Process(self._process.pid)
+        return {
+            "nice": seen.nice(),
+            "affinity": seen.cpu_affinity(),
+            "ioclass": seen.ionice(),
+            "policy": os.sched_getscheduler(seen.pid),
+            "limits": [seen.rlimit(limit) for limit in (psutil.RLIMIT_CPU, psutil.RLIMIT_NOFILE)],
+            "killer": Path(f"/proc/{seen.pid}/oom_score_adj").read_text(),
+            "group": os.getpgid(seen.pid),
+            "stopped": seen.status() == psutil.STATUS_STOPPED,
+        }
+
+
+class NeighbourSocket:
+    """A listening socket of somebody else of this user."""
+
+    def __init__(self, folder: Path) -> None:
+        import socket
+
+        self.path = folder / "neighbour.sock"
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(self.path))
+        self._socket.listen()
+        self._socket.settimeout(0.0)
+
+    def harm(self) -> list[str]:
+        try:
+            self._socket.accept()[0].close()
+        except OSError:
+            return []
+        return ["connected to a foreign socket"]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class World:
+    """What nothing may be left in: System V objects, folders that everybody shares, times and modes of shared files."""
+
+    def __init__(self, data: Path) -> None:
+        self._watched = [data / "train" / "meta.json", data / "train" / "images.npy", Path(os.__file__)]
+        self._places = [*map(Path, _PLACES), data, data / "train", data.parent, Path(os.__file__).parent]
+        self._facts, self._objects = self._look(), self._system_v()
+
+    def harm(self) -> list[str]:
+        found = [f"left {path}" for place in self._places for path in _marked(place)]
+        for path in (Path(line.removeprefix("left ")) for line in found):
+            with suppress(OSError):
+                path.unlink()
+        if (facts := self._look()) != self._facts:
+            found.append("changed times, modes or owners of shared files")
+            self._facts = facts
+        if new := self._system_v() - self._objects:
+            found.append(f"left System V objects {sorted(new)}")
+            for kind, key in new:
+                option = {"shm": "-m", "sem": "-s", "msg": "-q"}[kind]
+                subprocess.run(["ipcrm", option, str(key)], check=False, capture_output=True)
+            self._objects |= self._system_v()
+        return found
+
+    def _look(self) -> list[tuple[float, int, int, int]]:
+        return [
+            (found.st_mtime, found.st_mode, found.st_uid, found.st_gid) for found in map(os.stat, map(str, self._watched))
+        ]
+
+    @staticmethod
+    def _system_v() -> set[tuple[str, int]]:
+        found = set()
+        for kind in ("shm", "sem", "msg"):
+            with suppress(OSError):
+                lines = Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+                found |= {(kind, int(line.split()[1])) for line in lines}
+        return found
+
+
+def _marked(place: Path) -> list[Path]:
+    try:
+        return [path for path in place.iterdir() if MARK in path.name]
+    except OSError:
+        return []
+
+
+@contextmanager
+def blocked(*signals: signal.Signals) -> Iterator[None]:
+    """A stray signal of an attack must not end the tests."""
+    old = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    yield
+    for number, handler in old.items():
+        signal.signal(number, handler)

@@ -1,0 +1,28 @@
+"""More than two hundred hostile programs and their honest twins, each as a real trial: none gets through, and the table
+says what the record says of each. `make redteam`."""
+
+import pytest
+from campaign import Campaign
+from fakes.redteam_programs import PROGRAMS, Kind, Program
+
+pytestmark = [pytest.mark.redteam, pytest.mark.timeout(300)]
+
+
+def _id(program: Program) -> str:
+    return f"{program.kind}-{program.name}"
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=_id)
+def test_it_does_not_get_through(campaign: Campaign, table, program: Program) -> None:
+    from judge import line_of
+
+    honest = campaign.on_images if program.clock == "images" else campaign.on_seconds
+    line = line_of(campaign.result(program), honest)
+    table.add(line)
+    assert line.through == ()
+
+
+def test_there_are_enough_of_each_kind() -> None:
+    for kind in Kind:
+        assert sum(program.kind is kind for program in PROGRAMS) >= 9, kind
+    assert sum(not program.honest for program in PROGRAMS) >= 60
