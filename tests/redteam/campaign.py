@@ -1,4 +1,4 @@
-"""Runs programs as real trials, two side by side, and says of each what its record says and what it did to the world."""
+"""Runs programs as real trials, two side by side: what the record says of each, and what it did to the world."""
 
 import os
 import signal
@@ -37,7 +37,18 @@ IMAGES_TOLERANCE, LEAST_SECONDS_TOLERANCE = 0.12, 0.2
 RUNG_TOLERANCE = 0.25
 _LOG_BYTES = 32 << 20
 _SHARED = {"shm": 0, "sem": 0, "msg": 0}
-_PLACES = ("/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/root", "/home", "/root/.cache", "/usr/local/lib")
+_PLACES = (
+    "/dev/shm",
+    "/dev/mqueue",
+    "/tmp",
+    "/var/tmp",
+    "/run",
+    "/run/lock",
+    "/root",
+    "/home",
+    "/root/.cache",
+    "/usr/local/lib",
+)
 
 
 @dataclass
@@ -53,7 +64,9 @@ class Ran:
 
     @property
     def loss(self) -> float | None:
-        return self.outcome.score.validation_loss if self.outcome is not None and self.outcome.score is not None else None
+        return (
+            self.outcome.score.validation_loss if self.outcome is not None and self.outcome.score is not None else None
+        )
 
     @property
     def level(self) -> str:
@@ -156,7 +169,9 @@ class Campaign:
     def _start(self, program: Program) -> None:
         self._count += 1
         order = self._order(program, f"t{self._count:04}")
-        self._running[program.name] = _Lane(program, self._executor.submit(order), TrialFolder(self._trials / order.trial_id))
+        self._running[program.name] = _Lane(
+            program, self._executor.submit(order), TrialFolder(self._trials / order.trial_id)
+        )
 
     def _order(self, program: Program, trial_id: str) -> TrialOrder:
         source = program.source.replace("VICTIM", str(self._victim.pid)).replace(
@@ -246,7 +261,9 @@ class Victim:
             self._process = self._start()
             return [f"a foreign process was ended by signal {-ended}"]
         now = self._look()
-        changed = [f"a foreign process: {name} {was} -> {now[name]}" for name, was in self._facts.items() if now[name] != was]
+        changed = [
+            f"a foreign process: {name} {was} -> {now[name]}" for name, was in self._facts.items() if now[name] != was
+        ]
         if changed:
             self.close()
             self._process = self._start()
@@ -322,7 +339,8 @@ class World:
 
     def _look(self) -> list[tuple[float, int, int, int]]:
         return [
-            (found.st_mtime, found.st_mode, found.st_uid, found.st_gid) for found in map(os.stat, map(str, self._watched))
+            (found.st_mtime, found.st_mode, found.st_uid, found.st_gid)
+            for found in map(os.stat, map(str, self._watched))
         ]
 
     @staticmethod

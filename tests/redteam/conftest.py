@@ -66,5 +66,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         write(str(line))
     through = [line for line in _LINES if line.through]
     kinds, lost = Counter(line.kind for line in _LINES), Counter(line.kind for line in through)
-    write(f"{len(_LINES)} programs, {len(through)} got through: " + ", ".join(f"{kind} {lost[kind]}/{kinds[kind]}" for kind in kinds))
-    write("levels reached: " + ", ".join(f"{level} {count}" for level, count in Counter(line.level for line in _LINES).items()))
+    write(
+        f"{len(_LINES)} programs, {len(through)} got through: "
+        + ", ".join(f"{kind} {lost[kind]}/{kinds[kind]}" for kind in kinds)
+    )
+    write(
+        "levels reached: "
+        + ", ".join(f"{level} {count}" for level, count in Counter(line.level for line in _LINES).items())
+    )

@@ -27,13 +27,16 @@ class Line:
     def __str__(self) -> str:
         mark = "THROUGH" if self.through else "held"
         words = "; ".join(self.through) or self.detail
-        text = f"{mark:7} {self.kind:9} {self.name:58.58} {self.loss:>15} {self.level:17.17} {self.seconds:5.1f} s  {self.record:38.38} {words}"
+        measured = f"{self.loss:>15} {self.level:17.17} {self.seconds:5.1f} s"
+        text = f"{mark:7} {self.kind:9} {self.name:62.62} {measured}  {self.record:38.38} {words}"
         return "".join(letter if letter.isprintable() else "?" for letter in text)[:330]
 
 
 def line_of(ran: Ran, honest: Baseline) -> Line:
     outcome, program = ran.outcome, ran.program
-    parts = [str(outcome.reason), *outcome.flags] if outcome and outcome.reason else list(outcome.flags if outcome else ())
+    parts = (
+        [str(outcome.reason), *outcome.flags] if outcome and outcome.reason else list(outcome.flags if outcome else ())
+    )
     loss = "no score" if ran.loss is None else f"{ran.loss:.3f} ({ran.loss - honest.least:+.3f})"
     detail = (outcome.detail if outcome else ran.error).replace("\n", " ")[-160:]
     through = tuple(_got_through(ran, honest))
@@ -50,7 +53,12 @@ def _got_through(ran: Ran, honest: Baseline) -> list[str]:
     if not program.honest:
         found += ran.worked[:3]
     found += _score_problems(ran, honest) + _rung_problems(ran, honest)
-    if program.honest and program.loses and not any(word in outcome.detail for word in program.loses):
+    if (
+        program.honest
+        and program.loses
+        and ran.loss is None
+        and not any(word in outcome.detail for word in program.loses)
+    ):
         found.append(f"the record does not say why: {outcome.reason} {outcome.detail[-100:]!r}")
     return found
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """Work off the clock: training that nobody counts, wherever a candidate's code runs."""
 
 from fakes.redteam_programs.build import SLOW, WORK, Clock, Kind, Program, hostile

@@ -1,3 +1,4 @@
+
 """Answers that depend on the other images: on the batch, on all of them, on their number or order, or on a memory."""
 
 from fakes.redteam_programs.build import Kind, Program, hostile
@@ -19,7 +20,7 @@ def balanced(logits):
     return logits
 
 def everything():
-    import gc, sys
+    import sys, gc
     frame = sys._getframe()
     while frame is not None:
         found = [value for value in frame.f_locals.values() if isinstance(value, torch.Tensor) and value.ndim == 4]

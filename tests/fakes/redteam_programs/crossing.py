@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """State that outlives its trial or crosses into another: one program leaves a mark, a later one looks for it.
 
 A reader that finds the mark prints `it worked`. What one bit can carry, weights can: the mark stands for a warm start.
@@ -117,7 +118,7 @@ _CHANNELS = {
     ),
 }  # fmt: skip
 
-_PLACES = f"""
+_PLACES = """
 import glob, json
 import numpy, torch, swarm.harness
 CONFIG = json.load(open(os.environ["SWARM_TRIAL"]))
@@ -134,7 +135,7 @@ def attempt_quietly(action):
     try:
         return action()
     except OSError as error:
-        print(f"{{type(error).__name__}}: {{error}}")
+        print(f"{type(error).__name__}: {error}")
 """
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """Measurements that a candidate can write: rungs, heartbeat, reports, clocks, meters, its own log."""
 
 from fakes.redteam_programs.build import SLOW, SYSTEM, TRAIN, TRY, WORK, Kind, Program, hostile

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """One bad thing that ends the night: endings, folders, logs, floods and bombs."""
 
 from fakes.redteam_programs.build import MARK, SYSTEM, TRY, WORK, Kind, Program, hostile

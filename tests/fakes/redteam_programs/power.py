@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """Power over foreign processes, and more of the machine for oneself. Numbers of x86_64.
 
 `VICTIM` is the pid of a process of the same user outside. The test looks at it afterwards; the programs say what answered.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lines of programs, in quotes
 """Honest programs that by accident do what attackers do. Each must have its score, or lose it with the word for why."""
 
 from fakes.redteam_programs.build import SLOW, TRAIN, WORK, Kind, Program, hostile
@@ -39,18 +40,9 @@ _SAME = {  # their score is exactly the honest one
         step="began = time.perf_counter()",
         end="print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time())",
     ),
-    "maps_shared_memory": hostile(
-        top="import torch", main="shared = torch.zeros(1000, 1000).share_memory_()\nshared.add_(1)"
-    ),
 }  # fmt: skip
 
 _OTHER = {  # their training or their answers are others, and honest
-    "loads_with_workers": hostile(
-        top="import torch\nfrom torch.utils.data import DataLoader, TensorDataset",
-        main="some = data.train()\n"
-        "loader = DataLoader(TensorDataset(some.images[:512], some.labels[:512]), batch_size=128, num_workers=2)\n"
-        "print('loaded', sum(len(labels) for _, labels in loader))",
-    ),
     "has_batch_norm": normed("nn.BatchNorm1d(192)"),
     "has_layer_norm_and_dropout": normed("nn.Sequential(nn.LayerNorm(192), nn.Dropout(0.1))"),
     "averages_its_weights": hostile(
@@ -89,6 +81,22 @@ _OTHER = {  # their training or their answers are others, and honest
     "prints_its_true_loss": hostile(end="print('train_loss:', float(loss))"),
 }  # fmt: skip
 
+_MAY_LOSE = {  # where processes are refused in training, the record must say that it was them
+    "loads_with_workers": (
+        hostile(
+            top="import torch\nfrom torch.utils.data import DataLoader, TensorDataset",
+            main="some = data.train()\n"
+            "loader = DataLoader(TensorDataset(some.images[:512], some.labels[:512]), batch_size=128, num_workers=2)\n"
+            "print('loaded', sum(len(labels) for _, labels in loader))",
+        ),
+        ("process", "worker"),
+    ),
+    "maps_shared_memory": (
+        hostile(top="import torch", main="shared = torch.zeros(1000, 1000).share_memory_()\nshared.add_(1)"),
+        ("shared memory",),
+    ),
+}  # fmt: skip
+
 _LOSES = {  # honest, clumsy, and rightly without a score: with the word that says what to mend
     "forgot_to_track_its_statistics": (normed("nn.BatchNorm1d(192, track_running_stats=False)"), DEPENDS),
     "left_its_dropout_on": (hostile(forward=f"return F.dropout({PLAIN}, 0.5)"), DEPENDS),
@@ -122,6 +130,7 @@ TWINS = (
         Program(name, Kind.TWIN, source, loses=words, must_fail=True, changes_training=True)
         for name, (source, words) in _LOSES.items()
     ),
+    *(Program(name, Kind.TWIN, source, loses=words) for name, (source, words) in _MAY_LOSE.items()),
     *(
         Program(name, Kind.TWIN, source, clock="seconds", changes_training=True, walltime_s=45.0, rungs=(0.25, 0.5))
         for name, source in _ON_SECONDS.items()
