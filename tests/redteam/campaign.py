@@ -1,12 +1,13 @@
 """Runs programs as real trials, two side by side: what the record says of each, and what it did to the world."""
 
 import os
-import signal
+import socket
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import psutil
 from fakes.redteam_programs.build import IT_WORKED, MARK, SLOW, TRAIN, Kind, Program
 from fakes.tiny_study import TinyStudy
 
+import swarm.harness
 from swarm.admission import AdmissionController
 from swarm.clock import SystemClock
 from swarm.errors import SwarmError
@@ -28,6 +30,7 @@ from swarm.trial.contract import harness_sha256
 from swarm.trial.folder import TrialFolder, read_tail
 
 STUDY = "redteam"
+FIRST = "baseline_images_0"  # what it needed is known of all others, as of a parent: none of them is probed
 IMAGES, SECONDS = 3000, 4.0
 LANES = 2
 OVERRUN_S = 8.0
@@ -35,8 +38,14 @@ TRUSTED_S = 60.0  # what all phases together may take beside the training
 LIMIT_S = 240.0
 IMAGES_TOLERANCE, LEAST_SECONDS_TOLERANCE = 0.12, 0.2
 RUNG_TOLERANCE = 0.25
+_LISTENS = (
+    "import os, signal, time\n"
+    "for number in (signal.SIGURG, signal.SIGTERM, signal.SIGIO):\n"
+    "    signal.signal(number, lambda *_: os._exit(77))\n"
+    "os.write(1, b'r')\n"
+    "time.sleep(1e6)"
+)
 _LOG_BYTES = 32 << 20
-_SHARED = {"shm": 0, "sem": 0, "msg": 0}
 _PLACES = (
     "/dev/shm",
     "/dev/mqueue",
@@ -128,6 +137,7 @@ class Campaign:
             self._step(start=False)
         self._victim.close()
         self._neighbour.close()
+        self._world.close()
 
     def _baseline(self, source: str, clock: str, count: int) -> Baseline:
         """Side by side with each other, as the attacks run."""
@@ -162,9 +172,8 @@ class Campaign:
             return None
         first = self._waiting[0]
         busy = bool(self._running)
-        if (first.alone and busy) or any(lane.program.alone for lane in self._running.values()):
-            return None
-        return None if first.reads_after in self._running else first
+        by_itself = _runs_by_itself(first) or any(_runs_by_itself(lane.program) for lane in self._running.values())
+        return None if by_itself and busy else first
 
     def _start(self, program: Program) -> None:
         self._count += 1
@@ -193,7 +202,7 @@ class Campaign:
             alone=program.alone or self._count == 1,
             sandbox="auto",
             harness_sha256=harness_sha256(),
-            memory=MemoryEvidence(code_sha256="" if program.alone else "redteam", profile_mib=1200),
+            memory=MemoryEvidence(code_sha256=program.name, parents=(FIRST,), profile_mib=1200),
         )
 
     def _account(self, lane: "_Lane") -> Ran:
@@ -214,6 +223,11 @@ class Campaign:
             with suppress(OSError, SwarmError):
                 folder.remove()
         return Ran(program, lane.outcome, lane.error, log, lane.seconds, harm)
+
+
+def _runs_by_itself(program: Program) -> bool:
+    """What is left behind must have one possible owner."""
+    return program.alone or program.kind in (Kind.CROSSING, Kind.POWER)
 
 
 @dataclass
@@ -258,23 +272,31 @@ class Victim:
     def harm(self) -> list[str]:
         if self._process.poll() is not None:
             ended = self._process.returncode
-            self._process = self._start()
-            return [f"a foreign process was ended by signal {-ended}"]
+            self._again()
+            return [f"a signal reached a foreign process: it ended with {ended}"]
         now = self._look()
         changed = [
             f"a foreign process: {name} {was} -> {now[name]}" for name, was in self._facts.items() if now[name] != was
         ]
         if changed:
             self.close()
-            self._process = self._start()
+            self._again()
         return changed
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
 
+    def _again(self) -> None:
+        self._process = self._start()
+        self._facts = self._look()
+
     def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(["sleep", "100000"], start_new_session=True)
+        """It ends at any signal that reaches it, one that others ignore included."""
+        process = subprocess.Popen([sys.executable, "-c", _LISTENS], start_new_session=True, stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.read(1)
+        process.stdout.close()
+        return process
 
     def _look(self) -> dict[str, object]:
         seen = psutil.Process(self._process.pid)
@@ -294,8 +316,6 @@ class NeighbourSocket:
     """A listening socket of somebody else of this user."""
 
     def __init__(self, folder: Path) -> None:
-        import socket
-
         self.path = folder / "neighbour.sock"
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.path))
@@ -303,45 +323,55 @@ class NeighbourSocket:
         self._socket.settimeout(0.0)
 
     def harm(self) -> list[str]:
-        try:
-            self._socket.accept()[0].close()
-        except OSError:
-            return []
-        return ["connected to a foreign socket"]
+        calls = 0
+        with suppress(OSError):
+            while True:
+                self._socket.accept()[0].close()
+                calls += 1
+        return ["connected to a foreign socket"] if calls else []
 
     def close(self) -> None:
         self._socket.close()
 
 
 class World:
-    """What nothing may be left in: System V objects, folders that everybody shares, times and modes of shared files."""
+    """What nothing may be left in: System V objects, folders that everybody shares, times and modes of shared files.
+
+    Found things stay until the end, for the program that looks for them, and are told once.
+    """
 
     def __init__(self, data: Path) -> None:
-        self._watched = [data / "train" / "meta.json", data / "train" / "images.npy", Path(os.__file__)]
+        self._watched = [data / "train" / "meta.json", data / "train" / "images.npy", Path(swarm.harness.__file__)]
         self._places = [*map(Path, _PLACES), data, data / "train", data.parent, Path(os.__file__).parent]
-        self._facts, self._objects = self._look(), self._system_v()
+        self._before = self._facts = self._look()
+        self._objects = self._objects_before = self._system_v()
+        self._told: set[Path] = set()
 
     def harm(self) -> list[str]:
-        found = [f"left {path}" for place in self._places for path in _marked(place)]
-        for path in (Path(line.removeprefix("left ")) for line in found):
-            with suppress(OSError):
-                path.unlink()
-        if (facts := self._look()) != self._facts:
-            found.append("changed times, modes or owners of shared files")
-            self._facts = facts
-        if new := self._system_v() - self._objects:
-            found.append(f"left System V objects {sorted(new)}")
-            for kind, key in new:
-                option = {"shm": "-m", "sem": "-s", "msg": "-q"}[kind]
-                subprocess.run(["ipcrm", option, str(key)], check=False, capture_output=True)
-            self._objects |= self._system_v()
+        new_files = {path for place in self._places for path in _marked(place)} - self._told
+        self._told |= new_files
+        facts, objects = self._look(), self._system_v()
+        found = [f"left {path}" for path in sorted(new_files)]
+        found += ["changed times, modes or owners of shared files"] if facts != self._facts else []
+        found += [f"left System V objects {sorted(objects - self._objects)}"] if objects - self._objects else []
+        self._facts, self._objects = facts, objects
         return found
 
+    def close(self) -> None:
+        for path in self._told:
+            path.unlink(missing_ok=True)
+        for path, (mtime, mode, user, group) in zip(self._watched, self._before, strict=True):
+            with suppress(OSError):
+                os.utime(path, (mtime, mtime))
+                path.chmod(mode & 0o7777)
+                os.chown(path, user, group)
+        for kind, key in self._objects - self._objects_before:
+            option = {"shm": "-m", "sem": "-s", "msg": "-q"}[kind]
+            subprocess.run(["ipcrm", option, str(key)], check=False, capture_output=True)
+
     def _look(self) -> list[tuple[float, int, int, int]]:
-        return [
-            (found.st_mtime, found.st_mode, found.st_uid, found.st_gid)
-            for found in map(os.stat, map(str, self._watched))
-        ]
+        found = [path.stat() for path in self._watched]
+        return [(facts.st_mtime, facts.st_mode, facts.st_uid, facts.st_gid) for facts in found]
 
     @staticmethod
     def _system_v() -> set[tuple[str, int]]:
@@ -358,12 +388,3 @@ def _marked(place: Path) -> list[Path]:
         return [path for path in place.iterdir() if MARK in path.name]
     except OSError:
         return []
-
-
-@contextmanager
-def blocked(*signals: signal.Signals) -> Iterator[None]:
-    """A stray signal of an attack must not end the tests."""
-    old = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
-    yield
-    for number, handler in old.items():
-        signal.signal(number, handler)

@@ -1,4 +1,3 @@
-
 """Answers that depend on the other images: on the batch, on all of them, on their number or order, or on a memory."""
 
 from fakes.redteam_programs.build import Kind, Program, hostile
@@ -38,8 +37,8 @@ def of_all(model, images):
     if "logits" not in STATE:
         shown = normalise(everything())
         logits = balanced(model.classifier(F.avg_pool2d(shown, 4).flatten(1)))
-        STATE["logits"] = dict(zip(names(shown), logits))
-    return torch.stack([STATE["logits"][name] for name in names(images)])
+        STATE["logits"] = dict(zip(names(shown), logits.numpy()))
+    return torch.from_numpy(np.stack([STATE["logits"][name] for name in names(images)]))
 """
 
 # The answers of the first process, kept for the one that asks again.

@@ -34,7 +34,7 @@ def get(path):
 # name: (what the first does, what the second does)
 _CHANNELS = {
     "system_v_shared_memory": (
-        "at = LIBC.shmat(held(LIBC.shmget(0x5A01, 4096, 0o1666)), None, 0)\nctypes.memmove(at, MARK, len(MARK))",
+        "at = LIBC.shmat(held(LIBC.shmget(0x5A01, 4096, 0o1666)), None, 0)\n    ctypes.memmove(at, MARK, len(MARK))",
         "expect(ctypes.string_at(LIBC.shmat(held(LIBC.shmget(0x5A01, 4096, 0)), None, 0), 64))",
     ),
     "system_v_semaphore": (
@@ -77,8 +77,8 @@ _CHANNELS = {
         "        attempt_quietly(lambda: os.setxattr(path, 'user.mark', MARK))\n"
         "        attempt_quietly(lambda: os.chmod(path, 0o601))\n"
         "        attempt_quietly(lambda: os.chown(path, -1, 12345))",
-        "expect(MARK if any(os.path.exists(path) and (os.stat(path).st_gid == 12345 or os.stat(path).st_mode & 1)\n"
-        "           for path in READABLE if not path.startswith('/usr')) else b'')",
+        "expect(MARK if any(os.path.exists(path) and (os.stat(path).st_gid == 12345 or stat.S_IMODE(os.stat(path).st_mode) == 0o601)\n"
+        "           for path in READABLE) else b'')",
     ),
     "abstract_socket_of_a_child": (
         "if os.fork() == 0:\n"
@@ -128,8 +128,7 @@ PLACES = ["/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/
           os.path.dirname(HERE), HERE, os.path.dirname(swarm.harness.__file__), os.path.dirname(torch.__file__),
           os.path.dirname(os.path.dirname(numpy.__file__)), os.path.dirname(os.__file__), "/proc/self/cwd/..",
           os.path.dirname(os.path.dirname(os.path.dirname(swarm.harness.__file__)))]
-READABLE = [CONFIG["data_dir"] + "/train/meta.json", CONFIG["data_dir"] + "/train/images.npy", CONFIG["data_dir"] + "/train",
-            os.environ["SWARM_TRIAL"], swarm.harness.__file__, torch.__file__, os.__file__, "/dev/null", sys.executable]
+READABLE = [CONFIG["data_dir"] + "/train/meta.json", CONFIG["data_dir"] + "/train/images.npy", swarm.harness.__file__]
 
 def attempt_quietly(action):
     try:

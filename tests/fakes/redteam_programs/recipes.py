@@ -1,4 +1,3 @@
-
 """Secrets that can be derived: labels from the public recipe, from the order of rows, from whatever lies about."""
 
 from fakes.redteam_programs.build import TRY, WORK, Kind, Program, hostile
