@@ -30,8 +30,8 @@ chaos: $(READY)  ## kills, hangs and faults; CHAOS_KILLS=500, CHAOS_HANGS=200 an
 drill: $(READY)  ## faults injected into studies in a throw-away folder, about a minute
 	$(BIN)/swarm drill
 
-redteam: $(READY)  ## hostile candidates against the harness
-	$(BIN)/python -m pytest -n 0 -m redteam --timeout 600
+redteam: $(READY)  ## hostile candidates against the harness, alone on the machine: a table of what each came to
+	$(BIN)/python -m pytest -n 0 -m redteam --timeout 900 tests/redteam
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -n 0 -m gpu --timeout 1200

@@ -38,9 +38,15 @@ def line_of(ran: Ran, honest: Baseline) -> Line:
         [str(outcome.reason), *outcome.flags] if outcome and outcome.reason else list(outcome.flags if outcome else ())
     )
     loss = "no score" if ran.loss is None else f"{ran.loss:.3f} ({ran.loss - honest.least:+.3f})"
-    detail = (outcome.detail if outcome else ran.error).replace("\n", " ")[-160:]
+    detail = shortened(outcome.detail if outcome else ran.error)
     through = tuple(_got_through(ran, honest))
     return Line(program.name, program.kind, " ".join(parts) or "-", detail, ran.level, loss, ran.seconds, through)
+
+
+def shortened(text: str) -> str:
+    """What the record says first, and the last words of the candidate."""
+    words = " ".join(text.split())
+    return words if len(words) <= 160 else f"{words[:60]} ... {words[-95:]}"
 
 
 def _got_through(ran: Ran, honest: Baseline) -> list[str]:

@@ -4,6 +4,7 @@ It ends by itself, with a record for each of its trials. `make redteam`.
 """
 
 import random
+import re
 from collections import Counter
 from itertools import cycle
 from pathlib import Path
@@ -14,13 +15,14 @@ from fakes.redteam_programs import PROGRAMS, Kind
 from fakes.redteam_programs.answers import BAD_ANSWERS, whole
 from fakes.redteam_programs.sly import passes, sly
 from fakes.tiny_study import TinyStudy, make_tiny_study, write_script
-from judge import Line
+from judge import Line, shortened
 
 from swarm.records import TrialState
 
 TRIALS = 40
 WALLTIME_S = 12.0
 LEAST_HONEST_LOSS = 1.0
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 KEY = "sk-canary-0123456789abcdef"
 
 pytestmark = [pytest.mark.redteam, pytest.mark.timeout(900)]
@@ -80,6 +82,9 @@ def test_a_night_of_hostile_proposals_ends_by_itself(tmp_path: Path, table) -> N
     attacks_run = [trial for trial in study.trials.values() if trial.claim.description.startswith("attack")]
     assert len(attacks_run) >= 10, "the red team really ran"
     assert asked >= 10 and study.rejections, "bad answers were really given"
+    words = [trial.finished.detail or "" for trial in study.trials.values() if trial.finished]
+    words += [refusal.detail for refusal in study.rejections] + [done.stdout, done.stderr]
+    assert [text for text in words if _CONTROLS.search(text)] == [], "text from outside is safe to print"
     assert tiny.swarm("verify").returncode == 0
     assert tiny.processes() == [] and tiny.held_leases() == []
     assert KEY not in done.stdout + done.stderr
@@ -91,7 +96,7 @@ def show(tiny: TinyStudy, table, asked: int) -> None:
     for trial in study.trials.values():
         ending = trial.finished
         words = "no ending" if ending is None else " ".join([str(ending.reason or trial.state), *ending.flags])
-        detail = "" if ending is None else (ending.detail or "").replace("\n", " ")[-120:]
+        detail = "" if ending is None else shortened(ending.detail or "")
         level = "-" if ending is None else str(ending.sandbox)
         name = f"{trial.trial_id} {trial.claim.description}"
         loss = "no score" if trial.cost is None else f"{trial.cost:.3f}"

@@ -173,7 +173,7 @@ _PREDICT = {
     "    open('../predict_out/logits.npy', 'wb').write(b'\\x93NUMPY\\x01\\x00\\xff\\xff' + b'(' * 65535)\n    os._exit(0)",
 }  # fmt: skip
 
-_NEVER = ("stops_itself", "ignores_every_signal", "becomes_a_sleeper")
+_NEVER = ("stops_itself", "recurses_for_ever", "ignores_every_signal", "becomes_a_sleeper")
 
 
 def _walltime_s(name: str) -> float:
