@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
+RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py)
 
 .PHONY: up test lint bench bench-long bench-search chaos drill redteam test-slow test-gpu docs wheel notebook clean
 
@@ -31,7 +32,7 @@ drill: $(READY)  ## faults injected into studies in a throw-away folder, about a
 	$(BIN)/swarm drill
 
 redteam: $(READY)  ## hostile candidates against the harness, alone on the machine: a table of what each came to
-	$(BIN)/python -m pytest -n 0 -m redteam --timeout 900 tests/redteam
+	$(BIN)/python -m pytest -n 0 -m redteam --timeout 900 $(RED)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -n 0 -m gpu --timeout 1200

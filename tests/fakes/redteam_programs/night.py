@@ -62,10 +62,10 @@ _FOLDERS = {
     "leaves_a_deep_module": "for _ in range(1600):\n    os.mkdir('module')\n    os.chdir('module')\n"
     "    open('__init__.py', 'w').write('X = 1')",
     "leaves_a_deep_train_out": "os.chdir('../train_out')\nfor _ in range(4000):\n    os.mkdir('d')\n    os.chdir('d')",
-    "leaves_many_files": "until_refused(lambda count: open(f'{HERE}/{count}', 'w').close(), 60_000)",
-    "leaves_many_folders": "until_refused(lambda count: os.mkdir(f'../train_out/{count}'), 30_000)",
+    "leaves_many_files": "until_refused(lambda count: open(f'{HERE}/{count}', 'w').close(), 20_000)",
+    "leaves_many_folders": "until_refused(lambda count: os.mkdir(f'../train_out/{count}'), 10_000)",
     "leaves_many_links": "open(HERE + '/one', 'w').close()\n"
-    "until_refused(lambda count: os.link(HERE + '/one', f'{HERE}/{count}'), 30_000)",
+    "until_refused(lambda count: os.link(HERE + '/one', f'{HERE}/{count}'), 10_000)",
     "leaves_sparse_files": "for number in range(50):\n"
     "    quietly(lambda: open(f'../train_out/sparse{number}', 'w').truncate((4 << 30) - 1))",
     "leaves_pipes_sockets_and_nodes": "for place in (HERE, '../train_out', '.'):\n"
@@ -155,7 +155,7 @@ _BOMBS = {
     "def more(count):\n    held.append(os.pipe())\n    os.set_blocking(held[-1][1], False)\n    os.write(held[-1][1], bytes(65536))\n"
     "until_refused(more, 40_000)",
     "takes_locks": "import fcntl, struct\nthere = open(HERE + '/locks', 'w')\n"
-    "def more(count):\n    fcntl.lockf(there, fcntl.LOCK_EX, 1, count * 2)\nuntil_refused(more, 60_000)",
+    "def more(count):\n    fcntl.lockf(there, fcntl.LOCK_EX, 1, count * 2)\nuntil_refused(more, 20_000)",
     "takes_timers": "def more(count):\n    room = ctypes.create_string_buffer(8)\n"
     "    if LIBC.timer_create(1, None, room):\n        raise OSError(ctypes.get_errno(), 'refused')\nuntil_refused(more, 100_000)",
     "takes_messages": "def more(count):\n    if LIBC.msgget(0, 0o1666) < 0:\n        raise OSError(ctypes.get_errno(), 'refused')\n"
