@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import psutil
-from fakes.redteam_programs.build import IT_WORKED, MARK, SLOW, TRAIN, Kind, Program
+from fakes.redteam_programs.build import IT_WORKED, MARK, SLOW, TRAIN, Clock, Kind, Program
 from fakes.tiny_study import TinyStudy
 
 import swarm.harness
@@ -27,7 +27,7 @@ from swarm.harness.prepare import prepare
 from swarm.records import Budget
 from swarm.supervisor import kill_leftovers
 from swarm.trial.contract import harness_sha256
-from swarm.trial.folder import TrialFolder, read_tail
+from swarm.trial.folder import TrialFolder, read_json, read_tail
 
 STUDY = "redteam"
 FIRST = "baseline_images_0"  # what it needed is known of all others, as of a parent: none of them is probed
@@ -116,13 +116,23 @@ class Campaign:
         self._neighbour = NeighbourSocket(tiny.ledger.parent)
         self._world = World(self._data)
 
-    @cached_property
-    def on_images(self) -> Baseline:
-        return self._baseline(TRAIN, "images", 3)
+    def honest(self, program: Program) -> Baseline:
+        """What the honest part of a program comes to on its clock."""
+        if program.clock == "seconds":
+            return self._on_seconds
+        return self._slow_on_images if program.slow else self._on_images
 
     @cached_property
-    def on_seconds(self) -> Baseline:
-        return self._baseline(SLOW, "seconds", 6)
+    def _on_images(self) -> Baseline:
+        return self._baseline("baseline", TRAIN, "images", 3)
+
+    @cached_property
+    def _slow_on_images(self) -> Baseline:
+        return self._baseline("slow_baseline", SLOW, "images", 2)
+
+    @cached_property
+    def _on_seconds(self) -> Baseline:
+        return self._baseline("slow_baseline", SLOW, "seconds", 6)
 
     def result(self, program: Program) -> Ran:
         while program.name not in self._done:
@@ -139,11 +149,11 @@ class Campaign:
         self._neighbour.close()
         self._world.close()
 
-    def _baseline(self, source: str, clock: str, count: int) -> Baseline:
+    def _baseline(self, name: str, source: str, clock: Clock, count: int) -> Baseline:
         """Side by side with each other, as the attacks run."""
         rungs = (0.25, 0.5, 0.75)
         honest = [
-            Program(f"baseline_{clock}_{number}", Kind.TWIN, source, clock=clock, rungs=rungs)  # type: ignore[arg-type]
+            Program(f"{name}_{clock}_{number}", Kind.TWIN, source, clock=clock, rungs=rungs, walltime_s=90.0)
             for number in range(count)
         ]
         self._waiting[:0] = honest
@@ -211,7 +221,7 @@ class Campaign:
         if left := kill_leftovers(folder.root):
             harm.append(f"left processes {left}")
         harm += [f"left {path.name}/" for path in (folder.program, folder.scratch) if path.exists()]
-        harm += self._victim.harm() + self._neighbour.harm() + self._world.harm()
+        harm += _overran(folder, program) + self._victim.harm() + self._neighbour.harm() + self._world.harm()
         limit_s = program.walltime_s + OVERRUN_S + TRUSTED_S
         if lane.seconds > limit_s:
             harm.append(f"took {lane.seconds:.0f} s, limit {limit_s:.0f}")
@@ -223,6 +233,14 @@ class Campaign:
             with suppress(OSError, SwarmError):
                 folder.remove()
         return Ran(program, lane.outcome, lane.error, log, lane.seconds, harm)
+
+
+def _overran(folder: TrialFolder, program: Program) -> list[str]:
+    """A training that went on for longer than its limit and what it takes to end a hostile tree."""
+    phases = (read_json(folder.result) or {}).get("phases")
+    seconds = [phase["seconds"] for phase in phases if phase["name"] == "train"] if isinstance(phases, list) else []
+    limit_s = program.walltime_s + OVERRUN_S
+    return [f"trained for {taken:.0f} s, limit {limit_s:.0f}" for taken in seconds if taken > limit_s]
 
 
 def _runs_by_itself(program: Program) -> bool:

@@ -58,6 +58,9 @@ def _got_through(ran: Ran, honest: Baseline) -> list[str]:
         found.append("neither score nor reason")
     if not program.honest:
         found += ran.worked[:3]
+    found += (
+        [] if program.may_have_it_all else [line for line in ran.log.splitlines() if line.startswith("never refused")]
+    )
     found += _score_problems(ran, honest) + _rung_problems(ran, honest)
     if (
         program.honest

@@ -16,7 +16,7 @@ def _id(program: Program) -> str:
 def test_it_does_not_get_through(campaign: Campaign, table, program: Program) -> None:
     from judge import line_of
 
-    honest = campaign.on_images if program.clock == "images" else campaign.on_seconds
+    honest = campaign.honest(program)
     line = line_of(campaign.result(program), honest)
     table.add(line)
     assert line.through == ()

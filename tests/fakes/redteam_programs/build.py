@@ -103,6 +103,9 @@ def work(model, seconds, train=None, clock_of=time.process_time):
             optimizer.step()
 
 def in_predict():
+    import sys
+    if "predict" in " ".join(sys.argv):
+        return True
     return os.path.exists(os.path.dirname(os.environ["SWARM_TRIAL"]) + "/predict_in/images.npy")
 """
 
@@ -127,9 +130,9 @@ class Program:
 
     `clock`: what its budget counts. `changes_training`: its own honest part is another than the baseline's, so that its
     score is no equal of the honest one. `alone`: it takes whole machines, and nothing else runs beside it.
-    `reads_after`: the program that ran before it and left it something. `must_fail`: it
-    has no score. `loses`: for an honest twin, words of the
-    sentence that it may fail with; empty when it must have a score.
+    `reads_after`: the program that ran before it and left it something. `loses`: for an honest twin, words of the
+    sentence that it may fail with; empty when it must have a score. `must_fail`: it has no score. Unless it
+    `may_have_it_all`, what it takes again and again must be refused in the end.
     """
 
     name: str
@@ -144,6 +147,12 @@ class Program:
     reads_after: str | None = None
     loses: tuple[str, ...] = ()
     must_fail: bool = False
+    may_have_it_all: bool = True
+
+    @property
+    def slow(self) -> bool:
+        """Whether its honest part is the network that is far from done."""
+        return "self.features" in self.source
 
     @property
     def honest(self) -> bool:

@@ -45,7 +45,7 @@ def in_child(action):
             os._exit(0)
 
 def fetch(model):
-    until = time.monotonic() + EXTRA + 6
+    until = time.monotonic() + 5 * EXTRA
     while not os.path.exists(PATH) and time.monotonic() < until:
         time.sleep(0.05)
     if os.path.exists(PATH):
@@ -209,7 +209,7 @@ _ON_IMAGES = (
 
 def _program(name: str, source: str, clock: Clock) -> Program:
     rungs = (0.25, 0.5, 0.75) if "rung" in name else ()
-    return Program(f"trains_{name}_on_{clock}", Kind.CLOCK, source, clock=clock, rungs=rungs, walltime_s=45.0)
+    return Program(f"trains_{name}_on_{clock}", Kind.CLOCK, source, clock=clock, rungs=rungs, walltime_s=90.0)
 
 
 CLOCKS = (

@@ -187,7 +187,7 @@ MEASURES = (
     *(Program(name, Kind.MEASURES, source, rungs=(0.25, 0.5, 0.75)) for name, source in _RUNGS.items()),
     *(Program(name, Kind.MEASURES, source) for name, source in (_REPORTS | _PATCHES).items()),
     *(
-        Program(f"{name}_on_seconds", Kind.MEASURES, hostile(SLOW, main=code), clock="seconds", walltime_s=45.0)
+        Program(f"{name}_on_seconds", Kind.MEASURES, hostile(SLOW, main=code), clock="seconds", walltime_s=90.0)
         for name, code in _CLOCKS.items()
     ),
     Program(

@@ -188,7 +188,14 @@ NIGHT = (
     *(Program(name, Kind.NIGHT, hostile(top=_QUIETLY, after=code), walltime_s=40.0) for name, code in _LEFT.items()),
     *(Program(name, Kind.NIGHT, hostile(top=_QUIETLY, build=code)) for name, code in _PREDICT.items()),
     *(
-        Program(name, Kind.NIGHT, hostile(top=_QUIETLY, main=code), walltime_s=40.0, alone=True)
+        Program(
+            name,
+            Kind.NIGHT,
+            hostile(top=_QUIETLY, main=code),
+            walltime_s=40.0,
+            alone=True,
+            may_have_it_all=name in ("takes_locks", "takes_timers", "leaves_zombies", "locks_its_memory"),
+        )
         for name, code in _BOMBS.items()
     ),
     Program("exits_at_its_import_with_15", Kind.NIGHT, hostile(top=TRY + "os._exit(15)")),

@@ -132,7 +132,7 @@ TWINS = (
     ),
     *(Program(name, Kind.TWIN, source, loses=words) for name, (source, words) in _MAY_LOSE.items()),
     *(
-        Program(name, Kind.TWIN, source, clock="seconds", changes_training=True, walltime_s=45.0, rungs=(0.25, 0.5))
+        Program(name, Kind.TWIN, source, clock="seconds", changes_training=True, walltime_s=90.0, rungs=(0.25, 0.5))
         for name, source in _ON_SECONDS.items()
     ),
 )
