@@ -3,6 +3,7 @@
 It ends by itself, with a record for each of its trials. `make redteam`.
 """
 
+import json
 import random
 import re
 from collections import Counter
@@ -10,7 +11,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from fakes.fake_llm import Answer, FakeLLM, tune_a_constant
+from fakes.fake_llm import Answer, FakeLLM, Request, Step, tune_a_constant
 from fakes.redteam_programs import PROGRAMS, Kind
 from fakes.redteam_programs.answers import BAD_ANSWERS, whole
 from fakes.redteam_programs.sly import passes, sly
@@ -55,13 +56,12 @@ def test_a_night_of_hostile_proposals_ends_by_itself(tmp_path: Path, table) -> N
     tiny = make_tiny_study(tmp_path, walltime_limit_s=WALLTIME_S)
     hostile = drawn()
     names = list(hostile)
-    lines = [
-        {"description": f"attack {name}", "source": hostile[name], "operator": "structural"} for name in names[::2]
-    ]
+    scripted, asked_for = names[: len(names) * 2 // 3], names[len(names) * 2 // 3 :]
+    lines = [{"description": f"attack {name}", "source": hostile[name], "operator": "structural"} for name in scripted]
     script = write_script(tmp_path / "attacks.jsonl", *lines)
     answers: list[Answer] = list(BAD_ANSWERS.values())
-    attacks = cycle(whole(hostile[name], hypothesis=f"attack {name}", operator="structural") for name in names[1::2])
-    steps = [step for answer in answers for step in (answer, next(attacks))]
+    attacks = cycle(whole(hostile[name], hypothesis=f"attack {name}", operator="structural") for name in asked_for)
+    steps = [citing(step) for answer in answers for step in (answer, next(attacks))]
     with FakeLLM([*steps, tune_a_constant]) as server:
         workers = ("--worker", f"worker_1=scripted:{script}", "--worker", f"worker_2=openai:fake@{server.url}")
         done = tiny.swarm(
@@ -75,7 +75,7 @@ def test_a_night_of_hostile_proposals_ends_by_itself(tmp_path: Path, table) -> N
     assert len(study.trials) == TRIALS and not study.open_trials()
     assert all(trial.finished is not None for trial in study.trials.values())
     ended = Counter(trial.state for trial in study.trials.values())
-    assert set(ended) <= {TrialState.COMPLETE, TrialState.FAILED, TrialState.PRUNED}, ended
+    assert set(ended) <= {TrialState.COMPLETE, TrialState.FAILED}, ended
     assert study.restarts == {}, "no worker died of a proposal"
     losses = [trial.cost for trial in study.trials.values() if trial.cost is not None]
     assert min(losses) > LEAST_HONEST_LOSS, "nobody won without learning"
@@ -88,6 +88,16 @@ def test_a_night_of_hostile_proposals_ends_by_itself(tmp_path: Path, table) -> N
     assert tiny.swarm("verify").returncode == 0
     assert tiny.processes() == [] and tiny.held_leases() == []
     assert KEY not in done.stdout + done.stderr
+
+
+def citing(answer: Answer) -> Step:
+    """The answer with a record of its prompt cited: for want of that it would be refused before anybody looks at it."""
+
+    def step(request: Request) -> Answer:
+        known = re.findall(r'"id": "(t\d+)"', request.prompt)
+        return answer.replace('"cites": []', f'"cites": {json.dumps(known[:1])}') if isinstance(answer, str) else answer
+
+    return step
 
 
 def show(tiny: TinyStudy, table, asked: int) -> None:
