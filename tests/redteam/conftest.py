@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from fakes.tiny_study import make_tiny_study
 from judge import Line
 
 from swarm.supervisor import Zygote
-from swarm.trial.contract import code_root
+from swarm.trial.contract import CACHE_VARIABLE, code_root
 
 TABLE_VARIABLE = "REDTEAM_TABLE"  # a file for the lines, for whoever starts the tests as somebody else
 _LINES: list[Line] = []
@@ -45,6 +46,7 @@ def table(request: pytest.FixtureRequest) -> Table:
 def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
     """Runs the programs of the tests that were chosen, ahead of the test that asks."""
     folder = tmp_path_factory.mktemp("redteam")
+    os.environ[CACHE_VARIABLE] = str(folder / "cache")  # what attacks may do to shared data, they do to these
     wanted = [
         item.callspec.params["program"]
         for item in request.session.items
@@ -55,6 +57,8 @@ def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     yield found
     found.close()
     zygote.stop()
+    shutil.rmtree(folder / "cache")
+    del os.environ[CACHE_VARIABLE]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

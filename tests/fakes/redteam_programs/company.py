@@ -45,7 +45,7 @@ def of_all(model, images):
 KEPT_IN_FILES = """
 import pickle
 def kept(path, model, images):
-    if os.path.exists(path):
+    if "logits" not in STATE and os.path.exists(path):
         STATE["logits"] = pickle.load(open(path, "rb"))
         print("it worked: answers were kept in", path)
     answers = of_all(model, images)
@@ -59,7 +59,7 @@ import pickle
 def kept(model, images):
     try:
         held = LIBC.shmget(0x5A77, 8 << 20, 0)
-        if held >= 0:
+        if held >= 0 and "logits" not in STATE:
             STATE["logits"] = pickle.loads(ctypes.string_at(LIBC.shmat(held, None, 0), 8 << 20))
             print("it worked: answers were kept in shared memory")
     except Exception as error:
