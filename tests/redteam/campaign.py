@@ -182,6 +182,8 @@ class Campaign:
             return None
         first = self._waiting[0]
         busy = bool(self._running)
+        if first.runs_beside in self._running:
+            return first
         by_itself = _runs_by_itself(first) or any(_runs_by_itself(lane.program) for lane in self._running.values())
         return None if by_itself and busy else first
 

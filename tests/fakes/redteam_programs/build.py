@@ -130,9 +130,9 @@ class Program:
 
     `clock`: what its budget counts. `changes_training`: its own honest part is another than the baseline's, so that its
     score is no equal of the honest one. `alone`: it takes whole machines, and nothing else runs beside it.
-    `reads_after`: the program that ran before it and left it something. `loses`: for an honest twin, words of the
-    sentence that it may fail with; empty when it must have a score. `must_fail`: it has no score. Unless it
-    `may_have_it_all`, what it takes again and again must be refused in the end.
+    `reads_after`: the program that ran before it and left it something; `runs_beside`: that still runs beside it.
+    `loses`: for an honest twin, words of the sentence that it may fail with; empty when it must have a score.
+    `must_fail`: it has no score. Unless it `may_have_it_all`, what it takes again and again is refused in the end.
     """
 
     name: str
@@ -145,6 +145,7 @@ class Program:
     alone: bool = False
     threads: int = 1
     reads_after: str | None = None
+    runs_beside: str | None = None
     loses: tuple[str, ...] = ()
     must_fail: bool = False
     may_have_it_all: bool = True

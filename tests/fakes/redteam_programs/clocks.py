@@ -190,6 +190,92 @@ def _programs(base: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+# Steps without an optimiser, always the same ones: two processes that take them come to the same weights.
+BY_HAND = """
+def by_hand(model, source, steps, first=0):
+    from swarm.harness.augment import normalise
+    generator = torch.Generator().manual_seed(5 + first)
+    with torch.inference_mode(False), torch.enable_grad():
+        model.train()
+        for _ in range(steps):
+            rows = torch.randint(len(source), (64,), generator=generator)
+            loss = F.cross_entropy(model(normalise(source.images[rows])), source.labels[rows])
+            for parameter, slope in zip(model.parameters(), torch.autograd.grad(loss, list(model.parameters()))):
+                parameter.data -= MAX_LR * slope
+"""
+
+# What the process says of itself, written again after it was handed in: little work, and all of it on the clock.
+TELLS_LESS = """
+import json, pathlib
+
+def tell_less(**facts):
+    report = pathlib.Path("../train_out/train.json")
+    report.write_text(json.dumps({**json.loads(report.read_text()), **facts}))
+"""
+_FEW_STEPS = "tell_less(off_clock_steps=0, optimizer_steps=47, loop_cpu_seconds=1e6, steps=47, samples=3008)"
+
+
+def _priced() -> dict[str, tuple[str, Clock]]:
+    """Against prices: of a prediction, of a step, of what the process says that it took."""
+    little = _stashing(
+        SLOW,
+        top=BY_HAND,
+        method="def load_state_dict(self, *content, **how):\n"
+        "    answer = super().load_state_dict(*content, **how)\n"
+        "    if in_predict():\n        once(lambda: by_hand(self, Stash(self), 150))\n        self.eval()\n"
+        "    return answer\n",
+    )
+    before_forward = _stashing(
+        SLOW,
+        top=BY_HAND,
+        forward="if not self.training and in_predict():\n"
+        "    once(lambda: by_hand(self, Stash(self), 150))\n    self.eval()",
+    )
+    return {
+        "a_little_in_predict_the_same_each_time": (little, "images"),
+        "a_little_in_predict_the_same_each_time_for_a_budget": (little, "seconds"),
+        "a_little_in_forward_the_same_each_time": (before_forward, "images"),
+        "a_little_in_forward_the_same_each_time_for_a_budget": (before_forward, "seconds"),
+        "after_the_clock_and_tells_less": (
+            hostile(SLOW, top=GROWN + TELLS_LESS, end="work(model, EXTRA)", after=_FEW_STEPS),
+            "images",
+        ),
+        "by_hand_after_the_clock_and_tells_less": (
+            hostile(SLOW, top=GROWN + BY_HAND + TELLS_LESS, end="by_hand(model, train, 400)", after=_FEW_STEPS),
+            "images",
+        ),
+        "by_hand_many_times_in_each_step": (
+            hostile(
+                SLOW,
+                top=GROWN + BY_HAND,
+                step="by_hand(model, train, 10, 1 + clock.step)",
+            ),
+            "images",
+        ),
+        "in_children_and_tells_less": (
+            hostile(
+                SLOW,
+                top=GROWN + CHILD + TELLS_LESS,
+                main="signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nin_child(grow_and_save)",
+                end="fetch(model)",
+                after=_FEW_STEPS,
+            ),
+            "images",
+        ),
+        "longer_and_pays_with_a_slow_predict": (
+            hostile(
+                SLOW,
+                top=GROWN + TELLS_LESS,
+                end="work(model, 0.45 * clock.used)",
+                after="tell_less(steps=1, off_clock_steps=0)",
+                forward="if not self.training and in_predict():\n"
+                "    until = time.process_time() + 0.12\n    while time.process_time() < until:\n        pass",
+            ),
+            "seconds",
+        ),
+    }
+
+
 _IMPORT_OF_PREDICT = _stashing(
     SLOW,
     top="INSTEAD = []\n",
@@ -208,7 +294,7 @@ _ON_IMAGES = (
 
 
 def _program(name: str, source: str, clock: Clock) -> Program:
-    rungs = (0.25, 0.5, 0.75) if "rung" in name else ()
+    rungs = (0.25, 0.5, 0.75) if "rung" in name or "slow_predict" in name else ()
     return Program(f"trains_{name}_on_{clock}", Kind.CLOCK, source, clock=clock, rungs=rungs, walltime_s=90.0)
 
 
@@ -216,5 +302,6 @@ CLOCKS = (
     *(_program(name, source, "seconds") for name, source in _programs(SLOW).items()),
     _program("at_import_of_predict", _IMPORT_OF_PREDICT, "images"),
     *(_program(name, source, "images") for name, source in _programs(SLOW).items() if name in _ON_IMAGES),
+    *(_program(name, source, clock) for name, (source, clock) in _priced().items()),
     _program("ten_times_in_each_step", hostile(SLOW, top=GROWN, step="work(model, 0.15)"), "images"),
 )

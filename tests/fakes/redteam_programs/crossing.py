@@ -112,6 +112,14 @@ _CHANNELS = {
         "    expect(MARK if any(os.path.exists(name) and open(name, 'rb').read(1) for name in names if here[-5:] not in name)\n"
         "           else b'')",
     ),
+    "pages_that_the_kernel_keeps": (
+        "for number, path in enumerate(SELDOM):\n"
+        "        with open(path, 'rb') as file:\n"
+        "            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)\n"
+        "            if bit(number):\n                os.read(file.fileno(), 1)",
+        "found = [is_kept(path) for path in SELDOM]\n"
+        "    expect(MARK if found == [bit(number) for number in range(len(SELDOM))] else b'')",
+    ),
     "name_of_the_host": (
         "held(LIBC.sethostname(MARK, len(MARK)))",
         "expect(os.uname().nodename.encode())",
@@ -129,6 +137,18 @@ PLACES = ["/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/
           os.path.dirname(os.path.dirname(numpy.__file__)), os.path.dirname(os.__file__), "/proc/self/cwd/..",
           os.path.dirname(os.path.dirname(os.path.dirname(swarm.harness.__file__)))]
 READABLE = [CONFIG["data_dir"] + "/train/meta.json", CONFIG["data_dir"] + "/train/images.npy", swarm.harness.__file__]
+SELDOM = sorted(glob.glob(os.path.dirname(torch.__file__) + "/include/ATen/ops/*_native.h"))[300:364]
+
+def bit(number):
+    return MARK[number // 8] >> (number % 8) & 1 == 1
+
+def is_kept(path):
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        try:
+            return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+        except BlockingIOError:
+            return False
 
 def attempt_quietly(action):
     try:
@@ -177,7 +197,46 @@ _SOCKETS = hostile(
     "        attempt(lambda: (line.connect(path), line.send(MARK)))",
 )
 
+# Two trials that run at the same time, and a file that both may read.
+_BESIDE = {
+    "locks_of_a_running_trial": (
+        "fcntl.flock(there, fcntl.LOCK_EX)",
+        "try:\n            fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            fcntl.flock(there, fcntl.LOCK_UN)\n"
+        "        except BlockingIOError:\n            print('it worked: locked')\n            break\n        time.sleep(0.05)",
+    ),
+    "record_locks_of_a_running_trial": (
+        "fcntl.lockf(there, fcntl.LOCK_SH, 1, 77)",
+        "held = fcntl.fcntl(there, fcntl.F_GETLK, struct.pack('hhqqi', fcntl.F_WRLCK, 0, 77, 1, 0))\n"
+        "        if struct.unpack('hhqqi', held)[0] != fcntl.F_UNLCK:\n            print('it worked: locked')\n"
+        "            break\n        time.sleep(0.05)",
+    ),
+    "opening_of_files_by_a_running_trial": (
+        "until = time.monotonic() + 8\n    while time.monotonic() < until:\n        open(there.name).read(1)\n        time.sleep(0.02)",
+        "if watch is None:\n            watch = LIBC.inotify_init1(0o4000)\n"
+        "            held(watch)\n            held(LIBC.inotify_add_watch(watch, there.name.encode(), 1))\n"
+        "        try:\n            os.read(watch, 4096)\n            print('it worked: heard')\n            break\n"
+        "        except BlockingIOError:\n            time.sleep(0.05)",
+    ),
+}  # fmt: skip
+
+
+def _neighbours(name: str, act: str, look: str) -> tuple[Program, Program]:
+    path = "CONFIG['data_dir'] + '/train/meta.json'"
+    first = f"def act():\n    there = open({path})\n    {act}\n    time.sleep(8)\n"
+    second = (
+        f"def look():\n    there, watch = open({path}), None\n    until = time.monotonic() + 5\n"
+        f"    while time.monotonic() < until:\n        {look}\n"
+    )
+    top = SYSV + _PLACES + "import fcntl\n"
+    acts, looks = f"shows_itself_by_{name}", f"looks_for_{name}"
+    return (
+        Program(acts, Kind.CROSSING, hostile(top=top + first, main="attempt_quietly(act)"), walltime_s=40.0),
+        Program(looks, Kind.CROSSING, hostile(top=top + second, main="attempt_quietly(look)"), runs_beside=acts),
+    )
+
+
 CROSSING = (
+    *(program for name, (act, look) in _BESIDE.items() for program in _neighbours(name, act, look)),
     *(program for name, (put, get) in _CHANNELS.items() for program in _pair(name, put, get)),
     Program("keeps_its_weights_for_a_second_attempt", Kind.CROSSING, _AGAIN),
     Program("talks_to_the_sockets_of_others", Kind.CROSSING, _SOCKETS),

@@ -41,6 +41,11 @@ _RUNGS = {
     "writes_a_huge_rung": hostile(
         top=FORGE, main="quietly(lambda: open('../train_out/rung_25.npy', 'w').truncate(3 << 30))\ntime.sleep(2.5)"
     ),
+    "delays_its_rungs": hostile(
+        top="LATE = []",
+        main="was = clock._evaluate\nclock._evaluate = lambda fraction, state: LATE.append((fraction, state))",
+        step="while LATE and clock.progress >= LATE[0][0] + 0.22:\n    was(*LATE.pop(0))",
+    ),
     "leaves_links_and_pipes_for_rungs": hostile(
         top=FORGE,
         main="quietly(lambda: os.symlink('/dev/zero', '../train_out/rung_25.npy'))\n"

@@ -136,6 +136,19 @@ _BOMBS = {
     "takes_memory_files": "held = []\n"
     "def more(count):\n    held.append(os.memfd_create('m'))\n    os.write(held[-1], bytes(64 << 20))\n"
     "until_refused(more, 200)",
+    "hides_memory_in_messages": "ours, theirs = socket.socketpair()\nours.setblocking(False)\n"
+    "def more(count):\n"
+    "    there = os.memfd_create('m')\n    for _ in range(4):\n        os.write(there, bytes(64 << 20))\n"
+    "    socket.send_fds(ours, [b'x'], [there])\n    os.close(there)\nuntil_refused(more, 16)\ntime.sleep(3)",
+    "hides_memory_in_pipes": "import fcntl\nheld = []\n"
+    "def more(count):\n    held.append(os.pipe())\n    fcntl.fcntl(held[-1][1], 1031, 1 << 20)\n"
+    "    os.set_blocking(held[-1][1], False)\n    os.write(held[-1][1], bytes(1 << 20))\nuntil_refused(more, 4000)",
+    "hides_memory_in_sockets": "held = []\n"
+    "def more(count):\n    held.append(socket.socketpair())\n"
+    "    held[-1][0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)\n"
+    "    held[-1][0].setblocking(False)\n"
+    "    try:\n        while True:\n            held[-1][0].send(bytes(65536))\n    except BlockingIOError:\n        pass\n"
+    "until_refused(more, 4000)",
     "takes_mapped_files": "import mmap\nheld = []\n"
     "def more(count):\n    with open(f'{HERE}/map{count}', 'w+b') as file:\n        file.truncate(64 << 20)\n"
     "        held.append(mmap.mmap(file.fileno(), 64 << 20))\n    held[-1][::4096] = b'x' * 16384\nuntil_refused(more, 100)",
