@@ -60,7 +60,7 @@ from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
 from swarm.target.file import load_target
 from swarm.trial.contract import TRIAL_PHASES, code_root
-from swarm.trial.folder import read_json
+from swarm.trial.files import read_json
 from swarm.trial.heartbeat import read_beat
 from swarm.verdict.early_stop import HOPELESS, RUNGS, false_prune_rate, look
 from workers.proposers.spaces import at, differences, searched, values_of

@@ -8,7 +8,8 @@ from swarm.admission import Lease, Request
 from swarm.execution.attempt import Attempt
 from swarm.execution.executor import Started, TrialOrder
 from swarm.records import Resources
-from swarm.trial.folder import TrialFolder, Unreadable, read_plain
+from swarm.trial.files import Unreadable, read_plain
+from swarm.trial.folder import TrialFolder
 
 MAX_NOTE_BYTES = 64 << 20
 

@@ -12,7 +12,8 @@ from swarm.execution.phases import STALL_LIMIT_S
 from swarm.records import FailReason, Score
 from swarm.supervisor import PhaseResult, TrialResult
 from swarm.trial.contract import ExitCode
-from swarm.trial.folder import TrialFolder, read_json
+from swarm.trial.files import read_json
+from swarm.trial.folder import TrialFolder
 
 EXIT_REASONS: dict[int, FailReason] = {
     ExitCode.DIVERGED: FailReason.DIVERGED,

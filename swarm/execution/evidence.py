@@ -12,7 +12,8 @@ from swarm.records import Budget
 from swarm.supervisor import PhaseResult, TrialResult
 from swarm.trial.config import Device
 from swarm.trial.contract import Phase
-from swarm.trial.folder import TrialFolder, read_json
+from swarm.trial.files import read_json
+from swarm.trial.folder import TrialFolder
 
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it

@@ -5,7 +5,7 @@ import re
 
 from swarm.execution.evidence import EVALUATION_IMAGES, REPEATED_IMAGES, Evidence
 from swarm.trial.contract import Phase
-from swarm.trial.folder import read_json
+from swarm.trial.files import read_json
 
 BEYOND_BUDGET = ("over_budget", "long_predict")  # work that others did not have: no score
 OVER_BUDGET_FACTOR = 1.25  # of what the training itself says it has used

@@ -24,7 +24,8 @@ from swarm.failpoints import failpoint
 from swarm.records import FailReason
 from swarm.supervisor import Running, TrialResult, kill_leftovers, launch
 from swarm.trial.contract import harness_sha256
-from swarm.trial.folder import TrialFolder, write_whole
+from swarm.trial.files import write_whole
+from swarm.trial.folder import TrialFolder
 
 QUEUE_POLL_S = 0.5
 LEASE_POLL_S = 1.0

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 from swarm.trial.contract import CONFIG_VARIABLE, Phase, code_root
-from swarm.trial.folder import TrialFolder, read_json
+from swarm.trial.files import read_json
+from swarm.trial.folder import TrialFolder
 
 SCORE_LIMIT_S = 30.0
 

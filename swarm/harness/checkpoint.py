@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from swarm.harness.errors import InvalidOutput
-from swarm.trial.folder import Unreadable, open_plain
+from swarm.trial.files import Unreadable, open_plain
 
 LARGEST_CHECKPOINT = 1 << 30
 LARGEST_PICKLE = 16 << 20

@@ -11,7 +11,7 @@ from swarm.harness import session as sessions
 from swarm.harness.errors import ContractBroken
 from swarm.harness.session import Session
 from swarm.trial.config import TrialConfig
-from swarm.trial.folder import write_whole
+from swarm.trial.files import write_whole
 
 _WRAPPERS = ("_orig_mod.", "module.")
 _MIB = 1 << 20

@@ -19,7 +19,7 @@ from swarm.harness.program import exit_code_of
 from swarm.harness.scoring import probabilities, score
 from swarm.trial.config import TrialConfig
 from swarm.trial.contract import harness_sha256
-from swarm.trial.folder import Unreadable, read_plain, write_whole
+from swarm.trial.files import Unreadable, read_plain, write_whole
 
 TOLERANCE = {"cpu": (2e-4, 5e-3), "cuda": (1e-2, 5e-2)}
 """What rounding changes in a probability, and as a share of it: other batch sizes take other kernels, on a GPU in fewer

@@ -24,6 +24,7 @@ def saved_settings(settings: RunSettings) -> Iterator[None]:
     path = settings.layout.settings(settings.study_id)
     draft = path.with_suffix(".new")
     known = path.parent.exists()
+    recorded = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         failpoint("settings.before_draft")
@@ -33,22 +34,19 @@ def saved_settings(settings: RunSettings) -> Iterator[None]:
             draft.replace(path)
             failpoint("settings.placed")
         yield
+        recorded = True
         if known:
             draft.replace(path)
             failpoint("settings.replaced")
-    except BaseException as problem:
-        if not known:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        if not isinstance(problem, OSError):
-            raise
+    except OSError as problem:
         raise SwarmError(
             f"cannot write {draft}: {problem.strerror}. Free some space or its folder, then start again."
         ) from None
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-            if not known and not path.exists():
+            if not known and not recorded:
+                path.unlink(missing_ok=True)
                 path.parent.rmdir()
 
 

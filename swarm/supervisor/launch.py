@@ -21,7 +21,8 @@ from swarm.supervisor.spec import TrialResult, TrialSpec
 from swarm.supervisor.tree import now
 from swarm.supervisor.zygote import ask
 from swarm.trial.contract import FOLDER_VARIABLE
-from swarm.trial.folder import TrialFolder, write_whole
+from swarm.trial.files import write_whole
+from swarm.trial.folder import TrialFolder
 
 _START_LIMIT_S = 30.0
 _KILL_LIMIT_S = 30.0

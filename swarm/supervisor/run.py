@@ -16,7 +16,8 @@ from swarm.supervisor.phase import PhaseOutcome, run_phase
 from swarm.supervisor.spec import PhaseResult, TrialResult, TrialSpec
 from swarm.supervisor.start import RunPhase, close_all_but
 from swarm.supervisor.tree import block_signals, now
-from swarm.trial.folder import TrialFolder, remove_tree, write_whole
+from swarm.trial.files import remove_tree, write_whole
+from swarm.trial.folder import TrialFolder
 
 
 @dataclass(frozen=True)

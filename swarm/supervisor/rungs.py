@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from swarm.failpoints import failpoint
-from swarm.trial.folder import MAX_RUNG_BYTES, TrialFolder, Unreadable, read_plain
+from swarm.trial.files import Unreadable, read_plain
+from swarm.trial.folder import MAX_RUNG_BYTES, TrialFolder
 
 
 class RungTaker:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.trial.folder import Unreadable, read_plain
+from swarm.trial.files import Unreadable, read_plain
 
 _FORMAT = struct.Struct("<dQddd")
 

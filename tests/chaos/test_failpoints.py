@@ -25,7 +25,6 @@ BETWEEN = {
     "repo/runtime.py:make_runtime": "a constant text, written again by whoever finds none",
     "repo/worktrees.py:_fill": "worktree.after_add and worktree.after_fill in its caller",
     "execution/phases.py:lay_out": "trial.before_folder and trial.after_folder in its caller",
-    "orchestrator/worker_process.py:start_worker": "worker.before_start and worker.after_start in its caller",
     "supervisor/__main__.py:_fork_into_session": "before anything of the trial exists",
     "supervisor/child.py:_limit": "a limit of the process itself, gone with it",
     "supervisor/logfile.py:_trim": "a log",

@@ -27,7 +27,8 @@ from swarm.harness.prepare import prepare
 from swarm.records import Budget
 from swarm.supervisor import kill_leftovers
 from swarm.trial.contract import harness_sha256
-from swarm.trial.folder import TrialFolder, read_json, read_tail
+from swarm.trial.files import read_json, read_tail
+from swarm.trial.folder import TrialFolder
 
 STUDY = "redteam"
 FIRST = "baseline_images_0"  # what it needed is known of all others, as of a parent: none of them is probed

@@ -26,7 +26,8 @@ from swarm.harness.prepare import prepare
 from swarm.records import Budget
 from swarm.supervisor import Zygote, kill_leftovers, proc
 from swarm.trial.contract import code_root, harness_sha256
-from swarm.trial.folder import TrialFolder, read_json
+from swarm.trial.files import read_json
+from swarm.trial.folder import TrialFolder
 from swarm.trial.heartbeat import read_beat
 
 LIMIT = 1.05

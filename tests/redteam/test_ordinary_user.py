@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TABLE_VARIABLE
-from fakes.redteam_programs import PROGRAMS, Kind
+from fakes.redteam_programs.catalogue import PROGRAMS, Kind
 from judge import Line
 
 from swarm.trial.contract import code_root

@@ -3,7 +3,7 @@ says what the record says of each. `make redteam`."""
 
 import pytest
 from campaign import Campaign
-from fakes.redteam_programs import PROGRAMS, Kind, Program
+from fakes.redteam_programs.catalogue import PROGRAMS, Kind, Program
 from judge import line_of
 
 pytestmark = [pytest.mark.redteam, pytest.mark.timeout(300)]

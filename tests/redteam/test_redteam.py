@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakes.redteam_programs import (
+from fakes.redteam_programs.catalogue import (
     ATTACKS,
     CONSTANT_LOGITS,
     EDITS_A_COPY_OF_THE_HARNESS,
@@ -45,7 +45,8 @@ from swarm.records import Budget, FailReason, Score
 from swarm.supervisor import PhaseResult, TrialResult, Zygote, kill_leftovers
 from swarm.trial import contract
 from swarm.trial.contract import Phase, code_root, harness_sha256
-from swarm.trial.folder import TrialFolder, read_json
+from swarm.trial.files import read_json
+from swarm.trial.folder import TrialFolder
 
 STUDY = "redteam"
 SAMPLES = 3000

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from fakes.fake_llm import Answer, FakeLLM, Request, Step, tune_a_constant
-from fakes.redteam_programs import PROGRAMS, Kind
 from fakes.redteam_programs.answers import BAD_ANSWERS, whole
+from fakes.redteam_programs.catalogue import PROGRAMS, Kind
 from fakes.redteam_programs.sly import passes, sly
 from fakes.tiny_study import TinyStudy, make_tiny_study, write_script
 from judge import Line, shortened

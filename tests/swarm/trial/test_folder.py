@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swarm.trial.folder import MAX_JSON_BYTES, TrialFolder, Unreadable, read_json, read_plain, read_tail, remove_tree
+from swarm.trial.files import MAX_JSON_BYTES, Unreadable, read_json, read_plain, read_tail, remove_tree
+from swarm.trial.folder import TrialFolder
 
 ROOT = Path(__file__).parents[3]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from swarm.trial.folder import remove_tree
+from swarm.trial.files import remove_tree
 from workers.proposers.edits import EditFailed
 
 MAX_SOURCE_BYTES = 256 * 1024
