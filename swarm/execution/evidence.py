@@ -20,6 +20,10 @@ ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
 PREDICT_ALLOWANCE_S = {"cpu": 0.5, "cuda": 30.0}  # building the model, loading the weights; and ALLOWANCE_SHARE
 PREDICT_SHARE = 0.25  # of the training's time: more than this is no mere prediction, however large the network
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
+TRAINING_FORWARDS = (
+    12  # a step on an image, in forward passes: about three, seven with two passes, more in small batches
+)
+ALLOWANCE_S = 0.5  # of a training, for what does not depend on its images
 RUNG_SHARE = 0.5  # the same, of the images at a rung
 EVALUATION_IMAGES, REPEATED_IMAGES, RUNG_IMAGES = 5000, 500, 1000
 MIB = 1 << 20
@@ -112,15 +116,27 @@ class Evidence:
         it, the rungs at the price of a forward pass, and a small allowance."""
         budget_s = self.terms.cpu_budget_s
         if budget_s is None:
-            loop_s = self.train.loop_cpu_seconds
-            on_clock = self.terms.device == "cpu" and loop_s is not None
-            return (1 + ALLOWANCE_SHARE) * loop_s + OWN_ALLOWANCE_S if on_clock and loop_s is not None else None
+            return self._samples_limit_s
         step_s = min(budget_s / max(1, self.train.steps or 1), 0.05 * budget_s)
-        asked_s = max(0.0, self.own_s(Phase.PREDICT) - self.own_s(Phase.REPEAT))
-        forward_s = FORWARD_SHARE * asked_s / (EVALUATION_IMAGES - REPEATED_IMAGES)
-        forward_s = min(forward_s, RUNG_SHARE * budget_s / max(1, self.train.samples or 1))
+        forward_s = min(FORWARD_SHARE * self.forward_s, RUNG_SHARE * budget_s / max(1, self.train.samples or 1))
         rungs_s = RUNG_IMAGES * forward_s * sum(len(phase.rungs) for phase in self.result.phases)
         return (1 + ALLOWANCE_SHARE) * budget_s + step_s + rungs_s + OWN_ALLOWANCE_S
+
+    @property
+    def forward_s(self) -> float:
+        """What a forward pass of an image took in predict, without what it takes for any number of them."""
+        asked_s = max(0.0, self.own_s(Phase.PREDICT) - self.own_s(Phase.REPEAT))
+        return asked_s / (EVALUATION_IMAGES - REPEATED_IMAGES)
+
+    @property
+    def _samples_limit_s(self) -> float | None:
+        """Where images are counted: what the loop says it took, if an image in training costs no more than so many
+        forward passes; and the allowance."""
+        loop_s = self.train.loop_cpu_seconds
+        if self.terms.device != "cpu" or loop_s is None or self.own_s(Phase.REPEAT) == 0:
+            return None
+        most_s = TRAINING_FORWARDS * self.forward_s * self.terms.budget.amount + ALLOWANCE_S
+        return (1 + ALLOWANCE_SHARE) * min(loop_s, most_s) + OWN_ALLOWANCE_S
 
     def predict_limit_s(self, images: int) -> float:
         """Seconds for a prediction: as many forward passes as there are images, priced by the training."""

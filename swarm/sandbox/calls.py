@@ -190,7 +190,8 @@ def rules(architecture: str, needs: Needs) -> tuple[Rule, ...]:
     found = [
         Rule(at["socketpair"], 1, _SOCK_TYPES, (_SOCK_STREAM, _SOCK_SEQPACKET)),  # a datagram can be sent anywhere
         Rule(at["prlimit64"], 0, _WORD, (0,)),  # prlimit64(pid, ...)
-        Rule(at["flock"], 1, _LOCK_UN, (_LOCK_UN,), "pretend"),  # flock(fd, operation)
+        # On a CPU nothing that a trial may lock is anybody else's business. On a GPU the gate is.
+        Rule(at["flock"], 1, _LOCK_UN if needs.gpu else 0, (_LOCK_UN if needs.gpu else 0,), "pretend"),
         Rule(at["prctl"], 0, _WORD, _PRCTL),
         Rule(at["fcntl"], 1, _WORD, (*_FCNTL, *(_FCNTL_LOCKS if needs.gpu else ()))),
     ]
