@@ -15,14 +15,14 @@ from pathlib import Path
 
 from swarm.brain import Brain
 from swarm.brain.room import LOOK_EVERY_S, shortage
-from swarm.brain.seal import identified
 from swarm.clock import Clock
-from swarm.errors import BrainError, BrainNotOurs, BrainReplaced, SwarmError, TrialError, UsageError
+from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.failpoints import failpoint
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
 from swarm.orchestrator.settings_file import save_settings
+from swarm.orchestrator.telling import Telling
 from swarm.orchestrator.worker_process import (
     GIVEN_UP_IN_A_ROW,
     RESTART_WINDOW_S,
@@ -69,7 +69,7 @@ class Orchestrator:
         self._zygote: Zygote | None = None
         self._ends_at = _on_the_monotonic_clock(settings.deadline_at, clock)
         self._last_asked = Control.RUN
-        self._unwritten: list[Record] = []
+        self._telling = Telling(brain)
         self._look_at_disk = 0.0
         self.trouble: str | None = None  # what the study waits for, for people
 
@@ -82,7 +82,7 @@ class Orchestrator:
         with self.interrupts:
             try:
                 self._prepare()
-                while not all(worker.done for worker in self._workers) and self._asked() is not Control.NOW:
+                while not all(worker.done for worker in self._workers) and not self._is_to_stop:
                     self._step()
                     tick()
                     self._clock.sleep(POLL_S)
@@ -90,7 +90,7 @@ class Orchestrator:
                 self._end()
         reason = self._reason()
         closed = StudyClosed(study_id=self._settings.study_id, reason=reason, description=f"study closed: {reason}")
-        self._brain.append(*self._unwritten, closed)
+        self._telling.close(closed)
         if all(worker.given_up for worker in self._workers):
             log = self._settings.layout.worker_log(self._settings.study_id, self._workers[0].agent_id)
             raise SwarmError(f"no worker could go on: {last_line(log)}. Its log: {log}")
@@ -133,10 +133,14 @@ class Orchestrator:
         path = (str(code_root()),)
         try:
             failpoint("zygote.before_start")
-            self._zygote = Zygote.start(PRELOAD, zygote_socket(self._settings.layout), pythonpath=path)
+            self._zygote = Zygote.start(
+                PRELOAD, zygote_socket(self._settings.layout), pythonpath=path, wanted=lambda: not self._is_to_stop
+            )
             failpoint("zygote.after_start")
         except TrialError as error:
             self._zygote = None
+            if self._is_to_stop:
+                return
             text = f"trials start cold from here on: {error}"
             self._record(Note(study_id=self._settings.study_id, topic="start-up", description=text[:300]))
 
@@ -212,16 +216,7 @@ class Orchestrator:
         self._record(record)
 
     def _record(self, *records: Record) -> None:
-        """Now, or when the disk has room and the brain's lock is free again: what is told here may wait."""
-        self._unwritten += [identified(record) for record in records]
-        try:
-            self._brain.append(*self._unwritten)
-        except (BrainReplaced, BrainNotOurs):
-            raise
-        except BrainError as problem:
-            self.trouble = str(problem)
-        else:
-            self._unwritten.clear()
+        self.trouble = self._telling.tell(*records) or self.trouble
 
     def _watch_disk(self) -> None:
         now = self._clock.monotonic()
@@ -230,7 +225,7 @@ class Orchestrator:
         self._look_at_disk = now + LOOK_EVERY_S
         missing = shortage(self._settings.root)
         self.trouble = f"{missing}. The study waits, and goes on when there is room." if missing is not None else None
-        if self._unwritten and self.trouble is None:
+        if self._telling.unwritten and self.trouble is None:
             self._record()
 
     def _end(self) -> None:
@@ -243,7 +238,8 @@ class Orchestrator:
             last.callback(self._stop_zygote)
             if not running:
                 return
-            self._ask(Control.NOW)
+            with contextlib.suppress(OSError):  # then nobody hears it, and they are killed
+                self._ask(Control.NOW)
             processes = [worker.process for worker in running if worker.process is not None]
             if end_workers(processes, self._clock):
                 self._stop_zygote(at_once=True)  # it may be what they waited for
@@ -284,6 +280,10 @@ class Orchestrator:
         if layout.control(study_id).exists():  # else it was deleted: what was asked last still holds
             self._last_asked = read_control(layout, study_id)
         return self._last_asked
+
+    @property
+    def _is_to_stop(self) -> bool:
+        return self._asked() is Control.NOW
 
     def _ask(self, control: Control) -> None:
         self._last_asked = control

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,15 +34,23 @@ class Zygote:
         self._process = self._spawn()
 
     @classmethod
-    def start(cls, preload: str, socket_path: Path, *, pythonpath: tuple[str, ...] = ()) -> "Zygote":
+    def start(
+        cls,
+        preload: str,
+        socket_path: Path,
+        *,
+        pythonpath: tuple[str, ...] = (),
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> "Zygote":
         """Starts it and waits until it takes requests: `preload` (a module's name) and all it imports are loaded.
 
         The module must have `assert_forkable()`, which raises when a fork would not be clean; it is called before
-        each one. Raises TrialError when the module cannot be imported or this takes longer than 120 s.
+        each one. Raises TrialError when the module cannot be imported, this takes longer than 120 s, or the zygote is
+        not `wanted` any more.
         """
         socket_path.parent.mkdir(parents=True, exist_ok=True)
         zygote = cls(preload, socket_path, pythonpath)
-        zygote._wait_until_ready()
+        zygote._wait_until_ready(wanted)
         return zygote
 
     @property
@@ -78,10 +86,10 @@ class Zygote:
                 start_new_session=True,
             )
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, wanted: Callable[[], bool]) -> None:
         deadline = now() + _START_LIMIT_S
         while not self.socket_path.exists():
-            if self._process.poll() is not None or now() > deadline:
+            if self._process.poll() is not None or now() > deadline or not wanted():
                 self.stop()
                 words = self._log_path().read_text(errors="replace").strip().splitlines()
                 raise TrialError(f"the zygote with {self._preload} did not start: {''.join(words[-1:])}")

@@ -16,7 +16,8 @@ from fakes.fake_clock import FakeClock
 from fakes.git_repository import make_repository
 
 from swarm.brain import Brain
-from swarm.errors import BrainError, SwarmError, UsageError
+from swarm.errors import BrainError, SwarmError, TrialError, UsageError
+from swarm.orchestrator import orchestrator as module
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import STOP_GRACE_S
 from swarm.orchestrator.orchestrator import POLL_S, Orchestrator
@@ -274,6 +275,33 @@ def test_what_a_stuck_worker_had_claimed_is_ended_with_it_within_ten_seconds(sta
     assert ended is not None and ended.reason is FailReason.ABANDONED
     assert "did not end when it was told to" in ended.detail
     nothing_is_left(stage)
+
+
+def test_workers_that_cannot_be_told_to_stop_are_ended_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    stage.cast = lambda agent_id: stage.process()
+    with pytest.raises(OSError, match="Read-only"):
+        stage.run(stage.at(5, lambda: (monkeypatch.setattr(module, "write_control", read_only), read_only())[1]))  # type: ignore[func-returns-value]
+    nothing_is_left(stage)
+
+
+def test_a_stop_while_the_zygote_still_imports_waits_for_nobody(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.orchestrator._settings = stage.settings.model_copy(update={"start_up": "zygote"})
+    asked: list[bool] = []
+
+    def start(*_: object, wanted: Callable[[], bool], **__: object) -> None:
+        asked.append(wanted())
+        write_control(stage.settings.layout, stage.settings.study_id, Control.NOW)
+        asked.append(wanted())
+        raise TrialError("not wanted")
+
+    monkeypatch.setattr(module.Zygote, "start", start)
+    assert stage.run() == "stopped by the user"
+    assert asked == [True, False] and stage.starts == [] and stage.study.notes == []
 
 
 def test_another_process_stops_the_study_through_the_control_file(stage: Stage) -> None:

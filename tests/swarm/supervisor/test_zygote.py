@@ -45,6 +45,18 @@ def zygote(programs: Programs) -> Iterator[Zygote]:
     started.stop()
 
 
+def test_a_zygote_that_nobody_wants_any_more_is_not_waited_for(programs: Programs) -> None:
+    (programs.modules / "warmth" / "preload.py").write_text("import time\ntime.sleep(60)\n")
+    wishes = iter([True, True, False])
+    with pytest.raises(TrialError, match="did not start"):
+        Zygote.start(
+            "warmth.preload",
+            programs.root / "zygote.sock",
+            pythonpath=(str(programs.modules),),
+            wanted=lambda: next(wishes, False),
+        )
+
+
 def was_forked(programs: Programs) -> bool:
     return "warm" in programs.log().splitlines()
 
