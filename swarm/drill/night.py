@@ -31,7 +31,7 @@ CHAIN = "A line torn by a crash costs a resumed study nothing."
 YOURS = "Your branch, index and files stay as they were."
 CLEAN = "Nothing is left running, reserved or temporary."
 
-_HONEST = 6
+_HONEST = 5
 _OVERRUN_S = 8.0
 _OLD_S = 600.0
 _HONEST_LOSS = 1.0  # a linear model on these images is far above

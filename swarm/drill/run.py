@@ -13,7 +13,7 @@ from swarm.drill.finding import Fault, Finding, Scene
 from swarm.errors import MissingExtra, SwarmError
 from swarm.version import missing
 
-ALL = (record.SCENE, night.SCENE, servers.SCENE, stash.SCENE)
+ALL = (record.SCENE, servers.SCENE, stash.SCENE, night.SCENE)
 LIMIT_S = 170.0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 NAME = "drill"
 WALLTIME_LIMIT_S = 12.0
-SAMPLES = 12_000
+SAMPLES = 10_000
 
 LIAR = "lies about its score"
 HOARDER = "takes too much memory"
