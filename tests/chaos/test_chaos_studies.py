@@ -79,7 +79,7 @@ class Siege:
             self.killed["orchestrator"] += 1
 
     def kill_one(self, kind: str, up: "subprocess.Popen[str]") -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             assert up.poll() is None, self.last_words()
             if kind == "zygote" and "start cold" in self.last_words():
@@ -90,7 +90,7 @@ class Siege:
                 self.killed[kind] += 1
                 return
             time.sleep(0.05)
-        raise AssertionError(f"no {kind} to kill in 60 s: {self.last_words()}")
+        raise AssertionError(f"no {kind} to kill in 180 s: {self.last_words()}")
 
     def pids(self, kind: str) -> list[int]:
         match kind:
@@ -107,7 +107,7 @@ class Siege:
                 found += [process.pid] if kind == "supervisor" else [child.pid for child in process.children()]
         return found
 
-    def wait(self, up: "subprocess.Popen[str]", condition, limit_s: float = 120) -> StudyState:
+    def wait(self, up: "subprocess.Popen[str]", condition, limit_s: float = 300) -> StudyState:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             assert up.poll() is None, self.last_words()
@@ -120,7 +120,7 @@ class Siege:
         """The last orchestrator, whom nobody disturbs."""
         up = self.up("--resume", *arguments)
         with stopped_at_the_end(up):
-            assert up.wait(300) == 0, self.last_words()
+            assert up.wait(600) == 0, self.last_words()
 
 
 def all_is_well(siege: Siege, before: tuple[object, ...]) -> None:
@@ -192,7 +192,7 @@ def test_a_study_that_dies_at_a_failpoint_goes_on(tmp_path: Path, name: str) -> 
     resume = ("--resume",) if tiny.brain.exists() and b"study_opened" in tiny.brain.read_bytes() else ()
     up = siege.up(*resume, "--trials", "8")
     with stopped_at_the_end(up):
-        assert up.wait(300) == 0, siege.last_words()
+        assert up.wait(600) == 0, siege.last_words()
     assert all(trial.state is TrialState.COMPLETE for trial in tiny.study().trials.values())
     all_is_well(siege, before)
 
@@ -229,6 +229,6 @@ def test_a_key_that_a_model_repeats_in_every_spelling_is_nowhere(tmp_path: Path)
         with stopped_at_the_end(up):
             siege.wait(up, lambda study: len(study.trials) >= 7)
             siege.kill_one("worker", up)
-            assert up.wait(300) == 0, siege.last_words()
+            assert up.wait(600) == 0, siege.last_words()
         assert len(server.requests) >= 5
     all_is_well(siege, before)
