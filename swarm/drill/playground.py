@@ -89,7 +89,7 @@ class Playground:
             raise Fault(f"no study was opened: {self.last_words()}")
         return study
 
-    def until(self, condition: Callable[[StudyState], bool], what: str, limit_s: float = 60.0) -> StudyState:
+    def until(self, condition: Callable[[StudyState], bool], what: str, limit_s: float = 90.0) -> StudyState:
         """The first state of which it is so. Raises Fault at the limit, and when nothing runs that could change it."""
         deadline = min(time.monotonic() + limit_s, self.ends_by)
         while True:
