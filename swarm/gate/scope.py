@@ -32,6 +32,13 @@ _WHY_NOT_MODULE = {
     "tempfile": "a program reads and writes no files",
     "timm": "it is not installed for trials: write the model with torch.nn",
 }
+# What allowed modules have imported for themselves, as `torch.os` or `random._os`: no way around the list.
+_OTHER_MODULES = frozenset(
+    {
+        *("os", "sys", "subprocess", "socket", "ctypes", "importlib", "pickle", "pathlib", "shutil", "tempfile"),
+        *("builtins", "posix", "inspect", "threading", "io"),
+    }
+)
 _UNLISTED = "allowed are torch, torchvision, numpy, math and other harmless modules of the standard library"
 _NO_FILES = "a program reads and writes no files: data comes from swarm.harness, weights go to finish(model)"
 _NO_CODE = "code is written out, not made at run time"
@@ -130,23 +137,39 @@ def _why_not_import(name: str) -> str | None:
 def _why_not_name(name: str, also_allowed: frozenset[str]) -> str | None:
     """The reason for the name or for what it is part of."""
     parts = name.split(".")
+    if taken := next((part for part in parts[1:] if part.strip("_") in _OTHER_MODULES), None):
+        return f"it takes {taken} out of another module: {_WHY_NOT_MODULE.get(taken.strip('_'), _UNLISTED)}"
     prefixes = (".".join(parts[:length]) for length in range(2, len(parts) + 1))
     refused = (prefix for prefix in prefixes if prefix in _WHY_NOT_NAME and prefix not in also_allowed)
     return next((_WHY_NOT_NAME[prefix] for prefix in refused), None)
 
 
 def _use_problems(node: ast.AST, names: Names, also_allowed: frozenset[str]) -> Problems:
+    for line, inner in _inner_names(node):
+        yield line, f"{inner} is no business of a training program: leave it out"
     if not isinstance(node, ast.Name | ast.Attribute):
         return
     name = names.dotted(node)
-    attribute = node.attr if isinstance(node, ast.Attribute) else ""
-    if attribute.startswith("__") and attribute.endswith("__") and attribute not in _DUNDERS:
-        yield node.lineno, f"{attribute} is no business of a training program: leave it out"
     if name is None or not isinstance(node.ctx, ast.Load):
         return
     why = _why_not_name(name, also_allowed)
     if why is not None:
         yield node.lineno, f"{name.removeprefix('builtins.')} is not allowed: {why}"
+
+
+def _inner_names(node: ast.AST) -> Problems:
+    """(line, name) where the node uses a name of Python's own: as a name, as an attribute, or as the text of one."""
+    match node:
+        case ast.Attribute(attr=attribute, lineno=line) | ast.Name(id=attribute, lineno=line):
+            pass
+        case ast.Call(
+            func=ast.Name(id="getattr" | "setattr"), args=[_, ast.Constant(value=str(attribute)), *_], lineno=line
+        ):
+            pass
+        case _:
+            return
+    if attribute.startswith("__") and attribute.endswith("__") and attribute not in _DUNDERS:
+        yield line, attribute
 
 
 def _write_problems(node: ast.AST, names: Names) -> Problems:
