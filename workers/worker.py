@@ -139,7 +139,7 @@ class Worker:
     def stumbled(self, escaped: Escaped) -> None:
         """A turn broke: says so, gives up what it had in hand, and waits before the next one, longer each time in a
         row. Raises SwarmError after STUMBLES of them, and DiskFull where that is what broke it."""
-        require_room(self.settings.root)
+        require_room(self._session.settings.root)
         self._stumbles += 1
         for trial in self.unfinished():
             self._runner.give_up(trial, f"its worker could not go on: {escaped.text}")
