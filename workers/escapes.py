@@ -47,6 +47,17 @@ def layers(text: str) -> Iterator[Layer]:
     yield layer
 
 
+def readings(text: str) -> Iterator[str]:
+    """The texts of its layers alone, several times faster."""
+    for _ in range(MAX_LAYERS):
+        yield text
+        below = _UNDONE.sub(_meant, text)
+        if below == text:
+            return
+        text = below
+    yield text
+
+
 def _undone(layer: Layer) -> Layer:
     parts: list[str] = []
     starts: list[int] = []

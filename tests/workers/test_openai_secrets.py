@@ -18,6 +18,7 @@ from fakes.fake_llm import Drop, FakeLLM, Raw, Request, Step, completion, envelo
 
 from swarm.records import Operator, Proposal
 from workers.briefing import Briefing
+from workers.escapes import layers, readings
 from workers.proposers import ProposalFailed
 from workers.proposers.openai_api import OpenAIProposer
 from workers.proposers.transcript import MAX_TEXT, Transcripts
@@ -74,6 +75,13 @@ def test_a_secret_is_found_however_it_is_escaped():
         assert re.fullmatch(rf'before "?(\\")?{re.escape(MARK)}(\\")?"? after', cleaned), text
     odd = "per%41cent\\x41key"
     assert Redactor([odd])(f"{odd} {odd.replace('k', chr(92) + 'x6b')}") == f"{MARK} {MARK}"
+
+
+def test_both_ways_to_undo_escapes_agree():
+    for text in [*escaped(), "plain", "\\", "%4", '"" \'', "\\\\x41" * 9]:
+        assert [layer.text for layer in layers(text)] == [*readings(text)]
+        for layer in layers(text):
+            assert len(layer.text) == len(layer.starts) == len(layer.ends)
 
 
 def test_a_long_hostile_text_is_searched_in_seconds():
