@@ -216,10 +216,10 @@ class StudyState:
             self.vetoes.pop(steer.subject, None)
 
     def _conclude(self, verdict: VerdictReached) -> None:
-        self.verdicts.append(verdict)
         program = self.programs.get(verdict.program)
-        if program is None:
+        if program is None:  # nobody here wrote that
             return
+        self.verdicts.append(verdict)
         program.verdict = verdict
         self._lineage = lineage_after(self._lineage, verdict)
 

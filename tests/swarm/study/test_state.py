@@ -131,3 +131,17 @@ def test_overlap_is_found_where_it_is(gap: float, pairs: int) -> None:
         if fake.study.trials[trial_id].finished is None:
             fake.finish(trial_id)
     assert len(list(overlapping_pairs(fake.study.trials.values()))) == pairs
+
+
+def test_a_verdict_on_a_program_that_is_not_there_leads_nobody_and_breaks_no_later_verdict() -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    better = fake.try_change(effect=-0.2)
+    known = next(verdict for verdict in fake.study.verdicts if verdict.leads)
+    before = len(fake.study.verdicts)
+    for name in ("t7777", "", "x"):
+        fake.write(known.model_copy(update={"program": name, "id": f"of {name}", "seq": 0}))
+    assert fake.study.incumbent is not None and fake.study.incumbent.name == better
+    assert len(fake.study.verdicts) == before
+    fake.try_change(effect=0.4)
+    assert len(fake.study.verdicts) > before
