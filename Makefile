@@ -9,12 +9,14 @@ TRIALS ?= 12
 WORKERS ?= 2
 RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py)
 
-.PHONY: up test lint bench bench-long bench-search chaos drill redteam test-slow test-gpu docs wheel notebook clean
+.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-gpu docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
 
-test: $(READY)  ## the default tests
+test: $(READY) default-tests mutants-fast  ## the default tests, and a few of the mutants
+
+default-tests: $(READY)
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -30,6 +32,12 @@ chaos: $(READY)  ## kills, hangs and faults; CHAOS_KILLS=500, CHAOS_HANGS=200 an
 
 drill: $(READY)  ## faults injected into studies in a throw-away folder, about a minute
 	$(BIN)/swarm drill
+
+mutants: $(READY)  ## each safeguard off in turn: a test must notice; ARGS="--only NAME" for some of them
+	$(BIN)/python tests/mutants/run.py $(ARGS)
+
+mutants-fast: $(READY)  ## a few of them, in seconds
+	$(BIN)/python tests/mutants/run.py --fast
 
 redteam: $(READY)  ## hostile candidates against the harness, alone on the machine: a table of what each came to
 	$(BIN)/python -m pytest -n 0 -m redteam --timeout 900 $(RED)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from swarm.harness.config import load
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import Layout
 from swarm.trial.config import TrialConfig, WorkBudget
-from swarm.trial.contract import Phase, code_root
+from swarm.trial.contract import Phase, code_root, program_sha256
 from swarm.trial.heartbeat import read_beat
 
 ROWS = {"train": 400, "rung": 100, "val": 200, "test": 300}
@@ -88,6 +89,12 @@ PROGRAMS = {
         "    b = io.BytesIO()\n    z = zipfile.ZipFile(b, 'w', zipfile.ZIP_DEFLATED)\n"
         "    z.writestr('archive/data.pkl', bytes(1 << 20))\n    z.close()\n    open(",
     ).replace("CONTENT", "b.getvalue()"),
+    "learns_in_predict": PROGRAM.replace("return nn.Sequential(", "return Learner(")
+    + "\nclass Learner(nn.Sequential):\n"
+    + "    def forward(self, x):\n"
+    + "        if not self.training:\n"
+    + "            torch.optim.SGD(self.parameters(), 0.1).step()\n"
+    + "        return super().forward(x)\n",
     "other_shape": PROGRAM.replace("finish(model)", "finish(nn.Linear(4, 4))"),
     "too_few_rows": PROGRAM.replace("return nn.Sequential(", "return Half(")
     + "\nclass Half(nn.Sequential):\n"
@@ -242,6 +249,17 @@ def test_images_are_shown_in_another_order_each_time(trials: Trials, predicted: 
     assert all(sorted(order) == list(range(ROWS["val"])) for order in orders)
 
 
+def test_a_program_that_is_not_the_one_that_was_laid_out_predicts_nothing(trials: Trials, tmp_path: Path) -> None:
+    config = replace(trials["good"], root=tmp_path, program_sha256=program_sha256(trials["good"].folder.program))
+    config.folder.make()
+    config.folder.config.write_text(config.to_json())
+    config.program_file.write_text(PROGRAM + "# trained by another\n")
+    assert stage_phase.run(config.folder.config) == 13
+    assert not config.folder.images.exists()
+    config.program_file.write_text(trials["good"].program_file.read_text())
+    assert stage_phase.run(config.folder.config) == 0
+
+
 def test_bytecode_is_neither_written_nor_believed(trials: Trials, trained: dict[str, int]) -> None:
     assert [path.name for path in trials["good"].folder.program.iterdir()] == ["train.py"]
 
@@ -295,6 +313,7 @@ def test_test_time_augmentation_is_allowed_and_reported(trials: Trials, predicte
         ("tensor_bomb", "more or less than tensors"),
         ("zip_bomb", "is compressed"),
         ("other_shape", "does not fit build_model()"),
+        ("learns_in_predict", "an optimiser took steps"),
         ("too_few_rows", "for 200 images"),
     ],
 )

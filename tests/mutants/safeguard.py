@@ -1,6 +1,6 @@
 """A safeguard, the switch that takes it out of the program, and the tests that have to notice."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -28,16 +28,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Safeguard:
-    """One row. `tests` are pytest ids below tests/; at least one of them fails while the safeguard is off.
-
-    `fast` rows run in `make test`: their tests take a fraction of a second.
-    """
+    """One row. `tests` are pytest ids below tests/; at least one of them fails while the safeguard is off."""
 
     name: str
     what: str
     switch: Edit | tuple[Edit, ...]
     tests: tuple[str, ...]
-    fast: bool = field(default=False, kw_only=True)
 
     @property
     def edits(self) -> tuple[Edit, ...]:

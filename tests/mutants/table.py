@@ -1,8 +1,32 @@
 """All safeguards that docs/promises.md claims, room by room."""
 
-from mutants.rows import admission, brain, gate, proposers, repo, sandbox, study, supervisor, verdict
-
-SAFEGUARDS = (
-    *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
-    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS),
+from mutants.rows import (
+    admission,
+    brain,
+    documentation,
+    gate,
+    proposers,
+    repo,
+    sandbox,
+    study,
+    supervisor,
+    trial,
+    verdict,
 )
+from mutants.safeguard import Safeguard
+
+SAFEGUARDS: tuple[Safeguard, ...] = (
+    *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
+    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS),
+)
+
+FAST = frozenset(
+    {
+        *("torn-tail-set-aside", "trial-claimed-once", "chain", "fsync-before-acknowledged", "bad-line-skipped"),
+        *("gate-imports", "gate-duplicate", "keep-needs-proof", "noise-floor-first", "replicate-on-a-fresh-seed"),
+        *("reservations-summed", "bypass-limit", "no-kill-for-a-spike", "limits-survive-resume", "trials-limited"),
+        *("train-sees-its-split-only", "predict-sees-no-order", "predict-writes-no-weights", "over-budget"),
+        *("calls-ptrace", "calls-by-a-list", "supervisor-closed", "finite-logits", "redact-base64"),
+    }
+)
+"""Those that `make test` runs: seconds in all, some of each room."""

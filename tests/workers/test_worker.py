@@ -23,7 +23,7 @@ from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 from swarm import verdict
 from swarm.brain import Brain, read_records
 from swarm.clock import SystemClock
-from swarm.errors import Escaped, RepoError, SwarmError, contained
+from swarm.errors import DiskFull, Escaped, RepoError, SwarmError, contained
 from swarm.records import FailReason, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings
@@ -279,6 +279,14 @@ def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
         (note,) = on.study.notes
         assert (note.topic, note.agent_id) == (DIAGNOSIS, "worker_1")
         assert note.detail.startswith("5 proposals finished without a confirmed keep.")
+
+
+def test_no_trial_begins_without_room_on_the_disk(tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench(tiny, faster) as b:
+        assert b.worker.may_start()
+        monkeypatch.setattr("swarm.brain.room.free_mib", lambda folder: 1.0)
+        with pytest.raises(DiskFull, match=r"1\.0 MiB are free"):
+            b.worker.may_start()
 
 
 def test_a_claim_whose_program_cannot_be_committed_is_ended_and_the_next_one_runs(

@@ -224,4 +224,34 @@ ROWS = (
         ),
         (f"{_CONTROLLER}::test_what_can_never_fit_is_refused_at_once",),
     ),
+    Safeguard(
+        "lifted-cap-alone",
+        "code that has lifted its cap runs alone from then on",
+        Edit(
+            "swarm/admission/policy/predict.py",
+            "replace(estimate, alone=any(history.has_lifted(device, code) for code in asked))",
+            "replace(estimate, alone=False)",
+        ),
+        ("swarm/admission/test_admission_lifted_cap.py::test_the_code_and_its_children_run_alone_from_then_on",),
+    ),
+    Safeguard(
+        "ram-beside-a-gpu",
+        "RAM beside a GPU is reserved as the study's trials have held it",
+        Edit(
+            "swarm/execution/memory.py",
+            "        host_ram_mib=_host_ram_mib(study, settings),\n",
+            "        host_ram_mib=0,\n",
+        ),
+        ("swarm/execution/test_memory.py::test_ram_beside_a_gpu_is_reserved_as_the_largest_trial_has_held_it",),
+    ),
+    Safeguard(
+        "lease-record-after-its-lock",
+        "a kill at any point of a grant leaks nothing",
+        Edit(
+            "swarm/admission/ledger/ledger.py",
+            "            if not is_held(lock):\n                lock.with_suffix",
+            "            if False:\n                lock.with_suffix",
+        ),
+        (f"{_CONTROLLER}::test_a_dead_tickets_place_is_given_to_the_next",),
+    ),
 )

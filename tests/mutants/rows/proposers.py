@@ -11,10 +11,8 @@ _LADDER = ("workers/test_openai_ladder.py",)
 _AGENT = ("workers/test_cli_agent.py",)
 
 
-def _row(
-    name: str, what: str, file: str, old: str, new: str, tests: tuple[str, ...], *, fast: bool = False
-) -> Safeguard:
-    return Safeguard(name, what, Edit(file, old, new), tests, fast=fast)
+def _row(name: str, what: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Safeguard:
+    return Safeguard(name, what, Edit(file, old, new), tests)
 
 
 ROWS = (
@@ -419,5 +417,50 @@ ROWS = (
         "self._first_cooldown_s * 2.0 ** min(beyond, 30)",
         'float("inf")',
         ("workers/test_openai_faults.py::TestRefusals", "workers/test_openai_faults.py::TestBreaker"),
+    ),
+    _row(
+        "prepared-while-training",
+        "a model thinks about the next proposal while the last one trains",
+        "workers/proposing.py",
+        "                self.background.start(assignment)\n\n    def clear",
+        "                pass\n\n    def clear",
+        ("workers/test_worker.py::test_the_first_proposal_is_made_during_the_last_run_of_the_noise_floor",),
+    ),
+    _row(
+        "restarts-elsewhere",
+        "after ten proposals without a keep the jumper starts from another lineage",
+        "workers/dispatch/choose.py",
+        "restart=stalled >= RESTART and",
+        "restart=False and",
+        ("workers/test_dispatch.py::test_the_jumper_leaves_the_incumbent_after_ten_proposals_without_a_keep",),
+    ),
+    _row(
+        "prompt-bounded",
+        "the prompt of a long study fits a small context",
+        "workers/render.py",
+        "        if tokens <= max_tokens:\n",
+        "        if True:\n",
+        ("workers/test_briefing.py::TestPrompt",),
+    ),
+    _row(
+        "policy-without-a-model",
+        "without a model's answer the policy chooses the arm",
+        "workers/proposing.py",
+        "            assignment = self._next(self._session.study(), ready)\n            ready = self._arms.at_once(first=assignment.arm)\n",
+        "            pass\n",
+        (
+            "workers/test_worker.py::test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedded_arms",
+        ),
+    ),
+    _row(
+        "answers-for-nothing-recorded",
+        "each answer that came to nothing is recorded with its reason",
+        "workers/drafts.py",
+        "                    self.failed(briefing, assignment.arm, answer)\n",
+        "                    pass\n",
+        (
+            "workers/test_worker.py::test_what_a_model_answered_before_the_study_ended_is_recorded_once",
+            "workers/test_worker.py::test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedded_arms",
+        ),
     ),
 )

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from swarm.errors import TrialError
 from swarm.execution.attempt import read_attempt
 from swarm.execution.evidence import Terms
 from swarm.records import Budget, FailReason
 from swarm.sandbox import SandboxReport
 from swarm.supervisor import PhaseResult, TrialResult
-from swarm.trial.contract import Phase
+from swarm.trial.contract import ExitCode, Phase
 from swarm.trial.folder import TrialFolder
 
 TERMS = Terms(Budget(kind="solo_seconds", amount=20, walltime_limit_s=600), "cpu", threads=1)
@@ -95,6 +96,18 @@ def test_a_training_that_says_itself_that_it_went_on_has_no_score(
     refused(trial, "over_budget")
 
 
+def test_optimiser_steps_off_the_clock_cost_the_score(trial: Trial) -> None:
+    trial.report["off_clock_steps"] = 5
+    assert "5 optimiser steps off the clock" in refused(trial, "over_budget")
+
+
+def test_a_budget_in_samples_pays_for_each_image_once(trial: Trial) -> None:
+    trial.terms, trial.report["samples"], trial.report["optimizer_steps"] = SAMPLES, 10_050, 200
+    assert trial.flags() == ()
+    trial.report["optimizer_steps"] = 1000
+    refused(trial, "over_budget")
+
+
 @pytest.mark.parametrize("name", [Phase.PREDICT, Phase.REPEAT])
 def test_work_in_a_prediction_costs_the_score(trial: Trial, name: Phase) -> None:
     trial.change(name, own_cpu_s=7.5)
@@ -144,6 +157,30 @@ def test_what_the_supervisor_saw_besides(trial: Trial) -> None:
     assert trial.flags() == ("left_processes",)
     trial.change(Phase.TRAIN, left_processes=0, gate_held_s=50.0)
     assert trial.flags() == ("hoarded_gate",)
+
+
+def test_an_exit_code_that_a_candidate_chooses_is_only_data(trial: Trial) -> None:
+    """The same code before its own code began is a failed set-up, and no failed trial."""
+    code = int(ExitCode.SETUP_FAILED)
+    trial.change(Phase.TRAIN, ending="exit", exit_code=code)
+    assert trial.attempt().reason is FailReason.CRASHED
+    trial.change(Phase.TRAIN, begun=False)
+    with pytest.raises(TrialError, match="could not be set up"):
+        trial.attempt()
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "words"),
+    [
+        ({"validation_loss": "low"}, "left no score"),
+        ({"error": "pickles"}, "pickles"),
+        ({"rows": None}, "left no score"),
+    ],
+)
+def test_a_score_that_is_none_is_invalid_output(trial: Trial, spoiled: dict[str, object], words: str) -> None:
+    trial.score |= spoiled
+    attempt = trial.attempt()
+    assert (attempt.score, attempt.reason) == (None, FailReason.INVALID_OUTPUT) and words in attempt.detail
 
 
 @pytest.mark.parametrize("content", ["", "no json", "[1]", '{"steps": "many"}', '{"curve": ' + "[" * 5000 + "}"])

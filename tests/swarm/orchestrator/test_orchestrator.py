@@ -216,6 +216,28 @@ def test_trials_given_up_one_after_the_other_are_no_progress(tmp_path: Path) -> 
     assert len(stage.starts) <= GIVEN_UP_IN_A_ROW + RESTARTS_ALLOWED + 2
 
 
+def test_a_warm_process_that_ended_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm: list[object] = []
+
+    class Warm:
+        pid = 4711
+
+        def __init__(self, *_: object, **__: object) -> None:
+            warm.append(self)
+
+        def alive(self) -> bool:
+            return warm.index(self) > 0
+
+        def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr("swarm.orchestrator.orchestrator.Zygote.start", Warm)
+    stage = Stage(tmp_path, workers=1)
+    settings = stage.settings.model_copy(update={"start_up": "zygote"})
+    Orchestrator(settings, stage.brain, stage.repo, stage.clock, stage._start).run(lambda: None)
+    assert len(warm) == 2
+
+
 def test_a_usage_error_would_be_as_wrong_the_next_time(stage: Stage) -> None:
     stage.log("worker_1", "worker_1: --model is missing\n")
     stage.cast = lambda agent_id: stage.process(code=UsageError.exit_code if agent_id == "worker_1" else 0, life_s=1.0)
