@@ -28,13 +28,6 @@ def session(root: Path, clock: FakeClock | None = None, **fields: object) -> Ses
     return Session(settings, "worker_1", brain, clock)
 
 
-def test_no_trial_begins_after_the_studys_hour(tmp_path: Path, clock: FakeClock) -> None:
-    one = session(tmp_path, clock, deadline_at=clock.now() + 60)
-    assert one.has_room(one.study())
-    clock.sleep(61)
-    assert not one.has_room(one.study())
-
-
 def test_no_trial_begins_beyond_their_number(tmp_path: Path, clock: FakeClock) -> None:
     one = session(tmp_path, clock, trials=0)
     assert not one.has_room(one.study())

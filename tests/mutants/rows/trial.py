@@ -146,9 +146,9 @@ ROWS = (
     _row(
         "work-in-the-second-prediction",
         "the second prediction is held to the same limit",
-        "swarm/execution/flags.py",
-        "for phase in (Phase.PREDICT, Phase.REPEAT)),\n",
-        "for phase in (Phase.PREDICT,)),\n",
+        "swarm/execution/evidence.py",
+        "asked = {Phase.PREDICT: EVALUATION_IMAGES, Phase.REPEAT: REPEATED_IMAGES}",
+        "asked = {Phase.PREDICT: EVALUATION_IMAGES}",
         f"{_FLAGS}test_work_in_a_prediction_costs_the_score",
     ),
     _row(
@@ -206,8 +206,8 @@ ROWS = (
         "reports-bounded",
         "a report of any size and shape fits into a record or is none",
         "swarm/execution/evidence.py",
-        "        except (Unreadable, ValidationError):\n",
-        "        except Unreadable:\n",
+        "        except ValidationError:\n",
+        "        except KeyError:\n",
         f"{_FLAGS}test_a_report_that_is_none_is_named_and_believed_in_nothing",
     ),
     _row(
@@ -326,7 +326,7 @@ ROWS = (
     _row(
         "no-link-followed",
         "no link that a candidate left is followed",
-        "swarm/trial/folder.py",
+        "swarm/trial/files.py",
         "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC",
         "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC",
         _FOLDER,
@@ -334,7 +334,7 @@ ROWS = (
     _row(
         "no-pipe-waited-for",
         "nobody waits for a pipe that a candidate left",
-        "swarm/trial/folder.py",
+        "swarm/trial/files.py",
         "    if stat.S_ISREG(facts.st_mode) and facts.st_size <= limit:\n",
         "    if facts.st_size <= limit:\n",
         _FOLDER,
@@ -342,7 +342,7 @@ ROWS = (
     _row(
         "files-read-bounded",
         "a file that a candidate left is read up to its limit",
-        "swarm/trial/folder.py",
+        "swarm/trial/files.py",
         "    if stat.S_ISREG(facts.st_mode) and facts.st_size <= limit:\n",
         "    if stat.S_ISREG(facts.st_mode):\n",
         _FOLDER,
@@ -350,7 +350,7 @@ ROWS = (
     _row(
         "nested-json",
         "JSON that is nested too deep reads as nothing",
-        "swarm/trial/folder.py",
+        "swarm/trial/files.py",
         "    except (ValueError, RecursionError):\n",
         "    except ValueError:\n",
         _FOLDER,
