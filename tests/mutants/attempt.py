@@ -23,7 +23,7 @@ import pytest
 
 LIMIT_S = 420.0
 _POLL_S = 0.02
-_SUBREAPER = 36
+_DEATH_SIGNAL, _SUBREAPER = 1, 36
 _OPTIONS = (
     *("-o", "addopts=", "-q", "--strict-markers", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of what is imported once, above
@@ -83,10 +83,13 @@ def _forked(log: Path, work: Callable[[], None]) -> int:
 def _keep(folder: Path, tests: Sequence[str], report: Path, log: Path) -> None:
     """Waits for the tests, then ends whatever they have left."""
     os.setsid()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)  # of the process that tries the rows
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     child = _forked(log, lambda: _run_pytest(folder, tests, report, log))
     deadline, running = time.monotonic() + LIMIT_S, True
-    while running and time.monotonic() < deadline:
+    while running and not stopped and time.monotonic() < deadline:
         running = child not in _reap()
         time.sleep(_POLL_S)
     while left := psutil.Process().children(recursive=True):
@@ -111,12 +114,14 @@ def _run_pytest(folder: Path, tests: Sequence[str], report: Path, log: Path) -> 
     os.dup2(output, 1)
     os.dup2(output, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder)
     os.environ.pop("PYTEST_ADDOPTS", None)
     sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in _OURS)]
     noted = _Notes()
-    code = pytest.main([*_OPTIONS, *(f"tests/{test}" for test in tests)], plugins=[noted])
+    own = f"--basetemp={report.with_suffix('.tmp')}"
+    code = pytest.main([*_OPTIONS, own, *(f"tests/{test}" for test in tests)], plugins=[noted])
     sys.stdout.flush()
     noted.broken = noted.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     report.write_text(json.dumps(noted.__dict__))

@@ -9,10 +9,13 @@ and nobody would notice.
 """
 
 import argparse
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +44,10 @@ def main() -> int:
     if options.list or not chosen:
         print("\n".join(f"{row.name:36} {row.what}" for row in chosen) or "no safeguard has such a name")
         return 0 if chosen else 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the folder goes, and with this process all that runs
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="swarm-mutants-") as folder:
-        copies = list(_copies(Path(folder), options.jobs))
+    with _folder() as folder:
+        copies = list(_copies(folder, options.jobs))
         red = {} if options.fast else red_as_it_is(chosen, copies)
         for test, why in red.items():
             print(f"RED AS IT IS: {test} {why}".rstrip())
@@ -124,6 +128,16 @@ def carried_out(tasks: Iterable[Task], copies: Sequence[Copy]) -> Iterator[tuple
                 copy.restore()
                 free.append(copy)
                 yield task, outcome
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Removed whatever the tests have left in it: folders too deep for Python, too."""
+    folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
 
 
 def _copies(folder: Path, count: int) -> Iterator[Copy]:

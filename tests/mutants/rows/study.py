@@ -341,7 +341,7 @@ ROWS = (
         "swarm/orchestrator/orchestrator.py",
         "        self._watch_disk()\n        self._restore_runtime()\n",
         "        self._watch_disk()\n",
-        "swarm/orchestrator/test_study_and_git.py",
+        f"{_ORCHESTRATOR}test_a_runtime_folder_that_is_deleted_is_made_anew",
     ),
     _row(
         "aborted-study-not-the-latest",

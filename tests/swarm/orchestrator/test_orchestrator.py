@@ -27,6 +27,7 @@ from swarm.records import FailReason, Record
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
+from swarm.trial.files import remove_tree
 
 
 @dataclass
@@ -214,6 +215,16 @@ def test_trials_given_up_one_after_the_other_are_no_progress(tmp_path: Path) -> 
     with pytest.raises(SwarmError, match="no worker could go on"):
         stage.run()
     assert len(stage.starts) <= GIVEN_UP_IN_A_ROW + RESTARTS_ALLOWED + 2
+
+
+def test_a_runtime_folder_that_is_deleted_is_made_anew(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, workers=1)
+    stage.cast = lambda agent_id: stage.process(life_s=10.0)
+    save_settings(stage.settings)
+    runtime = stage.settings.layout.runtime
+    assert stage.run(stage.at(2, lambda: remove_tree(runtime))) == "all trials done"
+    assert load_settings(stage.settings.layout.settings(stage.settings.study_id)) == stage.settings
+    assert "was deleted while the study ran" in stage.study.notes[-1].description
 
 
 def test_a_warm_process_that_ended_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
