@@ -104,7 +104,7 @@ def work(model, seconds, train=None, clock_of=time.process_time):
 
 def in_predict():
     import sys
-    if "predict" in " ".join(sys.argv):
+    if "predict" in sys.argv[0] or "repeat" in sys.argv[0]:
         return True
     return os.path.exists(os.path.dirname(os.environ["SWARM_TRIAL"]) + "/predict_in/images.npy")
 """

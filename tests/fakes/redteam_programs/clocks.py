@@ -267,7 +267,7 @@ def _priced() -> dict[str, tuple[str, Clock]]:
                 SLOW,
                 top=GROWN + TELLS_LESS,
                 end="work(model, 0.45 * clock.used)",
-                after="tell_less(steps=1, off_clock_steps=0)",
+                after="tell_less(steps=1, off_clock_steps=0, training_seconds=4.0)",
                 forward="if not self.training and in_predict():\n"
                 "    until = time.process_time() + 0.12\n    while time.process_time() < until:\n        pass",
             ),
