@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from judge import Line
 
 from swarm.supervisor import Zygote
 from swarm.trial.contract import CACHE_VARIABLE, code_root
+from swarm.trial.folder import remove_tree
 
 TABLE_VARIABLE = "REDTEAM_TABLE"  # a file for the lines, for whoever starts the tests as somebody else
 _LINES: list[Line] = []
@@ -26,12 +26,14 @@ class Table:
 
     def __init__(self, config: pytest.Config) -> None:
         self._terminal = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
 
     def add(self, line: Line) -> None:
         _LINES.append(line)
-        if self._terminal is not None:
-            self._terminal.ensure_newline()
-            self._terminal.write_line(str(line))
+        if self._terminal is not None and self._capture is not None:
+            with self._capture.global_and_fixture_disabled():
+                self._terminal.ensure_newline()
+                self._terminal.write_line(str(line))
         if path := os.environ.get(TABLE_VARIABLE):
             with Path(path).open("a") as file:
                 file.write(json.dumps(asdict(line)) + "\n")
@@ -57,8 +59,8 @@ def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     yield found
     found.close()
     zygote.stop()
-    shutil.rmtree(folder / "cache")
     del os.environ[CACHE_VARIABLE]
+    remove_tree(folder)  # pytest would not get through what deep programs leave, in this session or in any later one
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

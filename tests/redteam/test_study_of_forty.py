@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fakes.tiny_study import TinyStudy, make_tiny_study, write_script
 from judge import Line, shortened
 
 from swarm.records import TrialState
+from swarm.trial.folder import remove_tree
 
 TRIALS = 40
 WALLTIME_S = 12.0
@@ -52,13 +54,20 @@ def test_many_of_the_red_team_pass_the_gate() -> None:
     assert len(found) >= 30 and len(kinds) >= 6, kinds
 
 
-def test_a_night_of_hostile_proposals_ends_by_itself(tmp_path: Path, table) -> None:
-    tiny = make_tiny_study(tmp_path, walltime_limit_s=WALLTIME_S)
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Gone at the end, however deep: pytest's own way of removing it would not get through."""
+    yield tmp_path
+    remove_tree(tmp_path)
+
+
+def test_a_night_of_hostile_proposals_ends_by_itself(folder: Path, table) -> None:
+    tiny = make_tiny_study(folder, walltime_limit_s=WALLTIME_S)
     hostile = drawn()
     names = list(hostile)
     scripted, asked_for = names[: len(names) * 2 // 3], names[len(names) * 2 // 3 :]
     lines = [{"description": f"attack {name}", "source": hostile[name], "operator": "structural"} for name in scripted]
-    script = write_script(tmp_path / "attacks.jsonl", *lines)
+    script = write_script(folder / "attacks.jsonl", *lines)
     answers: list[Answer] = list(BAD_ANSWERS.values())
     attacks = cycle(whole(hostile[name], hypothesis=f"attack {name}", operator="structural") for name in asked_for)
     steps = [citing(step) for answer in answers for step in (answer, next(attacks))]
