@@ -265,6 +265,8 @@ def test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedd
             on.finish(trial, 2.5)
         arms = [trial.claim.arm for trial in on.study.trials.values() if trial.claim.arm != "baseline"]
         assert {"tpe", "library"} <= set(arms), arms
+        told = [refused for refused in on.study.rejections if refused.arm == "llm"]
+        assert told and told[0].code == "llm_failed" and told[0].usage is not None, "what it cost is recorded"
 
 
 def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
