@@ -51,7 +51,7 @@ def test_the_reader_finds_each_spelling() -> None:
 
 
 class Tells:
-    """Fails in each way with the key in its words, then answers with edits that hold it."""
+    """Answers with an edit that holds the key, then fails in each way with the key in its words, then edits again."""
 
     def __init__(self) -> None:
         self._requests = count()
@@ -67,7 +67,7 @@ class Tells:
             completion("", refusal=told),
             Raw(json.dumps({"error": told, "choices": []})),
         )
-        return failures[number] if number < len(failures) else self._edit(request, number, told)
+        return failures[number - 1] if 0 < number <= len(failures) else self._edit(request, number, told)
 
     def _edit(self, request: Request, number: int, told: str) -> str:
         """A program that runs, with the key in its strings and comments, and a hypothesis that tells it too."""
