@@ -11,13 +11,12 @@ import pytest
 from campaign import Campaign
 from fakes.redteam_programs.build import Program
 from fakes.tiny_study import make_tiny_study
-from judge import Line
+from judge import TABLE_VARIABLE, Line
 
 from swarm.supervisor import Zygote
 from swarm.trial.contract import CACHE_VARIABLE, code_root
 from swarm.trial.folder import remove_tree
 
-TABLE_VARIABLE = "REDTEAM_TABLE"  # a file for the lines, for whoever starts the tests as somebody else
 _LINES: list[Line] = []
 
 

@@ -7,6 +7,7 @@ from fakes.redteam_programs.build import Kind
 
 from swarm.records import FailReason
 
+TABLE_VARIABLE = "REDTEAM_TABLE"  # a file for the lines, for whoever starts the tests as somebody else
 _EXACT = (Kind.SECRETS, Kind.CROSSING, Kind.POWER)
 """Kinds that leave the training as it is: a score is the honest one to the last digit."""
 

@@ -14,15 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TABLE_VARIABLE
 from fakes.redteam_programs.catalogue import PROGRAMS, Kind
-from judge import Line
+from judge import TABLE_VARIABLE, Line
 
 from swarm.trial.contract import code_root
 
 USER = 54321
 LIMIT_S = 540
-OF_EACH_KIND = 8
+OF_EACH_KIND = 5
 # What differs most between root and others: rights over files and processes, and limits that root is exempt from.
 ALWAYS = (
     "is_honest", "is_honest_on_seconds", "loads_with_workers", "forgot_to_track_its_statistics",

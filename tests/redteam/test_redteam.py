@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakes.redteam_programs.catalogue import (
+from fakes.redteam_programs.known import (
     ATTACKS,
     CONSTANT_LOGITS,
     EDITS_A_COPY_OF_THE_HARNESS,
