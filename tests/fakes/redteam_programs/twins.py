@@ -69,9 +69,6 @@ _OTHER = {  # their training or their answers are others, and honest
         "                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100))",
         forward="if not self.training:\n    return self.wide(images)",
     ),
-    "builds_for_a_second": hostile(
-        top=WORK, build="until = time.process_time() + 1.0\nwhile time.process_time() < until:\n    pass"
-    ),
     "evaluates_on_its_own": hostile(
         top="import torch\nfrom swarm.harness.augment import normalise\n",
         end="model.eval()\nwith torch.no_grad():\n"
@@ -81,7 +78,7 @@ _OTHER = {  # their training or their answers are others, and honest
     "prints_its_true_loss": hostile(end="print('train_loss:', float(loss))"),
 }  # fmt: skip
 
-_MAY_LOSE = {  # where processes are refused in training, the record must say that it was them
+_MAY_LOSE = {  # by work that no clock counts, or where processes are refused: the record must say so
     "loads_with_workers": (
         hostile(
             top="import torch\nfrom torch.utils.data import DataLoader, TensorDataset",
@@ -90,6 +87,12 @@ _MAY_LOSE = {  # where processes are refused in training, the record must say th
             "print('loaded', sum(len(labels) for _, labels in loader))",
         ),
         ("process", "worker"),
+    ),
+    "builds_for_a_second": (
+        hostile(
+            top=WORK, build="until = time.process_time() + 1.0\nwhile time.process_time() < until:\n    pass"
+        ),
+        ("over_budget",),
     ),
     "maps_shared_memory": (
         hostile(top="import torch", main="shared = torch.zeros(1000, 1000).share_memory_()\nshared.add_(1)"),
