@@ -43,8 +43,10 @@ _LISTENS = (
     "import os, signal, time\n"
     "for number in (signal.SIGURG, signal.SIGTERM, signal.SIGIO):\n"
     "    signal.signal(number, lambda *_: os._exit(77))\n"
+    "parent = os.getppid()\n"
     "os.write(1, b'r')\n"
-    "time.sleep(1e6)"
+    "while os.getppid() == parent:\n"
+    "    time.sleep(0.5)"
 )
 _LOG_BYTES = 32 << 20
 _PLACES = (
