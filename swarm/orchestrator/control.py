@@ -29,6 +29,9 @@ class Control(StrEnum):
     NOW = "now"  # running trials are stopped
 
 
+_WORD_BYTES = 8  # every word has as many, in a file that is written in place
+
+
 def read_control(layout: Layout, study_id: str) -> Control:
     try:
         return Control(layout.control(study_id).read_text(encoding="utf-8").strip())
@@ -46,9 +49,7 @@ def write_control(layout: Layout, study_id: str, control: Control) -> None:
         return
     try:
         failpoint("control.before_word")
-        os.pwrite(fd, control.encode(), 0)
-        failpoint("control.between")
-        os.ftruncate(fd, len(control))
+        os.pwrite(fd, control.encode().ljust(_WORD_BYTES), 0)  # one write: half a word is no word
         failpoint("control.after_word")
     finally:
         os.close(fd)

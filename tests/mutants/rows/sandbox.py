@@ -119,8 +119,8 @@ ROWS = (
     _rule(
         "calls-lease",
         "a lease cannot be given up early",
-        '        Rule(at["flock"], 1, _LOCK_UN, (_LOCK_UN,), "pretend"),',
-        "       ",
+        '        Rule(at["flock"], 1, _LOCK_UN if needs.gpu else 0, (_LOCK_UN if needs.gpu else 0,), "pretend"),\n',
+        "",
         "test_limits_of_others_and_the_lease_stay_as_they_are",
     ),
     _rule(
