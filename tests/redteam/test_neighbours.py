@@ -74,7 +74,7 @@ class Street:
             files={"train.py": source.encode()},
             editable="train.py",
             seed=1,
-            budget=Budget(kind="samples", amount=samples, walltime_limit_s=600),
+            budget=Budget(kind="samples", amount=samples, walltime_limit_s=3600),
             device="cpu",
             threads=1,
             alone=alone,

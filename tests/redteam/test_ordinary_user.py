@@ -63,6 +63,7 @@ def as_user(home: Path, command: list[str], limit_s: float) -> "subprocess.Compl
         "HOME": str(home),
         "TMPDIR": str(home),
         "SWARM_CACHE": str(home / "cache"),
+        "SWARM_GPU_DIR": str(home / "gpu"),
         "PYTHONPATH": str(home),
         "LC_ALL": "C.UTF-8",
         TABLE_VARIABLE: str(home / "table.jsonl"),
