@@ -12,6 +12,7 @@ import runpy
 import sys
 import tempfile
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,7 @@ from swarm.supervisor.channel import Ready, say_left, say_ready
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
 from swarm.supervisor.tree import now
 from swarm.supervisor.turns import take_long_turns
+from swarm.supervisor.usage import MOST_THREADS
 from swarm.trial.contract import CHANNEL_VARIABLE, ExitCode
 
 _FILE_SIZE_LIMIT = 2 * 1024**3
@@ -123,12 +125,15 @@ def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec, report_fd: int, *, counted
     if report.namespaces:
         os.environ["TMPDIR"] = SHORT_NAME
     tempfile.tempdir = None  # a warm process has looked it up before
+    if report.other_user or (report.namespaces and os.getuid() != 0):  # counted for this trial alone
+        _lower(resource.RLIMIT_NPROC, MOST_THREADS)
     return report
 
 
 def _run_module(module: str) -> NoReturn:
     """As `python -m MODULE` would, with the same exit codes and the output flushed; exit handlers do not run."""
     sys.argv = [module]
+    warnings.filterwarnings("ignore", message=".*found in sys.modules", module="runpy")  # a warm process has it
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as stop:

@@ -16,14 +16,15 @@ _MOST_PLACES = 64
 class Cores:
     """The places that this process holds; `close` gives them back."""
 
-    def __init__(self, numbers: set[int], locks: list[int]) -> None:
+    def __init__(self, numbers: frozenset[int], locks: list[int]) -> None:
         self.numbers = numbers
         self._locks = locks
 
     @classmethod
     def take(cls, folder: Path, count: int) -> "Cores | None":
-        """`count` different cores of those that this process may use, and itself bound to them with all that it starts.
-        None, and nothing is bound, where that is all of them, or where the kernel or the disk refuses."""
+        """`count` different cores of those that this process may use. None where that is all of them, or where the disk
+        refuses. The phases are bound to them; the supervisor is not, or a storm in a phase would keep it from its work.
+        """
         usable = sorted(os.sched_getaffinity(0))
         if count >= len(usable):
             return None
@@ -35,8 +36,7 @@ class Cores:
                     if core not in taken and (lock := _try(folder / f"{core}.{place}")) is not None:
                         taken[core] = lock
                         if len(taken) == count:
-                            os.sched_setaffinity(0, taken)
-                            return cls(set(taken), list(taken.values()))
+                            return cls(frozenset(taken), list(taken.values()))
         except OSError:
             pass
         for lock in taken.values():

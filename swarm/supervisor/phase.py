@@ -38,13 +38,19 @@ class PhaseOutcome:
 
 
 def run_phase(
-    spec: TrialSpec, phase: PhaseSpec, *, trial_start: float, lease_fd: int | None, in_fork: RunPhase | None
+    spec: TrialSpec,
+    phase: PhaseSpec,
+    *,
+    trial_start: float,
+    lease_fd: int | None,
+    in_fork: RunPhase | None,
+    cores: frozenset[int] = frozenset(),
 ) -> PhaseOutcome:
-    """Runs it to its end. Times are on the clock of `tree.now`."""
+    """Runs it to its end, on these cores (on any, where there are none). Times are on the clock of `tree.now`."""
     log = CappedLog(spec.trial_folder.log(phase.name), spec.log_limit_bytes)
     kills_before = oom.count_kills()
     began = now()
-    started = start_phase(spec, phase, log, lease_fd, in_fork)
+    started = start_phase(spec, phase, log, lease_fd, in_fork, cores)
     tree = Tree(started.pid, started.counter)
     try:
         watch = _Watch(spec, phase, tree, log, started.channel, began)

@@ -46,7 +46,7 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
     started_at, start = time.time(), now()
     _announce(spec, folder, start)
     cores = Cores.take(Path(spec.cores_folder), spec.cores) if spec.cores else None
-    outcomes = _run_phases(spec, start, lease_fd, in_fork)
+    outcomes = _run_phases(spec, start, lease_fd, in_fork, cores.numbers if cores is not None else frozenset())
     folder.drop_working_files()
     phases = tuple(outcome.result for outcome in outcomes)
     result = TrialResult(
@@ -88,7 +88,9 @@ def _announce(spec: TrialSpec, folder: TrialFolder, start: float) -> None:
     failpoint("supervisor.after_announce")
 
 
-def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None) -> list[PhaseOutcome]:
+def _run_phases(
+    spec: TrialSpec, start: float, lease_fd: int | None, in_fork: RunPhase | None, cores: frozenset[int]
+) -> list[PhaseOutcome]:
     """Until one fails. Between two phases no process of the first is alive."""
     outcomes: list[PhaseOutcome] = []
     for index, phase in enumerate(spec.phases):
@@ -97,7 +99,7 @@ def _run_phases(spec: TrialSpec, start: float, lease_fd: int | None, in_fork: Ru
             lease_fd = None
         if not phase.trusted:
             _clear_scratch(spec.trial_folder)
-        outcome = run_phase(spec, phase, trial_start=start, lease_fd=lease_fd, in_fork=in_fork)
+        outcome = run_phase(spec, phase, trial_start=start, lease_fd=lease_fd, in_fork=in_fork, cores=cores)
         outcomes.append(outcome)
         if outcome.result.ending != "ok" or outcome.immortal:
             break

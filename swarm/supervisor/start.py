@@ -37,7 +37,12 @@ class Started:
 
 
 def start_phase(
-    spec: TrialSpec, phase: PhaseSpec, output: _Output, lease_fd: int | None, run_phase: RunPhase | None
+    spec: TrialSpec,
+    phase: PhaseSpec,
+    output: _Output,
+    lease_fd: int | None,
+    run_phase: RunPhase | None,
+    cores: frozenset[int],
 ) -> Started:
     """Forks the phase's first process. With `run_phase` (a zygote's fork) it goes on in this image; without, it
     becomes a fresh interpreter. Must be called from the main thread: PDEATHSIG follows the thread that forked."""
@@ -48,7 +53,7 @@ def start_phase(
     failpoint("phase.before_fork")
     pid = os.fork()
     if pid == 0:
-        _become_phase(spec, phase, output.fileno(), lease_fd, theirs, supervisor, run_phase)
+        _become_phase(spec, phase, output.fileno(), lease_fd, theirs, supervisor, run_phase, cores)
     os.close(theirs)
     with spec.trial_folder.sessions.open("a") as sessions:  # the child opens a session with its own number
         sessions.write(f"{pid}\n")
@@ -66,10 +71,13 @@ def _become_phase(
     report_fd: int,
     supervisor: int,
     run_phase: RunPhase | None,
+    cores: frozenset[int],
 ) -> NoReturn:
     """In the child. Never returns into the supervisor's code, whatever goes wrong."""
     try:
         _leave_supervisor(supervisor)
+        if cores:
+            os.sched_setaffinity(0, cores)
         _redirect(spec.trial_folder.input, output_fd)
         kept = {report_fd} | ({lease_fd} if lease_fd is not None and phase.holds_lease else set())
         close_all_but(kept)

@@ -255,9 +255,9 @@ ROWS = (
     _row(
         "cores-of-ones-own",
         "a trial on the CPU runs on as many cores as it was given",
-        "cores.py",
-        "                            os.sched_setaffinity(0, taken)\n",
-        "",
+        "start.py",
+        "            os.sched_setaffinity(0, cores)\n",
+        "            pass\n",
         "swarm/supervisor/test_cores.py",
     ),
     _row(
