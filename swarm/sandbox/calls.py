@@ -106,7 +106,7 @@ _CLONE_THREAD = 0x00010000
 _CLONE_FOREIGN = 0x7E028080 | 0x00002000  # new namespaces, a parent's child, a tracer's
 _MAP_SHARED_ANONYMOUS = 0x01 | 0x20
 _AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_TYPES = 1, 1, 5, 0xF
-_LOCK_UN = 8
+_LOCK_UN, _MS_SYNC = 8, 4
 _FCNTL = (0, 1, 2, 3, 4, 1030, 1032, 1033, 1034)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL; then of 1024 and up:
 # F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS. Not: leases, notices, owners, and byte-range locks, of which
 # one file may hold millions.
@@ -192,6 +192,10 @@ def rules(architecture: str, needs: Needs) -> tuple[Rule, ...]:
         Rule(at["prlimit64"], 0, _WORD, (0,)),  # prlimit64(pid, ...)
         # On a CPU nothing that a trial may lock is anybody else's business. On a GPU the gate is.
         Rule(at["flock"], 1, _LOCK_UN if needs.gpu else 0, (_LOCK_UN if needs.gpu else 0,), "pretend"),
+        # What a trial writes is thrown away or read at once: waiting for the disk would only cost its neighbours.
+        Rule(at["fsync"], 0, 0, (0,), "pretend"),
+        Rule(at["fdatasync"], 0, 0, (0,), "pretend"),
+        Rule(at["msync"], 2, _MS_SYNC, (_MS_SYNC,), "pretend"),
         Rule(at["prctl"], 0, _WORD, _PRCTL),
         Rule(at["fcntl"], 1, _WORD, (*_FCNTL, *(_FCNTL_LOCKS if needs.gpu else ()))),
     ]

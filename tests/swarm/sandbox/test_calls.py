@@ -178,6 +178,14 @@ def test_limits_of_others_and_the_lease_stay_as_they_are(machine: str) -> None:
 
 
 @EITHER
+def test_no_trial_waits_for_the_disk(machine: str) -> None:
+    for name in ("fsync", "fdatasync"):
+        assert answer(machine, Needs(), number(machine, name), 3) == PRETEND
+    assert answer(machine, Needs(), number(machine, "msync"), 0, 0, 4) == PRETEND
+    assert answer(machine, Needs(), number(machine, "msync"), 0, 0, 1) == ALLOW
+
+
+@EITHER
 def test_signals_reach_oneself_where_nothing_else_keeps_them_from_others(machine: str) -> None:
     alone = Needs(only_pid=4242)
     for name in ("kill", "tgkill"):
