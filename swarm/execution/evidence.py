@@ -18,7 +18,7 @@ from swarm.trial.folder import TrialFolder
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
 PREDICT_ALLOWANCE_S = {"cpu": 0.5, "cuda": 30.0}  # building the model, loading the weights; and ALLOWANCE_SHARE
-PREDICT_SHARE = 0.25  # of the training's time: more than this is no mere prediction, however large the network
+PREDICT_SHARE = 1.0  # of the training's time, for all images: more is no mere prediction, however large the network
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
 TRAINING_FORWARDS = (
     12  # a step on an image, in forward passes: about three, seven with two passes, more in small batches
@@ -141,9 +141,11 @@ class Evidence:
     def predict_limit_s(self, images: int) -> float:
         """Seconds for a prediction: as many forward passes as there are images, priced by the training."""
         train_s = self.own_s(Phase.TRAIN)
-        forwards_s = FORWARD_SHARE * images * train_s / max(1, self.train.samples or 1)
         fixed_s = PREDICT_ALLOWANCE_S[self.terms.device] + ALLOWANCE_SHARE * train_s
-        return min(forwards_s, PREDICT_SHARE * train_s) + fixed_s
+        if self.terms.budget.kind == "samples":
+            return FORWARD_SHARE * images * train_s / self.terms.budget.amount + fixed_s
+        forwards_s = FORWARD_SHARE * images * train_s / max(1, self.train.samples or 1)
+        return min(forwards_s, PREDICT_SHARE * train_s * images / EVALUATION_IMAGES) + fixed_s
 
     @property
     def predicted_too_long(self) -> bool:

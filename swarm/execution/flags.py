@@ -68,7 +68,7 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
         sentences.append(
             f"long_predict: {took_s:.1f} {unit} in predict (limit {limit_s:.1f}, by what an image costs in training), "
             f"{again_s:.1f} in repeat (limit {found.predict_limit_s(REPEATED_IMAGES):.1f}): "
-            "make the network smaller, or pass each image fewer times"
+            "make the network smaller or quicker to build, or pass each image fewer times"
         )
     return "; ".join(sentences)
 

@@ -64,7 +64,7 @@ _THREADS: _Calls = (
     ("sched_getaffinity", 204, 123), ("sched_getparam", 143, 121), ("sched_getscheduler", 145, 120),
     ("sched_getattr", 315, 275), ("sched_get_priority_max", 146, 125), ("sched_get_priority_min", 147, 126),
     ("sched_rr_get_interval", 148, 127), ("getcpu", 309, 168), ("arch_prctl", 158, NONE), ("clone", 56, 220),
-    ("exit", 60, 93), ("exit_group", 231, 94), ("getpriority", 140, 141),
+    ("exit", 60, 93), ("exit_group", 231, 94), ("getpriority", 140, 141), ("setpriority", 141, 140),
 )  # fmt: skip
 # Signals. Whom they reach is limited by the process namespace, by Landlock 6, by another user, or else here.
 _SIGNALS: _Calls = (
@@ -135,7 +135,8 @@ _PRCTL = (
 class Rule:
     """A call that depends on an argument: `inside` when `argument & mask` is one of `values`, else the other way.
 
-    Arguments are C ints: only the low word is looked at. "pretend" answers with success and does nothing.
+    Arguments are C ints: only the low word is looked at. "pretend" answers with success and does nothing. `zero`: an
+    argument that has to be 0 besides, or the call is refused.
     """
 
     number: int
@@ -143,6 +144,7 @@ class Rule:
     mask: int
     values: tuple[int, ...]
     inside: Literal["allow", "refuse", "pretend"] = "allow"
+    zero: int | None = None
 
 
 _WORD = 0xFFFFFFFF
@@ -192,6 +194,7 @@ def rules(architecture: str, needs: Needs) -> tuple[Rule, ...]:
         Rule(at["prlimit64"], 0, _WORD, (0,)),  # prlimit64(pid, ...)
         # On a CPU nothing that a trial may lock is anybody else's business. On a GPU the gate is.
         Rule(at["flock"], 1, _LOCK_UN if needs.gpu else 0, (_LOCK_UN if needs.gpu else 0,), "pretend"),
+        Rule(at["setpriority"], 0, _WORD, (0,), zero=1),  # setpriority(PRIO_PROCESS, oneself): the kernel lets it sink
         # What a trial writes is thrown away or read at once: waiting for the disk would only cost its neighbours.
         Rule(at["fsync"], 0, 0, (0,), "pretend"),
         Rule(at["fdatasync"], 0, 0, (0,), "pretend"),

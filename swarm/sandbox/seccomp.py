@@ -84,7 +84,11 @@ def _conditional(rule: Rule) -> list[_Instruction]:
         "refuse": (_REFUSE, _RET_ALLOW),
         "pretend": (_PRETEND, _RET_ALLOW),
     }[rule.inside]
-    body = [_Instruction(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * rule.argument), _Instruction(_AND, 0, 0, rule.mask)]
+    body = []
+    if rule.zero is not None:
+        body += [_Instruction(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * rule.zero), _Instruction(_IF_EQUAL, 1, 0, 0)]
+        body.append(_Instruction(_RETURN, 0, 0, _REFUSE))
+    body += [_Instruction(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * rule.argument), _Instruction(_AND, 0, 0, rule.mask)]
     for value in rule.values:
         body += [_Instruction(_IF_EQUAL, 0, 1, value), _Instruction(_RETURN, 0, 0, inside)]
     body.append(_Instruction(_RETURN, 0, 0, outside))

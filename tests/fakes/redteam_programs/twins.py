@@ -42,6 +42,13 @@ _SAME = {  # their score is exactly the honest one
     ),
 }  # fmt: skip
 
+LARGE = hostile(
+    SLOW,
+    init="self.wide = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 2, 1), nn.ReLU(),\n"
+    "                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100))",
+    forward="if not self.training:\n    return self.wide(images)",
+)
+
 _OTHER = {  # their training or their answers are others, and honest
     "has_batch_norm": normed("nn.BatchNorm1d(192)"),
     "has_layer_norm_and_dropout": normed("nn.Sequential(nn.LayerNorm(192), nn.Dropout(0.1))"),
@@ -62,12 +69,6 @@ _OTHER = {  # their training or their answers are others, and honest
         top="import torch",
         forward="if not self.training:\n    with torch.autocast('cpu', torch.bfloat16):\n"
         f"        return {PLAIN}",
-    ),
-    "answers_with_a_large_network": hostile(
-        SLOW,
-        init="self.wide = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 2, 1), nn.ReLU(),\n"
-        "                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100))",
-        forward="if not self.training:\n    return self.wide(images)",
     ),
     "evaluates_on_its_own": hostile(
         top="import torch\nfrom swarm.harness.augment import normalise\n",
@@ -94,6 +95,7 @@ _MAY_LOSE = {  # by work that no clock counts, or where processes are refused: t
         ),
         ("over_budget",),
     ),
+    "answers_with_a_large_network": (LARGE, ("over_budget",)),
     "maps_shared_memory": (
         hostile(top="import torch", main="shared = torch.zeros(1000, 1000).share_memory_()\nshared.add_(1)"),
         ("shared memory",),
@@ -119,11 +121,14 @@ _LOSES = {  # honest, clumsy, and rightly without a score: with the word that sa
 
 _ON_SECONDS = {
     "is_honest_on_seconds": SLOW,
+    "averages_its_weights_on_seconds": _OTHER["averages_its_weights"],
+}
+
+_MAY_LOSE_ON_SECONDS = {
     "builds_for_a_second_on_seconds": hostile(
         SLOW, top=WORK, build="until = time.process_time() + 1.0\nwhile time.process_time() < until:\n    pass"
     ),
-    "answers_with_a_large_network_on_seconds": _OTHER["answers_with_a_large_network"],
-    "averages_its_weights_on_seconds": _OTHER["averages_its_weights"],
+    "answers_with_a_large_network_on_seconds": LARGE,
 }
 
 TWINS = (
@@ -137,5 +142,11 @@ TWINS = (
     *(
         Program(name, Kind.TWIN, source, clock="seconds", changes_training=True, walltime_s=90.0, rungs=(0.25, 0.5))
         for name, source in _ON_SECONDS.items()
+    ),
+    *(
+        Program(
+            name, Kind.TWIN, source, clock="seconds", loses=("over_budget",), changes_training=True, walltime_s=90.0
+        )
+        for name, source in _MAY_LOSE_ON_SECONDS.items()
     ),
 )

@@ -41,7 +41,6 @@ ROWS = (
     _let("put programs into the kernel", "bpf", 321, 280),
     _let("use the kernel's keys", "keyctl", 250, 219),
     _let("set a clock", "clock_settime", 227, 112),
-    _let("raise or lower a priority", "setpriority", 141, 140),
     _let("take cores that are not its own", "sched_setaffinity", 203, 122),
     _let("leave memory that outlives it", "shmget", 29, 194),
     _let("leave a queue that outlives it", "mq_open", 240, 180),
@@ -115,6 +114,13 @@ ROWS = (
         '        Rule(at["prlimit64"], 0, _WORD, (0,)),',
         "       ",
         "test_limits_of_others_and_the_lease_stay_as_they_are",
+    ),
+    _rule(
+        "calls-setpriority",
+        "a process may sink itself and nobody else",
+        '        Rule(at["setpriority"], 0, _WORD, (0,), zero=1),  # setpriority(PRIO_PROCESS, oneself): the kernel lets it sink\n',
+        '        Rule(at["setpriority"], 0, _WORD, (0,)),\n',
+        "test_a_process_may_sink_itself_and_nobody_else",
     ),
     _rule(
         "calls-lease",

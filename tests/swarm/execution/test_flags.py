@@ -110,7 +110,7 @@ def test_a_budget_in_samples_pays_for_each_image_once(trial: Trial) -> None:
 
 @pytest.mark.parametrize("name", [Phase.PREDICT, Phase.REPEAT])
 def test_work_in_a_prediction_costs_the_score(trial: Trial, name: Phase) -> None:
-    trial.change(name, own_cpu_s=7.5)
+    trial.change(name, own_cpu_s=40.0)
     assert "limit " in refused(trial, "long_predict")
 
 

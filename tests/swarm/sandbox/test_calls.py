@@ -48,7 +48,7 @@ FORBIDDEN: Mapping[str, Mapping[str, tuple[int | None, int | None]]] = {
         "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
     },
     "change how anybody is scheduled": {
-        "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
+        "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
         "sched_setattr": (314, 274), "sched_setaffinity": (203, 122), "ioprio_set": (251, 30),
         "migrate_pages": (256, 238), "move_pages": (279, 239),
     },
@@ -175,6 +175,13 @@ def test_limits_of_others_and_the_lease_stay_as_they_are(machine: str) -> None:
     assert answer(machine, Needs(gpu=True), number(machine, "flock"), 3, 2) == ALLOW
     for operation in (1, 2, 8, 8 | 4):  # a lock on a file that others read too is seen by them
         assert answer(machine, Needs(), number(machine, "flock"), 3, operation) == PRETEND
+
+
+@EITHER
+def test_a_process_may_sink_itself_and_nobody_else(machine: str) -> None:
+    assert answer(machine, Needs(), number(machine, "setpriority"), 0, 0, 5) == ALLOW
+    for which, who in ((0, 1), (1, 0), (2, 0), (2, 1)):
+        assert answer(machine, Needs(), number(machine, "setpriority"), which, who, 5) == REFUSE
 
 
 @EITHER
