@@ -40,6 +40,7 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
         CONFIG_VARIABLE: str(folder.config),
         **spec.env,
         "HOME": home,
+        "USER": "trial",  # a user of its own has no name, and libraries ask for one
         "TMPDIR": home,
         "PYTHONPATH": import_path(parent, spec.pythonpath),
         FOLDER_VARIABLE: spec.folder,
