@@ -165,9 +165,10 @@ def test_studies_under_fire_lose_nothing(tmp_path: Path) -> None:
     all_is_well(siege, before)
 
 
-ONLY_WHEN_STOPPED = ("control.before_word", "control.after_word")  # one write of a word; test_control.py
+ELSEWHERE = ("control.before_word", "control.after_word", "settings.replaced")
+"""Passed when a person stops a study, and when one is resumed: by no study that goes by itself."""
 STUDY_ONLY = (
-    *(name for name in failpoints.names("orchestrator") if name not in ONLY_WHEN_STOPPED),
+    *(name for name in failpoints.names("orchestrator") if name not in ELSEWHERE),
     *(*failpoints.names("execution"), "torn.after_copy", "heal.after"),
 )
 SOME = (
