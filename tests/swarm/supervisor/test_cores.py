@@ -8,7 +8,9 @@ from fakes.trial_programs import Programs
 
 from swarm.supervisor.cores import Cores
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: there is nothing to share out")
+pytestmark = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one core: that trials get different ones is not verified"
+)
 
 
 def test_two_trials_have_different_cores(tmp_path: Path) -> None:
