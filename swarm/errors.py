@@ -18,6 +18,7 @@
     │   └── MergeConflict           two edits of one file do not combine
     ├── AdmissionError              no device memory can be reserved
     │   └── NeverFits               larger than the device, even alone
+    ├── PodError                    a rented machine or its provider; the kinds are in swarm/pods/provider.py
     ├── SandboxError                the requested isolation is not available on this machine
     └── TrialError                  a trial could not be set up (a failed set-up is not a failed trial)
         └── TrialLost               its supervisor died without leaving a result; it may be run again
@@ -138,6 +139,10 @@ class AdmissionError(SwarmError):
 
 
 class NeverFits(AdmissionError):
+    pass
+
+
+class PodError(SwarmError):
     pass
 
 
