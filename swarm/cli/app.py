@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import drill, flags
+from swarm.cli import drill, flags, watch
 from swarm.cli.gpu import gpu_app
 from swarm.cli.steer import steer_app
 
@@ -54,10 +54,7 @@ def up(
     device: flags.Device = "auto",
     data: flags.Data = "auto",
     proposer: flags.Proposer = "auto",
-    worker: Annotated[
-        list[str] | None,
-        typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),
-    ] = None,
+    worker: flags.Worker = None,
     model: Annotated[str | None, typer.Option(help="Language model. Default: $SWARM_MODEL.")] = None,
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server. Default: $OPENAI_BASE_URL.")] = None,
     max_usd: flags.MaxUsd = None,
@@ -66,15 +63,9 @@ def up(
     price_out: flags.PriceOut = None,
     brain: flags.Brain = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposers and, through it, of the trainings.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the latest study, with all that is not given here as it was.")
-    ] = False,
-    memory: Annotated[
-        str, typer.Option(metavar="shared|own|off|shuffled", help="Which earlier trials proposers are shown.")
-    ] = "shared",
-    sandbox: Annotated[
-        str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
-    ] = "auto",
+    resume: flags.Resume = False,
+    memory: flags.Memory = "shared",
+    sandbox: flags.Sandbox = "auto",
     gpu_mode: flags.GpuMode = "auto",
     early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
@@ -298,3 +289,4 @@ def doctor(as_json: flags.Json = False) -> int:
 
 
 app.command()(drill.drill)
+app.command()(watch.watch)

@@ -48,6 +48,19 @@ Proposer = Annotated[
         "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
     ),
 ]
+Worker = Annotated[
+    list[str] | None,
+    typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the latest study, with all that is not given here as it was.")
+]
+Memory = Annotated[
+    str, typer.Option(metavar="shared|own|off|shuffled", help="Which earlier trials proposers are shown.")
+]
+Sandbox = Annotated[
+    str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
+]
 GpuMode = Annotated[
     str,
     typer.Option(

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from swarm.brain import Brain, verify
-from swarm.cli.render import EventLines, headline, live_view, ranking_lines
+from swarm.cli.render import EventLines, headline, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
 from swarm.orchestrator.control import orchestrator_runs
@@ -20,6 +20,8 @@ from swarm.study.settings import Layout
 from swarm.study.state import Program, StudyState, Trial
 from swarm.trial.contract import TRIAL_PHASES
 from swarm.verdict.standing import not_to_build_on, standing, standing_of_trial
+from swarm.watch.terminal import picture
+from swarm.watch.watching import one_look
 
 
 def open_brain(given: Path | None) -> Brain:
@@ -75,8 +77,8 @@ def print_status(brain: Path | None, study_id: str | None, *, as_json: bool) -> 
         return
     console = Console()
     if console.is_terminal:
-        layout = Layout(root=_root_of(brain))
-        console.print(live_view(study, summary, layout))
+        seen = one_look(open_brain(brain), study.study_id)
+        console.print(picture(seen, console.width))
         return
     print(headline(summary).plain)
     for line in ranking_lines(summary):

@@ -1,21 +1,16 @@
 """Tables and lines for people. Takes a summary or a state, returns rich renderables or strings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.records import TrialState, one_line
+from swarm.report.events import Events
 from swarm.report.summary import ProgramRow, StudySummary
-from swarm.study.settings import Layout
-from swarm.study.state import StudyState, Trial
+from swarm.study.state import StudyState
 from swarm.target.objective import Objective
-from swarm.trial.heartbeat import read_beat
-from swarm.verdict.standing import Standing, changes, standing_of_trial
+from swarm.verdict.standing import Standing
 
 COLOURS = {
     Standing.KEPT: "bold green",
@@ -87,101 +82,16 @@ def ranking_lines(summary: StudySummary, rows: int = TOP_ROWS) -> Iterator[str]:
         )
 
 
-def live_view(study: StudyState, summary: StudySummary, layout: Layout) -> RenderableType:
-    """What `swarm up` and `swarm status --watch` show while a study runs."""
-    workers = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("worker", "state", "trial", "progress", "training loss", "what"):
-        workers.add_column(name, overflow="ellipsis", no_wrap=True)
-    for row in summary.workers:
-        trial = study.trials.get(row.trial_id or "")
-        view = running_view(study, trial, layout)
-        state = row.status + (f" (restarted {row.restarts}x)" if row.restarts else "")
-        workers.add_row(row.agent_id, state, row.trial_id or "", view.bar, view.loss, Text(view.what))
-    return Group(headline(summary), Text(), workers, Text(), ranking_table(summary))
-
-
-@dataclass(frozen=True)
-class RunningView:
-    bar: RenderableType = ""
-    loss: str = ""
-    what: str = ""
-
-
-def running_view(study: StudyState, trial: Trial | None, layout: Layout) -> RunningView:
-    """Progress of a worker's trial as its heartbeat tells it."""
-    if trial is None or trial.finished is not None:
-        return RunningView()
-    progress = read_beat(layout.trial(study.study_id, trial.trial_id).heartbeat)
-    if progress is None:
-        return RunningView(what=trial.claim.description)
-    bar = ProgressBar(total=1.0, completed=min(1.0, progress.progress), width=20)
-    return RunningView(bar, f"{progress.loss:.3f}", trial.claim.description)
-
-
 class EventLines:
-    """The study as plain lines, each told once. Feed it the same growing state again and again."""
+    """The study as plain lines with their times, each told once. Feed it the same growing state again and again."""
 
     def __init__(self) -> None:
-        self._claimed = 0
-        self._finished: set[str] = set()
-        self._judged = 0
-        self._rejections = 0
-        self._notes = 0
-        self._steers = 0
-        self._restarts: dict[str, int] = {}
-        self._stopped: set[int] = set()
+        self._events = Events()
 
     def fresh(self, study: StudyState) -> Iterator[str]:
         """Lines for what is new since the last call, in the order of the brain."""
-        events: list[tuple[int, float, str]] = []
-        trials = list(study.trials.values())
-        for trial in trials[self._claimed :]:
-            claim = trial.claim
-            events.append((claim.seq, claim.at, f"{claim.agent_id} {trial.trial_id} begins: {claim.description}"))
-        self._claimed = len(trials)
-        for trial in trials:
-            if trial.finished is not None and trial.trial_id not in self._finished:
-                self._finished.add(trial.trial_id)
-                events.append((trial.finished.seq, trial.finished.at, _ending(study, trial)))
-        told = [change for change in changes(study) if change.seq > self._judged]
-        events.extend((change.seq, change.at, f"  {change.program} {change.standing}: {change.why}") for change in told)
-        self._judged = told[-1].seq if told else self._judged
-        for refused in study.rejections[self._rejections :]:
-            text = f"{refused.agent_id} proposal refused ({refused.code}): {one_line(refused.detail, 160)}"
-            events.append((refused.seq, refused.at, text))
-        self._rejections = len(study.rejections)
-        events.extend((note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
-        self._notes = len(study.notes)
-        for steer in study.steers[self._steers :]:
-            text = ": ".join(filter(None, (" ".join((steer.action, steer.subject)).strip(), steer.description)))
-            events.append((steer.seq, steer.at, f"{steer.agent_id} steers: {text}"))
-        self._steers = len(study.steers)
-        for agent_id, count in study.restarts.items():
-            if count > self._restarts.get(agent_id, 0):
-                self._restarts[agent_id] = count
-                status = study.workers[agent_id]
-                events.append((status.seq, status.at, f"{agent_id} was restarted ({count} so far)"))
-        for status in study.workers.values():
-            if status.status == "stopped" and status.seq not in self._stopped:
-                self._stopped.add(status.seq)
-                events.append((status.seq, status.at, status.description))
-        for _, at, text in sorted(events):
-            yield f"{datetime.fromtimestamp(at):%H:%M:%S} {text}"
-
-
-def _ending(study: StudyState, trial: Trial) -> str:
-    finished = trial.finished
-    assert finished is not None
-    if trial.state is TrialState.COMPLETE and finished.score is not None:
-        took = f" in {finished.resources.wall_s:.0f} s" if finished.resources and finished.resources.wall_s else ""
-        flags = f" [{', '.join(finished.flags)}]" if finished.flags else ""
-        return (
-            f"{finished.agent_id} {trial.trial_id} {study.objective.name} {study.objective.text(trial.cost)} "
-            f"top-1 {100 * finished.score.top1:.1f} %{took}{flags}"
-        )
-    lines = finished.detail.splitlines()
-    words = dict.fromkeys((standing_of_trial(study, trial), str(finished.reason)))
-    return f"{finished.agent_id} {trial.trial_id} {': '.join([*words, *lines[:1]])}"
+        for event in self._events.fresh(study):
+            yield f"{datetime.fromtimestamp(event.at):%H:%M:%S} {event.text}"
 
 
 def _cells(row: ProgramRow, objective: Objective) -> tuple[str, ...]:

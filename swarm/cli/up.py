@@ -1,13 +1,14 @@
 """`swarm up`: open the study, run it, draw it, sum it up."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from swarm.cli.render import EventLines, headline, live_view, ranking_lines, ranking_table
+from swarm.cli.render import EventLines, headline, ranking_lines, ranking_table
 from swarm.cli.terminal import lasting_console
 from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
@@ -22,6 +23,8 @@ from swarm.study.resuming import terms
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState
 from swarm.study.usage import total_usage, usages_of
+from swarm.watch.terminal import picture
+from swarm.watch.watching import watch_study
 
 DRAW_EVERY_S = 0.5
 
@@ -64,6 +67,7 @@ class _Display:
         self._orchestrator = orchestrator
         self._trouble: str | None = None
         self._events = EventLines()
+        self._watcher = watch_study(opened.brain, opened.settings.study_id, clock)
         self._live: Live | None = None
         self._next = 0.0
         self._told = 0
@@ -85,8 +89,8 @@ class _Display:
         for line in self._events.fresh(study):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         if self._live is not None:
-            layout = self._opened.settings.layout
-            self._live.update(live_view(study, summarize(study), layout))
+            seen = replace(self._watcher.need(), events=())  # they stand above
+            self._live.update(picture(seen, self._console.width, self._console.height))
 
     def last_lines(self) -> None:
         for line in self._events.fresh(_study(self._opened)):

@@ -1,25 +1,26 @@
 """What the terminal shows is text: nothing that a proposal says can style, break or crash it."""
 
 import io
-from pathlib import Path
 
 from factories.studies import FakeStudy
 from rich.console import Console
 
-from swarm.cli.render import EventLines, live_view, ranking_lines
+from swarm.cli.render import EventLines, ranking_lines
 from swarm.report.summary import summarize
-from swarm.study.settings import Layout
+from swarm.watch.terminal import picture
+from swarm.watch.view import Reading, facts, frame
 
 MARKUP = "set [/nothing] and [bold red]scream[/] \x1b[31m"
 
 
-def test_a_description_with_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_a_description_with_markup_is_shown_as_it_is() -> None:
     fake = FakeStudy()
     fake.measure_noise()
     fake.try_change(effect=-0.3, description=MARKUP)
     fake.status("worker_1", "training", fake.claim(parent="t0001", description=MARKUP))
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(live_view(fake.study, summarize(fake.study), Layout(root=tmp_path)))
+    seen = frame(facts(fake.study, fake.brain.seq, ()), Reading(at=fake.now, runs=True))
+    console.print(picture(seen, 160))
     shown = console.export_text()
     assert "[/nothing]" in shown
     assert "leading" in shown

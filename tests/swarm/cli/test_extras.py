@@ -17,6 +17,7 @@ RECORDED = ROOT / "swarm_brain.jsonl"
 READING = (
     ("--help",),
     ("status",),
+    ("watch", "--once"),
     ("log",),
     ("log", "1", "--json"),
     ("export",),

@@ -1,0 +1,140 @@
+"""The sentences of a Frame, the same in a terminal and on a page. Plain text: whoever shows it quotes it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from swarm.watch.frame import Card, Frame, Slot, Waiting
+
+SILENT_S = 15.0  # without a step, from which on it is said
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 45 s, 12 min, 5 h 03 min, 2 d 4 h."""
+    seconds = max(0.0, seconds)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def warning_of(seen: Frame) -> str | None:
+    """What has to stand in red beside every number, if anything has."""
+    if seen.data == "cifar100":
+        return None
+    return f"{'Stand-in' if seen.data == 'standin' else seen.data} data: no number here says anything about CIFAR-100"
+
+
+def facts_of(seen: Frame) -> Iterator[tuple[str, str]]:
+    """(name, what is so) in the order in which a person asks."""
+    better = "higher" if seen.maximized else "lower"
+    yield "runs", f"{seen.target} on {seen.device}; {seen.budget} a trial"
+    yield "objective", f"{_label(seen)}, {better} is better; grade: {seen.grade}"
+    yield "trials", _trials(seen)
+    yield "incumbent", _incumbent(seen)
+    if seen.gain is not None:
+        yield "gain", _gain(seen)
+    yield "noise", _noise(seen)
+    if (pace := _pace(seen)) is not None:
+        yield "pace", pace
+    if (spend := _spend(seen)) is not None:
+        yield "spend", spend
+    for card in seen.cards:
+        yield "device", _card(card)
+    if seen.vetoed:
+        yield "vetoed", ", ".join(seen.vetoed)
+
+
+def slot_note(slot: Slot) -> str:
+    """What is tried, after what is odd about it."""
+    odd = []
+    if slot.restarts:
+        odd.append(f"restarted {slot.restarts}x")
+    if slot.doing == "training" and slot.silent_s is not None and slot.silent_s >= SILENT_S:
+        odd.append(f"no step for {duration(slot.silent_s)}")
+    return f"({', '.join(odd)}) {slot.description}" if odd else slot.description
+
+
+def waiting_text(one: Waiting) -> str:
+    """Who waits for how much memory, why, and how long yet."""
+    whose = f"{one.agent_id} of another study" if one.elsewhere else one.agent_id
+    soon = "" if one.starts_within_s is None else f"; starts within {duration(one.starts_within_s)}"
+    wants = f"{one.trial_id} of {whose} wants {one.memory_mib:,} MiB, for {duration(one.waited_s)}"
+    return f"{wants}: {one.reason}{soon}"
+
+
+def _label(seen: Frame) -> str:
+    return f"{seen.objective} ({seen.unit})" if seen.unit else seen.objective
+
+
+def _with_unit(seen: Frame, number: float) -> str:
+    return f"{seen.amount(number)} {seen.unit}".strip()
+
+
+def _trials(seen: Frame) -> str:
+    counts = seen.counts
+    of = f" of {counts.wanted}" if counts.wanted is not None else ""
+    parts = [f"{counts.complete} complete", f"{counts.open} open"]
+    parts += [f"{number} {word}" for number, word in ((counts.failed, "failed"), (counts.pruned, "pruned")) if number]
+    refused = f"; {counts.refused} proposals refused" if counts.refused else ""
+    return f"{counts.trials}{of}: {', '.join(parts)}; {counts.kept} kept{refused}"
+
+
+def _incumbent(seen: Frame) -> str:
+    mean = seen.incumbent
+    if mean is None:
+        return "none before the first result"
+    half = "" if mean.high is None else f" ± {seen.amount(mean.high - mean.value)}"
+    runs = "1 run" if mean.runs == 1 else f"{mean.runs} runs"
+    return f"{mean.program} {_with_unit(seen, mean.value)}{half} ({runs}), {mean.standing}: {mean.description}"
+
+
+def _gain(seen: Frame) -> str:
+    assert seen.gain is not None
+    amount, low, high = seen.gain.amount, seen.gain.low, seen.gain.high
+    word = "better" if amount >= 0 else "worse"
+    between = "" if low is None or high is None else f", 95 % {seen.amount(low)} to {seen.amount(high)}"
+    said = f"{word} than the baseline by {_with_unit(seen, abs(amount))}{between}"
+    return f"{said}; by its own runs, which chose it" if seen.incumbent and seen.incumbent.standing != "kept" else said
+
+
+def _noise(seen: Frame) -> str:
+    if seen.noise_sigma is None:
+        return "not measured yet"
+    return f"{_with_unit(seen, seen.noise_sigma)} from run to run, {seen.noise_degrees} degrees of freedom"
+
+
+def _pace(seen: Frame) -> str | None:
+    if seen.trials_an_hour is None:
+        return None
+    rate = f"{seen.trials_an_hour:.3g} trials an hour"
+    if seen.end is None:
+        return rate if seen.state == "ended" else f"{rate}; no limit ends it: swarm stop does"
+    moment = f"{datetime.fromtimestamp(seen.end.at):%a %H:%M}"
+    left = seen.end.at - seen.at
+    if left <= 0:
+        return f"{rate}; its end by {seen.end.limit} is due"
+    return f"{rate}; ends about {moment}, in {duration(left)}, by its limit of {seen.end.limit}"
+
+
+def _spend(seen: Frame) -> str | None:
+    spend = seen.spend
+    if spend is None:
+        return None
+    usd = "an unknown sum" if spend.usd is None else f"{spend.usd:.2f}"
+    usd += f" of {spend.max_usd:.2f} USD" if spend.max_usd is not None else "" if spend.usd is None else " USD"
+    tokens = "an unknown number of tokens" if spend.tokens is None else f"{spend.tokens:,}"
+    tokens += f" of {spend.max_tokens:,} tokens" if spend.max_tokens is not None else ""
+    tokens += " tokens" if spend.tokens is not None and spend.max_tokens is None else ""
+    return f"{usd}, {tokens}, {spend.calls} calls of models"
+
+
+def _card(card: Card) -> str:
+    others = f", {card.foreign_mib:,} used by others" if card.foreign_mib else ""
+    fault = f"; NOT ANSWERING: {card.fault}" if card.fault else ""
+    reserved = f"{card.reserved_mib:,} of {card.total_mib:,} MiB reserved"
+    return f"{card.name}: {reserved}{others}, room for {card.room_mib:,} MiB{fault}"
