@@ -16,7 +16,8 @@ MAX_MODULE_LINES = 300
 # The rooms of swarm/ from the top floor down. A room imports only from rooms on floors below its own.
 FLOORS = (
     ("cli",),
-MAX_ARROWS = 117  # between rooms
+    ("compare", "drill", "watch"),
+    ("orchestrator", "pods"),
     ("execution",),
     ("report",),
     ("repo", "brain", "verdict"),
@@ -42,13 +43,8 @@ FORBIDDEN = {
 # Values in, values out. For admission it is the policy: what decides, not what reads and writes the ledger.
 PURE = (
     *("swarm.verdict", "swarm.gate", "swarm.program", "swarm.report.figures", "swarm.study", "swarm.target.objective"),
-    *(
-        "swarm.admission.policy",
-        "swarm.execution.executor",
-        "swarm.watch.view",
-        "swarm.watch.pace",
-        "swarm.watch.frame",
-    ),
+    *("swarm.admission.policy", "swarm.execution.executor"),
+    *("swarm.watch.view", "swarm.watch.pace", "swarm.watch.frame"),
 )
 # Of the trial's room they may know the words; its readers and writers are for others.
 PURE_WORDS = {"swarm.trial.config.Device", "swarm.trial.folder.TrialFolder"}
