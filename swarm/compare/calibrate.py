@@ -31,6 +31,7 @@ from swarm.study.state import StudyState, Trial
 SHARING_PAYS = 1.15
 SOLO_RUNS = 5
 PAIRED_RUNS = 4
+PAIRED_SHARE = 0.9  # of a run's wall time beside another; less says nothing about either
 
 
 class Calibration(BaseModel):
@@ -96,13 +97,15 @@ def calibrate(options: UpOptions, cwd: Path, clock: Clock, say: Callable[[str], 
 
 
 def evaluate(study: StudyState, settings: RunSettings, now: float) -> Calibration:
-    """The figures of a calibration study: its first trials ran alone, the others in pairs."""
+    """The figures of a calibration study: its first trials ran alone, the others in pairs. One that was in company for
+    a part of its time only counts for the noise, and for neither rate."""
     complete = [trial for trial in study.trials.values() if trial.cost is not None]
     alone = [trial for trial in complete if not _tenants(trial)]
-    together = [trial for trial in complete if _tenants(trial)]
+    together = [trial for trial in complete if _share_in_company(trial) >= PAIRED_SHARE]
     if len(alone) < 3 or len(together) < 2:
         raise SwarmError(
-            f"{len(alone)} runs alone and {len(together)} in company succeeded; at least 3 and 2 are needed. "
+            f"{len(alone)} runs alone and {len(together)} in company for {PAIRED_SHARE:.0%} of their time succeeded; "
+            f"at least 3 and 2 are needed. "
             f"See: swarm log --brain {settings.brain}"
         )
     sigma = verdict.noise_floor([[trial.cost for trial in complete if trial.cost is not None]])
@@ -156,6 +159,14 @@ def _path(device: str, target: str) -> Path:
 def _tenants(trial: Trial) -> tuple[str, ...]:
     resources = trial.finished.resources if trial.finished else None
     return resources.co_tenants if resources else ()
+
+
+def _share_in_company(trial: Trial) -> float:
+    """Of its wall time, as the executor saw it once a second."""
+    resources = trial.finished.resources if trial.finished else None
+    if resources is None or not resources.wall_s or not resources.co_tenants:
+        return 0.0
+    return (resources.overlap_s or 0.0) / resources.wall_s
 
 
 def _rates(trials: Sequence[Trial]) -> list[float]:

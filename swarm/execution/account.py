@@ -45,6 +45,11 @@ class Watch:
     scored: set[int] = field(default_factory=set)
     rungs: list[tuple[float, float]] = field(default_factory=list)
     looked: float = 0.0
+    beside: bool = False  # at the last look
+
+    def ended(self, now: float) -> None:
+        """What passed since the last look was spent like it."""
+        self.overlap_s += max(0.0, now - self.looked) if self.beside else 0.0
 
 
 def note_of(request: Request, lease: Lease, waited_s: float, probe_s: float | None) -> Note:
@@ -77,6 +82,7 @@ def resources_of(attempt: Attempt, note: Note, watch: Watch, threads: int) -> Re
         wall_s=round(evidence.wall_s, 3),
         waited_s=note.waited_s,
         probe_s=note.probe_s,
+        compilation=train.compilation,
         overhead_s=evidence.overhead_s,
         reservation_mib=note.started.reservation_mib,
         reserved_by=note.reserved_by,

@@ -57,6 +57,7 @@ class TrainReport(BaseModel):
     curve: tuple[tuple[float, float], ...] = Field(default=(), max_length=100)
     overhead_s: dict[str, float] = Field(default={}, max_length=20)
     solo_rate: float | None = None
+    compilation: str | None = None
     own_seed: bool = False
     meter: MeterReport = MeterReport()
     torch: str | None = None

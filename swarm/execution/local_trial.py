@@ -212,6 +212,7 @@ class LocalTrial:
         except TrialError as error:
             kill_leftovers(running.folder)
             raise TrialLost(str(error)) from error
+        watch.ended(self._clock.monotonic())
         return result
 
     def _look(self, lease: Lease | None, watch: Watch, *, rungs: bool) -> None:
@@ -226,6 +227,7 @@ class LocalTrial:
             return
         neighbours = lease.cotenants()
         watch.co_tenants |= neighbours
+        watch.beside = bool(neighbours)
         watch.overlap_s += since if neighbours else 0.0
         if (kill := lease.poll()) is not None:
             watch.over_reservation = f"over_reservation: {kill.reason}"

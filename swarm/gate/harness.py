@@ -1,4 +1,4 @@
-"""What a program may take from the harness: five names, and of each its public parts.
+"""What a program may take from the harness: six names, and of each its public parts.
 
 An allow-list. `data` and `augment` are modules, and a module holds whatever it imports: `data.os` would be the
 operating system. `clock` is an object that counts for the program, and what it counts with is not the program's.
@@ -11,12 +11,15 @@ HARNESS = "swarm.harness"
 HARNESS_PARTS: Mapping[str, frozenset[str]] = {
     "augment": frozenset({"flip", "alternating_flip", "crop", "cutout", "mixup", "cutmix", "normalise"}),
     "clock": frozenset({"batches", "report", "progress", "step", "epoch", "indices", "samples", "used", "loss"}),
+    "compiled": frozenset(),
     "data": frozenset({"train"}),
     "device": frozenset({"type", "index"}),
     "finish": frozenset(),
 }
 HARNESS_NAMES = frozenset(HARNESS_PARTS)
-_WHOLE = frozenset({"device", "finish"})  # these may be handed about; the others only with one of their parts
+_WHOLE = frozenset(
+    {"compiled", "device", "finish"}
+)  # these may be handed about; the others only with one of their parts
 
 
 def not_offered(name: str, also_allowed: frozenset[str]) -> str | None:

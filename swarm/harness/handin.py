@@ -76,6 +76,7 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "train_loss": None if clock.loss != clock.loss else round(clock.loss, 6),
         "curve": clock.curve,
         "overhead_s": _overhead(session),
+        "compilation": session.compilation,
         "meter": clock.meter_facts,
         "seed": config.seed,
         "own_seed": clock.own_seed,

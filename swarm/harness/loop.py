@@ -1,9 +1,10 @@
 """The budget clock: batches until the budget is spent, and one number, `progress`, for every schedule."""
 
 import math
+import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +14,14 @@ from torch import Tensor, nn
 
 from swarm.harness.augment import normalise
 from swarm.harness.budget import Meter
-from swarm.harness.errors import ContractBroken, Diverged
+from swarm.harness.errors import ContractBroken
 from swarm.harness.layout import TrainSet
+from swarm.harness.losses import Losses
 from swarm.harness.optimizers import StepCount
 from swarm.harness.warmup import Stateful, warm_up
 from swarm.trial.config import WorkBudget
 from swarm.trial.heartbeat import Heartbeat
 
-CURVE_POINTS = 50
-DIVERGED_AFTER_STEPS = 20
 DIVERGED_AT = 3.0  # times the loss of guessing
 RUNG_BATCH = 500
 RUNG_PRICE = 0.4
@@ -63,7 +63,8 @@ class BudgetClock:
         self._reseeded = False
         self._shape: tuple[int, ...] = ()
         self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
-        self._losses = _Losses()
+        self._losses = Losses()
+        self._trained = _Trained(())
         self._due = sorted(rungs.fractions)
         self._started = False
 
@@ -110,19 +111,21 @@ class BudgetClock:
         self._reseeded = self.own_seed  # the warm-up sets the seed again
         self._shape = (batch_size, *train.images.shape[1:])
         source = Batches(train, batch_size, augmentation, self._seed)
+        self._trained = _Trained(state)
+        self._losses = Losses.on(source.device)
         self.optimizer_steps.on_clock = True
         yield from self._warm_up(source, state)
-        self._begin(train.classes)
+        self._begin(source.device, train.classes)
         while self.progress < 1.0:
             self.epoch, self.indices = source.next_rows()
-            self._meter.before_step(_signature(self._shape, state))
+            self._meter.before_step(self._trained.signature(self._shape))
             yield self._load(source)
             self._meter.after_step(batch_size)
             self._after_step(batch_size, state)
         self.optimizer_steps.on_clock = False
+        self._losses.flush()  # on a GPU it waits for the last step
         self.wall_s += time.monotonic()
         self.loop_cpu_s += time.process_time()
-        self._losses.flush()
         self._note_loss()
 
     def report(self, loss: Tensor) -> None:
@@ -143,8 +146,8 @@ class BudgetClock:
         self._shape = tuple(images.shape)
         return images, labels
 
-    def _begin(self, classes: int) -> None:
-        self._losses = _Losses(limit=DIVERGED_AT * math.log(classes))
+    def _begin(self, device: torch.device, classes: int) -> None:
+        self._losses = Losses.on(device, DIVERGED_AT * math.log(classes))
         self._meter.start()
         self.wall_s = -time.monotonic()
         self.loop_cpu_s = -time.process_time()
@@ -189,11 +192,16 @@ class BudgetClock:
 def forward(
     model: nn.Module, images: Tensor, batch_size: int, before_batch: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were."""
+    """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were.
+
+    What was compiled runs as it was written, and cuDNN takes the first algorithm instead of trying all: an evaluation
+    is over before either pays, a compilation would be charged, and the tried workspaces would be in the peak.
+    """
     device = images.device
     training = model.training
     model.eval()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+    random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with random_state, torch.inference_mode(), _uncompiled(), _first_algorithm():
         parts: list[Tensor] = []
         for batch in images.split(batch_size):
             before_batch()
@@ -217,7 +225,7 @@ class Batches:
 
     def next_rows(self) -> tuple[int, Tensor]:
         if self._at + self._size > len(self._train):
-            self._order = torch.randperm(len(self._train), generator=self._generator).to(self.device)
+            self._order = _sent(torch.randperm(len(self._train), generator=self._generator), self.device)
             self._epoch, self._at = self._epoch + 1, 0
         rows = self._order[self._at : self._at + self._size]
         self._at += self._size
@@ -230,62 +238,46 @@ class Batches:
         return _arranged(normalise(images)), self._train.labels[rows]
 
 
-class _Losses:
-    """Collects reported losses; on a GPU it reads them every 20 steps only, since reading waits for the device."""
-
-    def __init__(self, limit: float = math.inf) -> None:
-        self.last = math.nan
-        self.curve: list[tuple[float, float]] = []
-        self._limit = limit
-        self._waiting: list[tuple[float, Tensor]] = []
-        self._recent: deque[float] = deque(maxlen=DIVERGED_AFTER_STEPS)
-        self._bucket: list[tuple[float, float]] = []
-
-    def add(self, progress: float, loss: Tensor) -> None:
-        self._waiting.append((progress, loss.detach()))
-        if loss.device.type == "cpu" or len(self._waiting) >= DIVERGED_AFTER_STEPS:
-            self._read()
-
-    def flush(self) -> None:
-        """The end of training: whatever waits is read, and the last point of the curve is made."""
-        self._read()
-        self._close_bucket()
-
-    def _read(self) -> None:
-        if not self._waiting:
-            return
-        values = torch.stack([loss for _, loss in self._waiting]).float().tolist()
-        for (progress, _), value in zip(self._waiting, values, strict=True):
-            self._check(value)
-            if self._bucket and int(progress * CURVE_POINTS) != int(self._bucket[-1][0] * CURVE_POINTS):
-                self._close_bucket()
-            self._bucket.append((progress, value))
-        self._waiting.clear()
-        self.last = sum(self._recent) / len(self._recent)
-
-    def _check(self, value: float) -> None:
-        if not math.isfinite(value):
-            raise Diverged(f"the training loss is {value}: lower the learning rate or clip the gradient")
-        self._recent.append(value)
-        mean = sum(self._recent) / len(self._recent)
-        if len(self._recent) == DIVERGED_AFTER_STEPS and mean > self._limit:
-            raise Diverged(f"mean training loss {mean:.3f} over {DIVERGED_AFTER_STEPS} steps, limit {self._limit:.3f}")
-
-    def _close_bucket(self) -> None:
-        if self._bucket:
-            progress, values = zip(*self._bucket, strict=True)
-            self.curve.append((round(progress[-1], 4), round(sum(values) / len(values), 5)))
-            self._bucket.clear()
-
-
 def _arranged(images: Tensor) -> Tensor:
     """Channels last: what convolutions are fast on, on CPUs as on GPUs."""
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _signature(shape: tuple[int, ...], state: Sequence[Stateful]) -> tuple[Any, ...]:
-    """Steps with equal signatures cost the same alone: shape of the batch and the mask of what trains."""
-    trains = tuple(
-        parameter.requires_grad for part in state if isinstance(part, nn.Module) for parameter in part.parameters()
-    )
-    return shape, hash(trains)
+def _sent(rows: Tensor, device: torch.device) -> Tensor:
+    """On a GPU from pinned memory, so that an epoch begins without a wait for the last one."""
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Without Dynamo in the process nothing can have been compiled, and importing it takes a second."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+@contextmanager
+def _first_algorithm() -> Iterator[None]:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+class _Trained:
+    """What the steps change. Walking through a model's parameters takes longer than all else that the harness does in a
+    step, so that it is done every LOOK_EVERY steps; what is frozen or thawed meanwhile is seen at once."""
+
+    LOOK_EVERY = 50
+
+    def __init__(self, state: Sequence[Stateful]) -> None:
+        self._state = state
+        self._parameters: list[nn.Parameter] = []
+        self._looks = 0
+
+    def signature(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Steps with equal signatures cost the same alone: shape of the batch and the mask of what trains."""
+        if self._looks % self.LOOK_EVERY == 0:
+            modules = (part for part in self._state if isinstance(part, nn.Module))
+            self._parameters = [parameter for module in modules for parameter in module.parameters()]
+        self._looks += 1
+        return shape, bytes(parameter.requires_grad for parameter in self._parameters)

@@ -21,7 +21,7 @@ import torch  # noqa: E402
 import torch._dynamo  # noqa: E402  (the first optimiser imports it: a second of CPU time)
 import torchvision  # noqa: E402, F401
 
-from swarm.harness import augment, data, handin, loop, predict_phase, session, train_phase  # noqa: E402, F401
+from swarm.harness import augment, compiling, data, handin, loop, predict_phase, session, train_phase  # noqa: E402, F401
 
 
 class NotForkable(HarnessError):

@@ -23,16 +23,21 @@ from swarm.trial.heartbeat import Heartbeat
 
 
 class Session:
-    """What a training process holds. `overhead_s` collects the seconds outside training, by cause."""
+    """What a training process holds. `overhead_s` collects the seconds outside training, by cause; `compilation` is
+    what came of the compiler, None where it was not asked."""
+
+    tries_algorithms = True
+    """Whether cuDNN may try its algorithms and keep the fastest: worth it for thousands of equal steps."""
 
     def __init__(self, config: TrialConfig, *, training: bool) -> None:
         self.config = config
         self.overhead_s: dict[str, float] = {"import": seconds_since_process_start()}
         self.began_s = time.monotonic()
         self.finished = False
+        self.compilation: str | None = None
         self._train_set: TrainSet | None = None
         torch.set_num_threads(config.threads)
-        self.device = _device(config)
+        self.device = _device(config, tries_algorithms=training and self.tries_algorithms)
         seed_everything(config.seed)
         heartbeat = Heartbeat(config.folder.heartbeat) if training else None
         meter = self.meter() if training else SampleMeter()
@@ -73,6 +78,11 @@ class Session:
         if self.config.gate is None:
             return lambda: None
         return partial(FileGate(self.config.gate).step_boundary, _CudaDevice(self.device))
+
+    def note_compilation(self, what: str) -> None:
+        """What came of the compiler, in a line: for the log and for the trial's record."""
+        self.compilation = what
+        print(f"compilation: {what}", flush=True)
 
     def before_hand_in(self, model: nn.Module) -> None:
         """Called by `finish` with the model that it was given, before anything is saved."""
@@ -138,7 +148,7 @@ class _RungFiles:
         return self._session.config.folder.rung_logits(round(100 * fraction))
 
 
-def _device(config: TrialConfig) -> torch.device:
+def _device(config: TrialConfig, *, tries_algorithms: bool) -> torch.device:
     if config.device == "cpu":
         cpu.keep_memory()
         return torch.device("cpu")
@@ -146,7 +156,7 @@ def _device(config: TrialConfig) -> torch.device:
         raise HarnessError("device is cuda, but torch sees no CUDA device: check the driver or use --device cpu")
     if config.memory_fraction is not None:
         torch.cuda.set_per_process_memory_fraction(config.memory_fraction)
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = tries_algorithms
     torch.set_float32_matmul_precision("high")
     return torch.device("cuda")
 

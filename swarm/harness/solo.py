@@ -3,8 +3,8 @@
 The first steps of each signature (shape of the batch, what trains) run alone: the meter closes a gate, the co-tenants
 park at their next step boundary, and the mean of the timed steps becomes the price of that signature (a mean, because
 every fourth step of a program may be dearer by right; one lone outlier is left out, because a machine hiccups). Later
-steps are charged that price, whatever they took beside a neighbour. A few spot re-checks look for drift; a step that
-has become more than 5 % dearer or cheaper is flagged and charged its new price from there on.
+steps are charged that price, whatever they took beside a neighbour. A few spot re-checks, at moments drawn by lot,
+look for drift: what they find is the price from there on, and more than 5 % dearer or cheaper is flagged.
 
 What the steps in a window took beyond their price is set-up: it uses up what is left of the free set-up time, and is
 charged after that. A window ends early when its steps are slow, so that nobody is kept waiting for long.
@@ -14,21 +14,24 @@ neighbour which never reaches a step boundary can be made to wait (the meter the
 little later, and says so if that was in vain), or that a step which is dear only between two checks is seen.
 """
 
+import random
 import statistics
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 FIRST_WARM, FIRST_TIMED = 10, 30  # steps at the first signature: caches and clock speeds settle
 NEXT_WARM, NEXT_TIMED = 2, 12  # twelve: what comes every second, third, fourth or sixth step gets its share
 RECHECK_WARM, RECHECK_TIMED = 1, 12
-RECHECKS_AT = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the budget
+RECHECKS_WITHIN = ((0.05, 0.25), (0.25, 0.45), (0.45, 0.65), (0.65, 0.85), (0.85, 0.98))
+"""Shares of the budget. One re-check in each, at a moment that no program can know: none is cheap just then."""
 RETRY_AFTER = 0.02  # of the budget, when a window was not alone
 WINDOW_LIMIT_S = 10.0  # less than any neighbour waits
 LEAST_TIMED = 3
 OUTLIER = 1.5  # times the second slowest
 MOST_SIGNATURES = 16  # further ones are charged what they take: a program cannot keep its neighbours parked
 DRIFT_LIMIT = 0.05
+_LOT = random.SystemRandom().random
 
 
 class Device(Protocol):
@@ -90,7 +93,15 @@ class _Window:
 class SoloMeter:
     """A `swarm.harness.budget.Meter` for a shared GPU. `budget_s` only says when the re-checks are due."""
 
-    def __init__(self, device: Device, gate: Gate, budget_s: float, free_setup_s: float) -> None:
+    def __init__(
+        self,
+        device: Device,
+        gate: Gate,
+        budget_s: float,
+        free_setup_s: float,
+        lot: Callable[[], float] = _LOT,
+    ) -> None:
+        """`lot` draws from [0, 1): not from a generator that the program seeds, or could read."""
         self._device, self._gate, self._free_setup_s = device, gate, free_setup_s
         self._origin = device.now()
         self._prices: dict[Hashable, _Price] = {}
@@ -100,7 +111,7 @@ class SoloMeter:
         self._window: _Window | None = None
         self._signature: Hashable = None
         self._step_began_s = 0.0
-        self._rechecks = [share * budget_s for share in RECHECKS_AT]
+        self._rechecks = [(low + lot() * (high - low)) * budget_s for low, high in RECHECKS_WITHIN]
         self._retry_s = RETRY_AFTER * budget_s
         self._gated_s = 0.0
         self._worst_drift = 0.0
@@ -211,5 +222,4 @@ class SoloMeter:
             return
         drift = found / known.value - 1.0
         self._worst_drift = max(self._worst_drift, drift, key=abs)
-        if abs(drift) > DRIFT_LIMIT:
-            known.value = found
+        known.value = found

@@ -1,4 +1,8 @@
-"""Warm-up outside the clock: real steps of the program's own loop, then everything is put back."""
+"""Warm-up outside the clock: real steps of the program's own loop, then everything is put back.
+
+Put back in place: a step that was captured as a CUDA graph reads and writes the tensors that it was captured with, so
+that parameters, gradients, buffers and the state of optimisers keep their memory and get their former contents.
+"""
 
 import copy
 import random
@@ -41,10 +45,58 @@ def warm_up(
             torch.cuda.synchronize(device)
         step_s.append(time.monotonic() - began)
     for part, content in zip(state, saved, strict=True):
-        part.load_state_dict(content)
-        if isinstance(part, nn.Module):
-            part.zero_grad(set_to_none=True)
+        put_back(part, content)
     seed_everything(seed)
+    if device.type == "cuda":
+        forget_peaks(device)
+
+
+def put_back(part: Stateful, content: dict[str, Any]) -> None:
+    """`part` as it was when its `state_dict()` was `content`."""
+    if isinstance(part, torch.optim.Optimizer):
+        _put_back_optimizer(part, content)
+        return
+    part.load_state_dict(content)
+    if isinstance(part, nn.Module):
+        part.zero_grad(set_to_none=False)
+
+
+def _put_back_optimizer(optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> None:
+    """What the warm-up has made anew is emptied where a first step finds the same in zeros as in nothing; elsewhere it
+    is dropped, and made by the next step as a fresh optimiser would make it."""
+    used, groups = dict(optimizer.state), list(optimizer.param_groups)
+    optimizer.load_state_dict(content)
+    for group, before in zip(optimizer.param_groups, groups, strict=True):
+        group |= {name: _in_place(before.get(name), value) for name, value in group.items() if name != "params"}
+    for parameter, entries in used.items():
+        former = optimizer.state.get(parameter, {})
+        kept = {name: _in_place(entry, former[name]) for name, entry in entries.items() if name in former}
+        if not former and _begins_with_zeros(optimizer):
+            kept = {name: entry.zero_() for name, entry in entries.items() if isinstance(entry, Tensor)}
+        if kept:
+            optimizer.state[parameter] = kept
+
+
+def _begins_with_zeros(optimizer: torch.optim.Optimizer) -> bool:
+    """Adam by its definition; SGD because a momentum of zero times its factor, plus the gradient, is the gradient."""
+    if type(optimizer) is torch.optim.SGD:
+        return not any(group["dampening"] for group in optimizer.param_groups)
+    return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
+
+
+def _in_place(kept: Any, former: Any) -> Any:
+    """The tensor `kept` with the content of `former`; `former` itself where that cannot be."""
+    if isinstance(kept, Tensor) and isinstance(former, Tensor) and kept.shape == former.shape:
+        return kept.copy_(former)
+    return former
+
+
+def forget_peaks(device: torch.device) -> None:
+    """What was taken while compiling and while algorithms were tried is no part of what training takes."""
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    torch.cuda.reset_accumulated_memory_stats(device)
 
 
 def seed_everything(seed: int) -> None:

@@ -123,6 +123,7 @@ class Resources(Value):
     wall_s: float | None = None
     waited_s: float | None = Field(default=None, description="between the request for memory and the lease")
     probe_s: float | None = Field(default=None, description="wall seconds of the three steps that measured its memory")
+    compilation: Line | None = Field(default=None, description="what came of torch.compile, where it was asked")
     overhead_s: dict[Line, float] = Field(default_factory=dict, description="wall seconds outside training, itemised")
     reservation_mib: int | None = None
     reserved_by: Line | None = Field(default=None, description="evidence of the reservation: same_code, probe, ...")

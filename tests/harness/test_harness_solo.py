@@ -3,6 +3,7 @@
 The gate's kernel locks are tried in `test_harness_gate.py`.
 """
 
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from swarm.harness.solo import (
     NEXT_TIMED,
     NEXT_WARM,
     RECHECK_TIMED,
-    RECHECKS_AT,
+    RECHECKS_WITHIN,
     WINDOW_LIMIT_S,
     SoloMeter,
 )
@@ -83,11 +84,12 @@ def steps_within(
 
 
 def make(
-    neighbours: int, budget_s: float = 10.0, *, willing: bool = True
+    neighbours: int, budget_s: float = 10.0, *, willing: bool = True, lot: Callable[[], float] = lambda: 0.75
 ) -> tuple[SoloMeter, SimulatedDevice, SimulatedGate]:
+    """By this lot the re-checks come at 20, 40, 60, 80 and 95 % of the budget."""
     device = SimulatedDevice()
     gate = SimulatedGate(device, neighbours, willing)
-    return SoloMeter(device, gate, budget_s, free_setup_s=5.0), device, gate
+    return SoloMeter(device, gate, budget_s, free_setup_s=5.0, lot=lot), device, gate
 
 
 @pytest.mark.parametrize("neighbours", [0, 1, 2])
@@ -101,7 +103,7 @@ def test_steps_do_not_depend_on_the_neighbours(neighbours: int) -> None:
 def test_gate_is_closed_for_the_price_and_the_rechecks_only() -> None:
     meter, device, gate = make(1, budget_s=100.0)
     steps_within(100.0, meter, device)
-    assert gate.closed == 1 + len(RECHECKS_AT)
+    assert gate.closed == 1 + len(RECHECKS_WITHIN)
     assert meter.facts["gated_s"] < 0.02 * 100.0
     assert meter.facts["solo_step_s"] == [SOLO_S]
 
@@ -150,8 +152,50 @@ def test_step_that_becomes_dearer_is_flagged_and_repriced() -> None:
     assert meter.facts["drift_flag"] is True
     assert meter.facts["drift"] == pytest.approx(1.0)
     assert meter.facts["solo_step_s"] == [2 * SOLO_S]
-    cheap = RECHECKS_AT[0] * 1000
+    cheap = 0.2 * 1000
     assert steps == pytest.approx(cheap + (1000 - cheap) / 2, abs=RECHECK_TIMED)
+
+
+@pytest.mark.parametrize("drift", [-0.04, 0.02, 0.04])
+def test_a_drift_below_the_limit_is_corrected_and_not_flagged(drift: float) -> None:
+    """A card that warms up by 4 % would otherwise give its trial 4 % more work than it pays for."""
+    meter, device, _ = make(1, budget_s=100.0)
+    priced = FIRST_WARM + FIRST_TIMED
+    cost_s = SOLO_S * (1 + drift)
+    steps = steps_within(100.0, meter, device, lambda step: SOLO_S if step < priced else cost_s)
+    assert meter.facts["solo_step_s"] == [pytest.approx(cost_s, rel=1e-3)]
+    assert meter.facts["drift_flag"] is False
+    uncorrected_s = 0.2 * 100.0 * abs(drift)  # until the first re-check
+    assert abs(steps * cost_s - 100.0) < 1.1 * uncorrected_s + cost_s
+
+
+def test_rechecks_come_at_moments_that_no_program_can_know() -> None:
+    moments = []
+    for seed in range(3):
+        meter, device, gate = make(0, budget_s=50.0, lot=random.Random(seed).random)
+        closed, at = 0, []
+
+        def cost_s(step: int, gate: SimulatedGate = gate, at: list[int] = at) -> float:
+            nonlocal closed
+            if gate.closed > closed:
+                closed = gate.closed
+                at.append(step)
+            return SOLO_S
+
+        steps_within(50.0, meter, device, cost_s)
+        assert len(at) == 1 + len(RECHECKS_WITHIN)
+        shares = [step / 5000 for step in at[1:]]
+        assert all(low <= share <= high + 0.01 for share, (low, high) in zip(shares, RECHECKS_WITHIN, strict=True))
+        moments.append(tuple(at[1:]))
+    assert len(set(moments)) == 3
+
+
+def test_the_lot_is_nobodys_generator() -> None:
+    draws = []
+    for _ in range(2):
+        random.seed(1)
+        draws.append(SoloMeter.__init__.__defaults__[0]())
+    assert draws[0] != draws[1]
 
 
 @pytest.mark.parametrize("after", [0.3, 0.5, 0.7, 0.9])

@@ -3,6 +3,7 @@
 from mutants.rows import (
     admission,
     brain,
+    cards,
     documentation,
     gate,
     proposers,
@@ -17,7 +18,7 @@ from mutants.safeguard import Safeguard
 
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
-    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS),
+    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS),
 )
 
 FAST = frozenset(

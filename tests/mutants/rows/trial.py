@@ -310,7 +310,7 @@ ROWS = (
     _row(
         "diverged-at-once",
         "a training that has diverged is ended at once",
-        "swarm/harness/loop.py",
+        "swarm/harness/losses.py",
         "        if not math.isfinite(value):\n",
         "        if False:\n",
         "harness/test_harness_clock.py::test_loss_that_is_not_finite_ends_the_training_at_once",

@@ -15,17 +15,21 @@ from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState, replay
 
 
-def calibration_study(*, alone: int = 5, together: int = 4, paired_rate: float = 0.8) -> StudyState:
-    """Runs of 1,000 images in 10 s alone; in company each at `paired_rate` of that speed."""
+def calibration_study(
+    *, alone: int = 5, together: int = 4, paired_rate: float = 0.8, share: float = 0.95, passing: int = 0
+) -> StudyState:
+    """Runs of 1,000 images in 10 s alone; in company for `share` of their time each at `paired_rate` of that speed. The
+    last `passing` were in company for a fifth of theirs, and nearly as fast as alone."""
     fake = FakeStudy(noise_replicates=9)
-    fake.measure_noise(alone + together)
+    fake.measure_noise(alone + together + passing)
     seen = 0
     records = []
     for written in fake.records:
         record = written
         if isinstance(written, TrialFinished):
             tenants = ("other",) if seen >= alone else ()
-            training_s = 10 / paired_rate if tenants else 10.0
+            shared = (0.2 if seen >= alone + together else share) if tenants else 0.0
+            training_s = 10.0 if not tenants else 10.2 if seen >= alone + together else 10 / paired_rate
             resources = Resources(
                 device="fake device",
                 torch="2.0",
@@ -33,6 +37,7 @@ def calibration_study(*, alone: int = 5, together: int = 4, paired_rate: float =
                 wall_s=training_s + 3,
                 overhead_s={"import": 2.0, "predict": 1.0},
                 co_tenants=tenants,
+                overlap_s=shared * (training_s + 3),
             )
             record = written.model_copy(update={"resources": resources})
             seen += 1
@@ -50,6 +55,14 @@ def test_sharing_is_advised_where_it_pays(paired_rate: float, gain: float, advic
     assert found.recommendation == advice
     assert 0.001 < found.sigma < 0.05 and found.runs == 9
     assert f"--gpu-mode {advice}" in found.text
+
+
+def test_runs_that_only_met_in_passing_are_no_pair() -> None:
+    found = evaluate(calibration_study(paired_rate=0.5, passing=4), run_settings(), now=0.0)
+    assert found.gain == pytest.approx(1.0)
+    assert found.runs == 13
+    with pytest.raises(SwarmError, match="5 runs alone and 0 in company for 90% of their time"):
+        evaluate(calibration_study(share=0.85), run_settings(), now=0.0)
 
 
 def test_too_few_runs_are_an_error_that_says_how_many() -> None:
