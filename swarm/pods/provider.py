@@ -91,8 +91,8 @@ class PodState(StrEnum):
 
     @property
     def costs(self) -> bool:
-        """Whether the card's price is paid."""
-        return self in (PodState.STARTING, PodState.RUNNING)
+        """Whether the card's price may be paid: only a provider's word that it is stopped or gone says no."""
+        return self not in (PodState.STOPPED, PodState.ENDED)
 
 
 class SshAddress(Value):
@@ -115,7 +115,7 @@ class Pod(Value):
 
 
 class Pods(Protocol):
-    """A provider. Every call may raise Refused and Unreachable; `create` also NoCapacity, PaymentRequired, ReplyLost."""
+    """A provider. Each may raise Refused or Unreachable; `create` also NoCapacity, PaymentRequired or ReplyLost."""
 
     name: str
 
@@ -130,6 +130,9 @@ class Pods(Protocol):
 
     def list(self) -> list[Pod]:
         """All pods of ours, by the prefix of their names, ended ones only as far as the provider remembers them."""
+
+    def start(self, pod_id: str) -> None:
+        """A stopped one again, on the same disk and at its price; NoCapacity where its card went to somebody else."""
 
     def stop(self, pod_id: str) -> None:
         """Gives the card back and keeps the disk. Nothing happens to one that is stopped or gone."""

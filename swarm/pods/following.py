@@ -1,0 +1,247 @@
+"""Stay with a pod until nothing of it costs any more: bring its files, bring its results home, see to its end.
+
+Each turn reads the provider's list, and whatever is missing is done then; a turn that fails is followed by the next. So
+it does not matter when this process ends or begins. What ends a pod: its own watchdog; this, once all is home or its
+deadline is past; a person.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from swarm.errors import PodError, RepoError
+from swarm.failpoints import failpoint
+from swarm.pods.caps import GRACE_S
+from swarm.pods.ledger import EntryKind, Rental
+from swarm.pods.order import BUNDLE, COLLECTED, DOWN, ENTRY_LOG, STATE, Collected, PodPhase, PodReport
+from swarm.pods.provider import NoCapacity, Pod, PodState, Unreachable
+from swarm.pods.reach import OutOfReach, Reach
+from swarm.pods.renting import Renting, end, extras
+
+LEAVES_BY_ITSELF_S = 45.0  # after all is home: time for the pod to end itself before we do
+ENDS_AFTER_DEADLINE_S = 60.0  # its own watchdog comes first; half of the grace is left for our request
+NEVER_STARTED_S = 1200.0  # a pod that cannot be reached for so long after it was made
+
+
+class Brought(Protocol):
+    """What one collection brought: new records, trial refs, how much of the pod's brain is here, whether the report."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def refs(self) -> int: ...
+    @property
+    def brain_bytes(self) -> int: ...
+    @property
+    def report(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a pod's files are reached and brought. `reach` is None while there is no address; `collect` may raise
+    OutOfReach, RepoError and whatever PodError."""
+
+    reach: Callable[[Pod], Reach | None]
+    collect: Callable[[Reach], Brought]
+    bundle: Path | None = None
+
+
+@dataclass
+class Follower:
+    """One rental, followed. `turn()` until it gives a reason; `told` is what a person was told last."""
+
+    renting: Renting
+    rental: Rental
+    means: Means
+    pod: Pod | None = None
+    phase: PodPhase | None = None
+    records: int = 0
+    refs: int = 0
+    collected: bool = False  # at the last turn
+    _made_at: float = 0.0
+    _done_at: float | None = None
+    _all_home: bool = False
+    _started_again: bool = False
+    _delivered: bool = False
+    _told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._made_at = self.renting.clock.monotonic()
+
+    @property
+    def open(self) -> bool:
+        """Whether the rental has not been booked as ended."""
+        return self.renting.ledger.rentals()[self.rental.name].ended is None
+
+    def look(self) -> None:
+        """Where it stands now, without bringing anything home. Raises Unreachable."""
+        self.pod = self.renting.pods.get(self.rental.pod_id) if self.rental.pod_id else None
+        reach = self.means.reach(self.pod) if self.pod is not None else None
+        try:
+            report = _report(reach) if reach is not None else None
+        except OutOfReach:
+            report = None
+        self.phase = report.phase if report is not None else None
+
+    def finish(self, why: str) -> str:
+        """Ends it now, with what is home."""
+        return self._terminated(why) if self.pod is not None else self._ended(why)
+
+    def turn(self) -> str | None:
+        """Does what is to be done now. Gives why there is nothing left to do, None while there is."""
+        now = self.renting.clock.now()
+        try:
+            listed = self.renting.pods.list()
+        except Unreachable as error:
+            self._say(f"No answer from {self.renting.pods.name}, going on: {error}")
+            return None
+        for extra in extras(listed, self.rental):
+            self._say(f"A second pod of this name ({extra.id}), of a request whose reply was lost: ended.")
+            self.renting.pods.terminate(extra.id)
+        self.pod = next((pod for pod in listed if pod.id == self.rental.pod_id), None)
+        if self.pod is None or self.pod.state is PodState.ENDED:
+            return self._ended("it ended itself" if self._all_home else "it is gone, and its end was not seen")
+        self._collect()
+        if self.pod.state is PodState.STOPPED:
+            return self._stopped()
+        return self._must_end(now)
+
+    def _must_end(self, now: float) -> str | None:
+        deadline_at = self.rental.deadline_at
+        if deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S:
+            return self._terminated("its deadline is past")
+        if self._all_home and self._done_at is not None and self._since(self._done_at) > LEAVES_BY_ITSELF_S:
+            return self._terminated("all is home, and it did not end itself")
+        if self.phase is None and self._since(self._made_at) > NEVER_STARTED_S:
+            return self._terminated(f"it has not started in {NEVER_STARTED_S:g} s")
+        return None
+
+    def _collect(self) -> None:
+        """Once: deliver, bring home, acknowledge. What cannot be reached now is reached at the next turn."""
+        assert self.pod is not None
+        self.collected = False
+        try:
+            reach = self.means.reach(self.pod)
+            if reach is None:
+                return
+            self._deliver(reach)
+            before = _report(reach)
+            if before is None:
+                return
+            self._show(before)
+            if before.phase in (PodPhase.WAITING, PodPhase.SETTING_UP):
+                return
+            failpoint("follow.before_collect")
+            brought = self.means.collect(reach)
+            failpoint("follow.after_collect")
+            self.records += brought.records
+            self.refs += brought.refs
+            done = before.phase in (PodPhase.DONE, PodPhase.FAILED)
+            self._acknowledge(reach, brought, done)
+            self.collected = True
+        except OutOfReach as error:
+            self._say(f"Not in reach yet: {error}")
+        except (PodError, RepoError) as error:
+            self._say(f"Could not bring everything home, trying again: {error}")
+
+    def _deliver(self, reach: Reach) -> None:
+        if self.means.bundle is None or self._delivered:
+            return
+        if not reach.read(BUNDLE, 0, 1):
+            failpoint("follow.before_files")
+            reach.put(self.means.bundle, BUNDLE)
+            failpoint("follow.after_files")
+            self._say("The study's files are there.")
+        self._delivered = True
+
+    def _show(self, report: PodReport) -> None:
+        if report.phase is not self.phase:
+            why = f": {report.why}" if report.why else ""
+            self.renting.say(f"{self.rental.name} is {report.phase.replace('_', ' ')}{why}")
+        self.phase = report.phase
+
+    def _acknowledge(self, reach: Reach, brought: Brought, done: bool) -> None:
+        note = Collected(brain_bytes=brought.brain_bytes, at=self.renting.clock.now(), report=brought.report)
+        _put_text(reach, COLLECTED, note.model_dump_json())
+        if done and not self._all_home:
+            self._all_home, self._done_at = True, self.renting.clock.monotonic()
+            self.renting.note(self.rental.name, EntryKind.COLLECTED)
+            self._say("All is home.")
+
+    def _stopped(self) -> str | None:
+        """It costs no card any more. With its results home its disk goes too; without them it is started again once,
+        since only a running pod can be reached."""
+        assert self.pod is not None
+        if self._all_home or self.rental.collected_at is not None:
+            return self._terminated("all is home")
+        deadline_at = self.rental.deadline_at
+        late = deadline_at is not None and self.renting.clock.now() > deadline_at
+        if self._started_again or late:
+            text = f"it is stopped, and what was not home by then lies on its disk: swarm pod sync {self.rental.name}"
+            return text + " starts it for a few minutes"
+        self._started_again = True
+        self._say("It stopped before all was home: starting it again.")
+        try:
+            self.renting.pods.start(self.pod.id)
+        except NoCapacity as error:
+            self._say(str(error))
+        return None
+
+    def _terminated(self, why: str) -> str:
+        assert self.pod is not None
+        failpoint("follow.before_end")
+        self.renting.pods.terminate(self.pod.id)
+        failpoint("follow.after_end")
+        return self._ended(why)
+
+    def _ended(self, why: str) -> str:
+        rental = self.renting.ledger.rentals()[self.rental.name]
+        if rental.ended is None:
+            until = self.renting.clock.now()
+            if rental.deadline_at is not None:
+                until = min(until, rental.deadline_at + GRACE_S)
+            end(self.renting, rental.name, why, rental.cost_usd(until))
+        return why
+
+    def _since(self, moment: float) -> float:
+        return self.renting.clock.monotonic() - moment
+
+    def _say(self, text: str) -> None:
+        """Each text once: a turn comes every few seconds."""
+        if text not in self._told:
+            self._told.add(text)
+            self.renting.say(text)
+
+
+def ask_down(reach: Reach) -> None:
+    """Asks the pod to end its study, make its report and end itself."""
+    _put_text(reach, DOWN, "down\n")
+
+
+def entry_log(reach: Reach, start: int) -> bytes:
+    return reach.read(ENTRY_LOG, start)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _report(reach: Reach) -> PodReport | None:
+    try:
+        return PodReport.model_validate_json(reach.read(STATE))
+    except ValidationError:
+        return None
+
+
+def _put_text(reach: Reach, name: str, text: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="swarm-pod-") as folder:
+        path = Path(folder) / "text"
+        path.write_text(text, encoding="utf-8")
+        reach.put(path, name)

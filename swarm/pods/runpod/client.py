@@ -1,0 +1,240 @@
+"""The client: which request goes out, what of a failure is tried again, and what a status means.
+
+What may be tried again without harm is: whatever reads, and a stop or a termination. A create is sent again only when
+it surely did nothing (429, or no connection); in every other doubt it is ReplyLost, and the one who asked lists first.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from swarm.clock import Clock
+from swarm.pods.provider import (
+    NAME_PREFIX,
+    Cloud,
+    NoCapacity,
+    Offer,
+    PaymentRequired,
+    Pod,
+    PodOrder,
+    Refused,
+    ReplyLost,
+    Unreachable,
+)
+from swarm.pods.runpod.wire import Action, CreatePod, GpuTypes, LogEvent, PodList, PodReply, Problem
+from swarm.version import VERSION
+
+BASE_URL = "https://api.runpod.io/v2"
+KEY_VARIABLE = "RUNPOD_API_KEY"
+KEY_FILE_VARIABLE = "RUNPOD_API_KEY_FILE"
+URL_VARIABLE = "SWARM_RUNPOD_BASE_URL"
+CONNECT_S, READ_S = 5.0, 20.0
+ATTEMPTS = 4
+MAX_WAIT_S = 60.0  # of one Retry-After; a longer one is told to the person instead
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def key_of(environment: Mapping[str, str]) -> str | None:
+    """From the environment, or from the file that it names; never from an argument, which every process can read."""
+    key = environment.get(KEY_VARIABLE, "").strip()
+    if not key and (named := environment.get(KEY_FILE_VARIABLE)):
+        try:
+            key = Path(named).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"{KEY_FILE_VARIABLE} names {named}, which cannot be read: {error}") from error
+    return key or None
+
+
+class RunpodPods:
+    """Pods at Runpod, for one key. Not for several threads at once."""
+
+    name = "runpod"
+
+    def __init__(self, key: str, clock: Clock, base_url: str = BASE_URL, read_s: float = READ_S) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise Refused(f"{URL_VARIABLE} is {base_url}: a key goes over https only")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise Refused(f"{KEY_VARIABLE} holds what is no key: it is one word of plain characters")
+        self._key, self._clock = key, clock
+        self._client = httpx2.Client(
+            base_url=base_url.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {key}", "User-Agent": f"swarm-research/{VERSION}"},
+            timeout=httpx2.Timeout(read_s, connect=CONNECT_S),
+            limits=httpx2.Limits(max_keepalive_connections=0),  # one that idled between two turns may be dead
+            follow_redirects=False,  # the key would go with it
+            trust_env=parts.scheme == "https",
+        )
+
+    @classmethod
+    def from_environment(cls, clock: Clock) -> "RunpodPods":
+        key = key_of(os.environ)
+        if key is None:
+            raise Refused(
+                f"there is no key: set {KEY_VARIABLE}, or {KEY_FILE_VARIABLE} to a file that holds it "
+                "(made at the provider's console under Settings, API Keys); --fake needs none"
+            )
+        return cls(key, clock, os.environ.get(URL_VARIABLE) or BASE_URL)
+
+    def offers(self, card: str) -> list[Offer]:
+        """Of both clouds, each with its own stock. `card` is the id of the catalogue, or the short name there."""
+        found = []
+        clouds: tuple[Cloud, ...] = ("secure", "community")
+        for cloud in clouds:
+            query = f"include=AVAILABILITY&product=POD&cloud={cloud.upper()}"
+            types = self._parsed(GpuTypes, self._repeat("GET", f"catalog/gpus?{query}"))
+            found += [one.offer(cloud) for one in types.gpus if card.lower() in (one.id.lower(), one.name.lower())]
+        return sorted((offer for offer in found if offer is not None), key=lambda offer: offer.price_usd_h)
+
+    def create(self, order: PodOrder) -> Pod:
+        body = CreatePod.of(order)
+        for attempt in range(ATTEMPTS):
+            try:
+                response = self._send("POST", "pods", body)
+            except _NOT_SENT as error:
+                problem: str = type(error).__name__
+                self._clock.sleep(2.0**attempt)
+                continue
+            except httpx2.HTTPError as error:
+                raise ReplyLost(f"{self.name} did not say whether it made {order.name}: {self._said(error)}") from error
+            if response.status_code != 429:
+                return self._created(response, order)
+            problem = self._wait(response, attempt)
+        raise Unreachable(f"{self.name} took no order in {ATTEMPTS} attempts ({problem}); nothing was rented")
+
+    def _created(self, response: httpx2.Response, order: PodOrder) -> Pod:
+        status, text = response.status_code, self._problem(response)
+        card = f"{order.card} in the {order.cloud} cloud"
+        if response.is_success:
+            try:
+                return PodReply.model_validate_json(response.content).pod()
+            except ValidationError as error:
+                raise ReplyLost(f"{self.name} made {order.name} and its answer is not understood") from error
+        if status == 400:
+            raise NoCapacity(f"{card} is not to be had now: {text}")
+        if status == 402:
+            raise PaymentRequired(f"{self.name}: the account has no balance for this ({text}): add credit there")
+        if status >= 500:
+            raise ReplyLost(f"{self.name} answered {status} to the order of {order.name}: {text}")
+        raise Refused(self._refusal(status, f"the order of {card}", text), status)
+
+    def get(self, pod_id: str) -> Pod | None:
+        response = self._repeat("GET", f"pods/{quote(pod_id, safe='')}", missing_ok=True)
+        return None if response.status_code == 404 else self._parsed(PodReply, response).pod()
+
+    def list(self) -> list[Pod]:
+        found = self._parsed(PodList, self._repeat("GET", "pods")).pods
+        return [one.pod() for one in found if one.name.startswith(NAME_PREFIX)]
+
+    def start(self, pod_id: str) -> None:
+        """Harmless to ask twice: one that runs already answers with a conflict."""
+        path = f"pods/{quote(pod_id, safe='')}/action"
+        try:
+            self._repeat("POST", path, Action(action="start"), conflict_ok=True)
+        except Refused as refused:
+            if refused.status == 400:
+                raise NoCapacity(f"{pod_id} cannot start now, its card is taken: {refused}") from refused
+            raise
+
+    def stop(self, pod_id: str) -> None:
+        path = f"pods/{quote(pod_id, safe='')}/action"
+        self._repeat("POST", path, Action(action="stop"), missing_ok=True, conflict_ok=True)
+
+    def terminate(self, pod_id: str) -> None:
+        self._repeat("DELETE", f"pods/{quote(pod_id, safe='')}", missing_ok=True)
+
+    def logs(self, pod_id: str) -> Iterator[str]:
+        """What is there already: the stream goes on for ever, and a pause of two seconds is taken for its end."""
+        path = f"pods/{quote(pod_id, safe='')}/logs?source=container&tail=1000"
+        try:
+            with self._client.stream("GET", path, timeout=httpx2.Timeout(2.0, connect=CONNECT_S)) as response:
+                if not response.is_success:
+                    response.read()
+                    raise Unreachable(f"{self.name} gives no log of {pod_id}: {self._problem(response)}")
+                for line in response.iter_lines():
+                    if line.startswith("data:"):
+                        yield LogEvent.model_validate_json(line.removeprefix("data:").strip()).line
+        except (httpx2.ReadTimeout, ValidationError):
+            return
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{self.name} gives no log of {pod_id}: {self._said(error)}") from error
+
+    def _repeat(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        missing_ok: bool = False,
+        conflict_ok: bool = False,
+    ) -> httpx2.Response:
+        """The answer to what may be asked again without harm. Raises Refused or, after ATTEMPTS, Unreachable."""
+        allowed = {404} if missing_ok else set()
+        allowed |= {409} if conflict_ok else set()
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            try:
+                response = self._send(method, path, body)
+            except httpx2.HTTPError as error:
+                problem = self._said(error)
+            else:
+                status = response.status_code
+                if response.is_success or status in allowed:
+                    return response
+                problem = f"{status} {self._problem(response)}"
+                if status == 429:
+                    self._wait(response, attempt)
+                    continue
+                if status < 500:
+                    raise Refused(self._refusal(status, f"{method} {path}", self._problem(response)), status)
+            if attempt + 1 < ATTEMPTS:
+                self._clock.sleep(2.0**attempt)
+        raise Unreachable(f"{self.name} did not answer {method} {path} in {ATTEMPTS} attempts: {problem}")
+
+    def _send(self, method: str, path: str, body: BaseModel | None) -> httpx2.Response:
+        content = None if body is None else body.model_dump_json(exclude_none=True)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        return self._client.request(method, path, content=content, headers=headers)
+
+    def _wait(self, response: httpx2.Response, attempt: int) -> str:
+        """Waits as long as the server asks. Raises Unreachable where that is too long."""
+        asked = response.headers.get("retry-after", "")
+        wait_s = float(asked) if asked.replace(".", "", 1).isdigit() else 2.0**attempt
+        if wait_s > MAX_WAIT_S:
+            raise Unreachable(f"{self.name} asks to come back in {wait_s:g} s; nothing was done")
+        self._clock.sleep(wait_s)
+        return "429 too many requests"
+
+    def _parsed(self, model: type[_Model], response: httpx2.Response) -> _Model:
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            what = error.errors()[0]
+            where = ".".join(str(part) for part in what["loc"])
+            raise Unreachable(
+                f"{self.name} answered something else than its API says: {where} {what['msg']}"
+            ) from error
+
+    def _problem(self, response: httpx2.Response) -> str:
+        try:
+            text = Problem.model_validate_json(response.content).text
+        except ValidationError:
+            text = ""
+        return self._without_key(text or response.reason_phrase)
+
+    def _refusal(self, status: int, what: str, text: str) -> str:
+        remedy = f" Check {KEY_VARIABLE}: it is wrong, has expired or lacks the right." if status in (401, 403) else ""
+        return f"{self.name} refuses {what} ({status}): {text}.{remedy}"
+
+    def _said(self, error: httpx2.HTTPError) -> str:
+        return self._without_key(f"{type(error).__name__} {error}".strip())
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat what it was sent."""
+        return text.replace(self._key, "***")
