@@ -11,7 +11,7 @@ from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append
 from swarm.brain.keep import Kept
 from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered
 from swarm.brain.lock import WriterLock, is_at
-from swarm.brain.seal import Sealed, identified, seal
+from swarm.brain.seal import Sealed, identified, rechained, seal
 from swarm.brain.tail import RawLine, Tail
 from swarm.brain.verify import read_records
 from swarm.brain.watch import pulses
@@ -99,12 +99,7 @@ class Brain:
         StaleSnapshot (the trial of a claim exists), Unwritable (a record that nobody could read), DiskFull,
         BrainNotOurs, BrainReplaced, and BrainError for a lock that is not to be had, or a disk that failed.
         """
-        self.snapshot()  # so that little is left to read while others wait for the lock
-        with self._held(), self._mutex, self._opened() as fd:
-            if self._distrusted:
-                raise BrainError(self._distrusted)
-            self._apply(self._tail.new_lines_of(fd))
-            self._require_ours(fd)
+        with self._caught_up() as fd:
             built = [identified(record) for record in build(self._state)]
             notes = [identified(note) for note in self._notes()]
             fresh = {record.id: record for record in (*notes, *built) if not self._state.seen(record.id)}
@@ -114,6 +109,18 @@ class Brain:
             if sealed:
                 self._write(fd, sealed)
             return self._stored([record.id for record in built], sealed)
+
+    def take(self, choose: Callable[[int], Sequence[bytes]]) -> int:
+        """Under the lock: catch up, and append lines of another brain in one write, each as it stands there but for
+        `seq` and `prev`. `choose` gets the number of lines that are here and gives the new ones without their newline.
+        Returns how many came. Raises as `transact`; what `choose` raises passes through, and then nothing is written.
+        """
+        with self._caught_up() as fd:
+            chosen = choose(self._tail.lines)
+            sealed = rechained(chosen, seq=self._tail.lines, prev=self._tail.last_sha256)
+            if sealed:
+                self._write(fd, sealed)
+            return len(sealed)
 
     def watch(self, timeout_s: float | None = None, poll_s: float = 5.0) -> Iterator[BrainState]:
         """The state now and again after each change, until `timeout_s` has passed (None: for ever).
@@ -137,6 +144,17 @@ class Brain:
             return None
         with self._held(), self._mutex:
             return self._kept.retire(self.path)
+
+    @contextlib.contextmanager
+    def _caught_up(self) -> Iterator[int]:
+        """The brain, locked and opened for an append, with all that others wrote applied."""
+        self.snapshot()  # so that little is left to read while others wait for the lock
+        with self._held(), self._mutex, self._opened() as fd:
+            if self._distrusted:
+                raise BrainError(self._distrusted)
+            self._apply(self._tail.new_lines_of(fd))
+            self._require_ours(fd)
+            yield fd
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

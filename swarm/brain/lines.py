@@ -16,6 +16,7 @@ GENESIS = "0" * 64
 """`prev` of the first line of a file."""
 
 _EVERY_LINE_HAS = ("agent_id", "validation_loss", "description")
+_OF_A_PLACE = frozenset({"seq", "prev", "read_seq"})  # numbers of lines, and what hangs on them
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -45,6 +46,29 @@ def encode(record: Record) -> bytes:
             "Shorten its texts or write large data to a file of its own."
         )
     return line
+
+
+def moved(raw: bytes, seq: int, prev: str) -> bytes:
+    """A line, given without its newline, at another place of another chain; a line of the original format as it is.
+    Raises Unwritable when it becomes too long, and ValueError for a line that cannot be read."""
+    fields = _fields(raw)
+    if "kind" not in fields:
+        return raw + b"\n"
+    fields.pop("prev", None)
+    text = json.dumps({**fields, "seq": seq, "prev": prev}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    line = text.encode() + b"\n"
+    if MAX_LINE_BYTES < len(line):
+        raise Unwritable(f"line {fields.get('seq')} is over the limit of {MAX_LINE_BYTES} bytes at its new place")
+    return line
+
+
+def identity(raw: bytes) -> tuple[str, bytes]:
+    """What a line is called (its id, or for a line of the original format its content), and what it says: a digest of
+    everything but its place in a file. Raises ValueError for a line that cannot be read."""
+    fields = _fields(raw)
+    said = {name: value for name, value in fields.items() if name not in _OF_A_PLACE}
+    digest = hashlib.sha256(to_json(dict(sorted(said.items())))).digest()
+    return str(fields.get("id") or f"sha256:{digest.hex()}"), digest
 
 
 def decode(raw: bytes) -> Record:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from swarm.brain.lines import decode, encode, line_sha256
+from swarm.brain.lines import decode, encode, line_sha256, moved
 from swarm.errors import StaleSnapshot, Unwritable
 from swarm.records import ProposalClaimed, Record, fitted
 from swarm.study.state import BrainState
@@ -37,6 +37,18 @@ def seal(records: Iterable[Record], state: BrainState, *, seq: int, prev: str, n
         line = encode(fitted(record.model_copy(update={"seq": seq, "at": round(now, 3), "prev": prev})))
         sealed.append(Sealed(_read_back(line, record.kind), line))
         prev = line_sha256(line[:-1])
+    return sealed
+
+
+def rechained(lines: Iterable[bytes], *, seq: int, prev: str) -> list[Sealed]:
+    """Lines of another brain behind line `seq`, whose SHA-256 is `prev`. Every field stays as it is, those of newer
+    versions too; a line of the original format has no place in a chain and stays as it is altogether."""
+    sealed: list[Sealed] = []
+    for raw in lines:
+        seq += 1
+        line = moved(raw, seq, prev)
+        sealed.append(Sealed(_read_back(line, "foreign"), line))
+        prev = line_sha256(line.removesuffix(b"\n"))
     return sealed
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli import drill, flags, watch
+from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.steer import steer_app
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=flags.HELP,
 )
+app.add_typer(brain_app, name="brain")
 app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
 

@@ -13,12 +13,14 @@ from mutants.rows import (
     supervisor,
     trial,
     verdict,
+    watchdog,
 )
 from mutants.safeguard import Safeguard
 
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS),
+    *watchdog.ROWS,
 )
 
 FAST = frozenset(

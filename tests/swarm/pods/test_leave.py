@@ -1,0 +1,45 @@
+"""The pod asks its provider to end it: over real HTTP, and never with its key where that must not go."""
+
+import pytest
+from fakes.pod_provider import FakeProvider, fake_provider
+
+from swarm.pods.inside.leave import NOT_RENTED, leave
+
+KEY = "rpa_canary_51d0"
+
+
+def asked(provider: FakeProvider, *, keep_disk: bool = False) -> int:
+    environment = {"RUNPOD_API_KEY": KEY, "RUNPOD_POD_ID": "pod/1", "SWARM_RUNPOD_BASE_URL": provider.url}
+    return leave(environment, keep_disk=keep_disk)
+
+
+@pytest.mark.parametrize(("status", "code"), [(204, 0), (404, 0), (500, 1), (401, 1), (429, 1), (302, 1)])
+def test_it_is_gone_when_the_provider_says_so(status: int, code: int) -> None:
+    with fake_provider(status) as provider:
+        assert asked(provider) == code
+    assert provider.asked == ["DELETE /v2/pods/pod%2F1"]
+    assert provider.keys == [f"Bearer {KEY}"]
+
+
+def test_a_disk_that_is_to_be_kept_is_stopped_and_ended_where_it_cannot_be() -> None:
+    with fake_provider(409, 204) as provider:
+        assert asked(provider, keep_disk=True) == 0
+    assert provider.asked == ['POST /v2/pods/pod%2F1/action {"action": "stop"}', "DELETE /v2/pods/pod%2F1"]
+
+
+def test_its_key_is_in_nothing_that_it_says(capfd: pytest.CaptureFixture[str]) -> None:
+    with fake_provider(500) as provider:
+        asked(provider)
+    assert asked(FakeProvider(url="http://127.0.0.1:9/v2")) == 1
+    assert KEY not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("url", ["http://api.example.org/v2", "ftp://127.0.0.2/v2", "file:///etc/passwd"])
+def test_its_key_goes_over_https_or_stays_on_the_machine(url: str) -> None:
+    assert asked(FakeProvider(url=url)) == 1
+
+
+@pytest.mark.parametrize("missing", ["RUNPOD_API_KEY", "RUNPOD_POD_ID"])
+def test_a_machine_of_ones_own_is_told_from_a_rented_one(missing: str) -> None:
+    environment = {"RUNPOD_API_KEY": KEY, "RUNPOD_POD_ID": "pod1"} | {missing: ""}
+    assert leave(environment, keep_disk=False) == NOT_RENTED
