@@ -57,7 +57,7 @@ def moved(raw: bytes, seq: int, prev: str) -> bytes:
     fields.pop("prev", None)
     text = json.dumps({**fields, "seq": seq, "prev": prev}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     line = text.encode() + b"\n"
-    if MAX_LINE_BYTES < len(line):
+    if len(line) - 1 >= MAX_LINE_BYTES:
         raise Unwritable(f"line {fields.get('seq')} is over the limit of {MAX_LINE_BYTES} bytes at its new place")
     return line
 
