@@ -71,6 +71,8 @@ def up(
     gpu_mode: flags.GpuMode = "auto",
     early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
+    notify: flags.Notify = None,
+    on_event: flags.OnEvent = None,
     as_json: flags.Json = False,
 ) -> int:
     """Run a study: make the worktrees, start the workers, watch them until the limits are reached.
@@ -106,7 +108,7 @@ def up(
         early_stop=early_stop,
         start_up=start_up,  # type: ignore[arg-type]
     )
-    return run_up(options, Path.cwd(), as_json=as_json)
+    return run_up(options, Path.cwd(), as_json=as_json, notify=notify, on_event=on_event)
 
 
 @app.command()

@@ -48,6 +48,20 @@ Proposer = Annotated[
         "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
     ),
 ]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Tell this web address of a new leader, the end, trouble, and 80 % of the money: as JSON, or as Slack, "
+        "Discord and ntfy want it. SWARM_NOTIFY instead keeps it out of the list of processes.",
+    ),
+]
+OnEvent = Annotated[
+    str | None,
+    typer.Option(
+        "--on-event", metavar="COMMAND", help="Run this shell command for each such event; its JSON is on stdin."
+    ),
+]
 Worker = Annotated[
     list[str] | None,
     typer.Option("--worker", metavar="ID=SPEC", help="A proposer for one worker: worker_1=openai:MODEL@URL."),

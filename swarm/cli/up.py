@@ -3,16 +3,19 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
+from swarm.cli.notifying import Look, named_sinks, notifying
 from swarm.cli.render import EventLines, headline, ranking_lines, ranking_table
 from swarm.cli.terminal import lasting_console
 from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
+from swarm.notify.delivery import Sink
 from swarm.orchestrator.control import only_orchestrator
 from swarm.orchestrator.opening import OpenStudy, open_study
 from swarm.orchestrator.orchestrator import Orchestrator
@@ -29,13 +32,19 @@ from swarm.watch.watching import watch_study
 DRAW_EVERY_S = 0.5
 
 
-def run_up(options: UpOptions, cwd: Path, *, as_json: bool) -> int:
-    """Runs one study to its end. 0 when it ended by its limits or was drained, 130 when it was stopped at once."""
+def run_up(
+    options: UpOptions, cwd: Path, *, as_json: bool, notify: str | None = None, on_event: str | None = None
+) -> int:
+    """Runs one study to its end. 0 when it ended by its limits or was drained, 130 when it was stopped at once.
+
+    `notify` may be a key: it is in no option, and so in no settings and no record.
+    """
+    sinks = named_sinks(notify, on_event)
     with lasting_console(stderr=as_json) as console:
-        return _run_up(options, cwd, console, as_json=as_json)
+        return _run_up(options, cwd, console, sinks, as_json=as_json)
 
 
-def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -> int:
+def _run_up(options: UpOptions, cwd: Path, console: Console, sinks: tuple[Sink, ...], *, as_json: bool) -> int:
     clock = SystemClock()
     repo = Repo.open(cwd)
     with only_orchestrator(Layout(root=repo.root)) as reign:
@@ -45,9 +54,11 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
         if options.resume:
             _say_what_goes_on(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)
-        display = _Display(opened, console, clock, orchestrator)
-        with display.shown():
-            reason = orchestrator.run(display.tick)
+        said = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        with notifying(sinks, opened, clock, said) as look:
+            display = _Display(opened, console, clock, orchestrator, look)
+            with display.shown():
+                reason = orchestrator.run(display.tick)
         display.last_lines()
     summary = summarize(_study(opened))
     if as_json:
@@ -60,7 +71,10 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, *, as_json: bool) -
 class _Display:
     """A live table on a terminal, plain lines in a pipe."""
 
-    def __init__(self, opened: OpenStudy, console: Console, clock: Clock, orchestrator: Orchestrator) -> None:
+    def __init__(
+        self, opened: OpenStudy, console: Console, clock: Clock, orchestrator: Orchestrator, look: Look
+    ) -> None:
+        self._look = look
         self._opened = opened
         self._console = console
         self._clock = clock
@@ -85,6 +99,7 @@ class _Display:
         self._next = now + DRAW_EVERY_S
         self._tell_interrupts()
         self._tell_trouble()
+        self._look(self._orchestrator.trouble)
         study = _study(self._opened)
         for line in self._events.fresh(study):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,105 @@
+"""Watching a study, and being told of it: nothing from outside is markup, and no address or token gets out."""
+
+from mutants.safeguard import Edit, Safeguard
+
+_NOTICES = "swarm/notify/test_notices.py::"
+_NOTIFIER = "swarm/notify/test_notifier.py::"
+_VIEW = "swarm/watch/test_view.py::"
+_TERMINAL = "swarm/watch/test_watch_terminal.py::"
+
+
+def _row(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Safeguard:
+    return Safeguard(name, what, Edit(file, old, new), tests)
+
+
+ROWS = (
+    _row(
+        "watch-shows-text",
+        "what a proposal says is text in the live view, and no markup",
+        "swarm/watch/terminal.py",
+        "            Text(slot_note(slot)),\n",
+        "            slot_note(slot),\n",
+        f"{_TERMINAL}test_nothing_that_a_proposal_says_is_markup",
+    ),
+    _row(
+        "watch-numbers-are-numbers",
+        "a step that a program invents is shown only as far as it is a number",
+        "swarm/watch/pace.py",
+        "    return min(1.0, max(0.0, number)) if math.isfinite(number) else None\n",
+        "    return number\n",
+        f"{_VIEW}test_a_slot_shows_what_its_program_says_of_itself_as_far_as_it_can_be_a_number",
+    ),
+    _row(
+        "address-leaves-the-environment",
+        "no worker and no trial inherits the address of the notices",
+        "swarm/cli/notifying.py",
+        "os.environ.pop(NOTIFY_VARIABLE, None)",
+        "os.environ.get(NOTIFY_VARIABLE)",
+        "swarm/cli/test_notifying.py::test_the_variable_leaves_the_environment_before_anybody_inherits_it",
+    ),
+    _row(
+        "address-in-no-refusal",
+        "a refused address is not repeated in the refusal",
+        "swarm/notify/address.py",
+        'raise UsageError("--notify is no web address (it is not shown here, since it may hold a key)") from None',
+        'raise UsageError(f"--notify is no web address: {text}") from None',
+        f"{_NOTICES}test_an_address_that_is_none_is_refused_without_being_shown",
+    ),
+    _row(
+        "address-in-no-fault",
+        "what went wrong with a notice is told without its address",
+        "swarm/notify/delivery.py",
+        '            return f"it cannot be reached ({type(kind).__name__})"\n',
+        '            return f"{request.full_url} cannot be reached ({type(kind).__name__})"\n',
+        f"{_NOTIFIER}test_a_server_that_is_not_there_costs_the_study_two_seconds_at_its_end",
+    ),
+    _row(
+        "notice-follows-no-redirect",
+        "a notice goes to the address that was given, and nowhere else",
+        "swarm/notify/delivery.py",
+        "opener = urllib.request.build_opener(_NoRedirect)",
+        "opener = urllib.request.build_opener()",
+        f"{_NOTIFIER}test_what_a_server_does_not_take_arrives_when_it_works_again",
+    ),
+    _row(
+        "notice-bounded-in-time",
+        "a server that never ends its answer holds up nothing",
+        "swarm/notify/delivery.py",
+        "        thread.join(TRY_S)  #",
+        "        thread.join()  #",
+        f"{_NOTIFIER}test_a_server_that_trickles_its_answer_is_given_up",
+    ),
+    _row(
+        "notice-told-once",
+        "a restart tells nothing twice",
+        "swarm/notify/told.py",
+        "        return notice_id in self._ids\n",
+        "        return False\n",
+        f"{_NOTIFIER}test_after_a_restart_what_was_told_is_not_and_what_was_not_is",
+    ),
+    _row(
+        "notice-not-dropped",
+        "what a server did not take is told later",
+        "swarm/notify/notifier.py",
+        "                    self._rest(queue, fault)\n                    return\n",
+        "                    self._rest(queue, fault)\n",
+        f"{_NOTIFIER}test_what_a_server_does_not_take_arrives_when_it_works_again",
+        f"{_NOTIFIER}test_after_a_restart_what_was_told_is_not_and_what_was_not_is",
+    ),
+    _row(
+        "notice-mentions-nobody",
+        "what a proposal says can call nobody and link nowhere in a chat",
+        "swarm/notify/forms.py",
+        '    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")\n',
+        "    return text\n",
+        f"{_NOTICES}test_slack_gets_a_text_in_which_nobody_is_called",
+    ),
+    _row(
+        "event-is-data",
+        "what a proposal says is never part of the command that is run for an event",
+        "swarm/notify/delivery.py",
+        '["/bin/sh", "-c", self.command]',
+        '["/bin/sh", "-c", f"{self.command}; : {notice.text}"]',
+        f"{_NOTIFIER}test_a_command_gets_the_event_on_its_input_and_nothing_of_it_is_run",
+    ),
+)
