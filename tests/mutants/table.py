@@ -14,6 +14,7 @@ from mutants.rows import (
     trial,
     verdict,
     watchdog,
+    watching,
 )
 from mutants.safeguard import Safeguard
 
@@ -21,6 +22,7 @@ SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS),
     *watchdog.ROWS,
+    *watching.ROWS,
 )
 
 FAST = frozenset(

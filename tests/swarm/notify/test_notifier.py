@@ -108,13 +108,13 @@ def test_a_server_that_is_not_there_costs_the_study_two_seconds_at_its_end(tmp_p
 def test_a_server_that_trickles_its_answer_is_given_up() -> None:
     """Each byte comes before the socket's timeout; the answer never ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        stop = threading.Event()
+        stop, until = threading.Event(), time.monotonic() + 4
 
         def trickle() -> None:
             client, _ = server.accept()
             with client:
                 client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-                while not stop.wait(0.1):
+                while not stop.wait(0.1) and time.monotonic() < until:
                     try:
                         client.sendall(b"a")
                     except OSError:
