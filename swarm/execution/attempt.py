@@ -11,6 +11,7 @@ from swarm.execution.flags import BEYOND_BUDGET, explain_excess, flags_of, flags
 from swarm.execution.phases import STALL_LIMIT_S
 from swarm.records import FailReason, Score
 from swarm.supervisor import PhaseResult, TrialResult
+from swarm.supervisor.phase import STALL_FACTOR_BEFORE_FIRST_STEP
 from swarm.trial.contract import ExitCode
 from swarm.trial.files import read_json
 from swarm.trial.folder import TrialFolder
@@ -92,7 +93,9 @@ def explain(phase: PhaseResult, stopped_reason: str | None, tail: str) -> tuple[
         case "walltime":
             found = FailReason.TIMEOUT, f"{name} was killed at its walltime limit after {phase.seconds:.1f} s"
         case "stalled":
-            found = FailReason.TIMEOUT, f"{name} made no step for {STALL_LIMIT_S:.0f} s and was killed"
+            first_s = STALL_LIMIT_S * STALL_FACTOR_BEFORE_FIRST_STEP
+            limits = f"{STALL_LIMIT_S:.0f} s ({first_s:.0f} s before the first one)"
+            found = FailReason.TIMEOUT, f"{name} made no step for {limits} and was killed"
         case "cpu_limit":
             used = f"{phase.cpu_seconds:.1f} CPU seconds"
             found = FailReason.OVER_BUDGET, f"{name} went on past its budget: killed after {used}"

@@ -60,6 +60,7 @@ class TrainReport(BaseModel):
     compilation: str | None = None
     own_seed: bool = False
     meter: MeterReport = MeterReport()
+    compile_seconds: float | None = None
     torch: str | None = None
 
 

@@ -58,6 +58,8 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
         limit_s = found.train_limit_s
         own_s = found.own_s(Phase.TRAIN)
         counted = "" if limit_s is None else f", and took {own_s:.1f} CPU seconds (limit {limit_s:.1f})"
+        if limit_s is not None and (compiled_s := train.compile_seconds or 0.0) > 0:
+            counted += f", about {compiled_s:.0f} s of it for compiling, which is on the budget of a CPU"
         sentences.append(
             f"over_budget: train reports {claimed} of {budget}{off}{counted}: let clock.batches decide when to stop, "
             "and work neither before it nor after it, nor in another thread or process"

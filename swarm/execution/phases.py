@@ -21,7 +21,7 @@ from swarm.trial.contract import Phase, code_root, harness_folders, program_sha2
 from swarm.trial.folder import TrialFolder
 
 STALL_LIMIT_S = 60.0
-PROBE_WALLTIME_S = 120.0  # a compilation is most of it
+PROBE_WALLTIME_S = 240.0  # a compilation is most of it
 PREDICT_WALLTIME_S = 180.0
 TRUSTED_WALLTIME_S = 120.0
 START_UP_CPU_S = 60.0

@@ -4,11 +4,14 @@ A meter is told when the candidate's code begins, when training starts, and wher
 in the budget's unit.
 """
 
+import math
+import resource
 import time
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from swarm.harness.solo import Device, Gate, SoloMeter
+from swarm.harness.compiler import compiled_s
+from swarm.harness.solo import FREE_BUILD_S, Device, Gate, SoloMeter
 from swarm.trial.config import WorkBudget
 
 FREE_COMPILE_S, FREE_COMPILE_SHARE, LEAST_FREE_COMPILE_S = 60.0, 0.25, 5.0
@@ -49,8 +52,8 @@ def free_setup_s(budget_s: float, *, cpu: bool) -> float:
     """Set-up (building, compiling, warming up) costs nothing up to this many seconds of the meter's own clock.
 
     On a CPU a quarter of a second and a hundredth of the budget, about twice what the targets here take: who trains
-    before the clock starts trains on the budget. On a GPU, where a compilation belongs to it, a quarter of the budget,
-    at least 5 s and at most 60 s.
+    before the clock starts trains on the budget, and a compilation is on it too. On a GPU, where a compilation belongs
+    to it, a quarter of the budget, at least 5 s and at most 60 s; what is not compiling has FREE_BUILD_S of that.
     """
     if cpu:
         return FREE_CPU_SETUP_S + FREE_CPU_SETUP_SHARE * budget_s
@@ -97,11 +100,18 @@ class TimeMeter:
     """Seconds of a clock: the wall's (`time.monotonic`), or the process's CPU time of all its threads.
 
     CPU time is the solo clock of a CPU: a neighbour on the same core does not add to it, apart from what shared caches
-    and clock speeds do. It does not see child processes; the supervisor's limit on the whole tree does.
+    and clock speeds do. It sees child processes once they have ended, such as compilers; the supervisor's limit on the
+    whole tree sees them all. `compiled_s`: as in `SoloMeter`.
     """
 
-    def __init__(self, clock: Callable[[], float], free_setup_s: float) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        free_setup_s: float,
+        compiled_s: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._clock = clock
+        self._compiled_s = compiled_s
         self._free_s = free_setup_s
         self._origin = clock()
         self._paused_at: float | None = None
@@ -111,7 +121,8 @@ class TimeMeter:
 
     def start(self) -> None:
         now = self._clock()
-        charged_s = max(0.0, now - self._origin - self._free_s)
+        free_s = min(self._free_s, FREE_BUILD_S + self._compiled_s())
+        charged_s = max(0.0, now - self._origin - free_s)
         self._origin = now - charged_s
 
     def park(self) -> None:
@@ -149,5 +160,11 @@ def meter_for(budget: WorkBudget, shared: tuple[Device, Gate] | None, *, cpu: bo
         return SampleMeter()
     free_s = free_setup_s(budget.amount, cpu=cpu)
     if budget.kind == "solo_seconds" and shared is not None:
-        return SoloMeter(*shared, budget.amount, free_s)
-    return TimeMeter(time.process_time if budget.kind == "solo_seconds" and cpu else time.monotonic, free_s)
+        return SoloMeter(*shared, budget.amount, free_s, compiled_s)
+    return TimeMeter(cpu_time if budget.kind == "solo_seconds" and cpu else time.monotonic, free_s, compiled_s)
+
+
+def cpu_time() -> float:
+    """CPU seconds of this process, all its threads, and those of its children that have ended and were waited for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime

@@ -7,6 +7,7 @@ import time
 import torch
 from torch import Tensor, nn
 
+from swarm.harness import compiler
 from swarm.harness import session as sessions
 from swarm.harness.errors import ContractBroken
 from swarm.harness.session import Session
@@ -15,6 +16,7 @@ from swarm.trial.files import write_whole
 
 _WRAPPERS = ("_orig_mod.", "module.")
 _MIB = 1 << 20
+_UNCOMPILED = "not compiled: torch could compile nothing of it, see the log of train"
 
 
 def finish(model: nn.Module) -> None:
@@ -76,8 +78,9 @@ def _facts(session: Session, model: nn.Module) -> dict[str, object]:
         "train_loss": None if clock.loss != clock.loss else round(clock.loss, 6),
         "curve": clock.curve,
         "overhead_s": _overhead(session),
-        "compilation": session.compilation,
+        "compilation": session.compilation or (_UNCOMPILED if compiler.failed() else None),
         "meter": clock.meter_facts,
+        "compile_seconds": round(compiler.compiled_s(), 3),
         "seed": config.seed,
         "own_seed": clock.own_seed,
         "device": _device_name(session.device),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from swarm.harness import compiler
 from swarm.harness import config as configuration
 from swarm.harness.checkpoint import load_weights
 from swarm.harness.errors import ContractBroken, DataMissing, InvalidOutput
@@ -45,6 +46,7 @@ def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict
         raise DataMissing(f"{shown}: {error}. The stage phase writes it.") from error
     session = open_session(config, training=False)
     import_first(config.program_file)
+    compiler.prepare(config.program_file, config.device)
     candidate_begins()
     began, training = time.monotonic(), StepCount()
     model = entry(load_program(config.program_file), "build_model")()

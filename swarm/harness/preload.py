@@ -16,6 +16,7 @@ from swarm.harness.errors import HarnessError
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # read when torch._dynamo is imported, and not again
 
 import torch  # noqa: E402
 import torch._dynamo  # noqa: E402  (the first optimiser imports it: a second of CPU time)

@@ -14,6 +14,7 @@ neighbour which never reaches a step boundary can be made to wait (the meter the
 little later, and says so if that was in vain), or that a step which is dear only between two checks is seen.
 """
 
+import math
 import random
 import statistics
 from collections.abc import Callable, Hashable
@@ -25,6 +26,7 @@ NEXT_WARM, NEXT_TIMED = 2, 12  # twelve: what comes every second, third, fourth 
 RECHECK_WARM, RECHECK_TIMED = 1, 12
 RECHECKS_WITHIN = ((0.05, 0.25), (0.25, 0.45), (0.45, 0.65), (0.65, 0.85), (0.85, 0.98))
 """Shares of the budget. One re-check in each, at a moment that no program can know: none is cheap just then."""
+FREE_BUILD_S = 10.0  # of the set-up: building, the libraries' loading, the first steps; not measured on a card
 RETRY_AFTER = 0.02  # of the budget, when a window was not alone
 WINDOW_LIMIT_S = 10.0  # less than any neighbour waits
 LEAST_TIMED = 3
@@ -91,7 +93,8 @@ class _Window:
 
 
 class SoloMeter:
-    """A `swarm.harness.budget.Meter` for a shared GPU. `budget_s` only says when the re-checks are due."""
+    """A `swarm.harness.budget.Meter` for a shared GPU. `budget_s` only says when the re-checks are due. `compiled_s`:
+    seconds that were spent compiling; of the set-up that and FREE_BUILD_S are free, up to `free_setup_s`."""
 
     def __init__(
         self,
@@ -99,9 +102,11 @@ class SoloMeter:
         gate: Gate,
         budget_s: float,
         free_setup_s: float,
+        compiled_s: Callable[[], float] = lambda: math.inf,
         lot: Callable[[], float] = _LOT,
     ) -> None:
         """`lot` draws from [0, 1): not from a generator that the program seeds, or could read."""
+        self._compiled_s = compiled_s
         self._device, self._gate, self._free_setup_s = device, gate, free_setup_s
         self._origin = device.now()
         self._prices: dict[Hashable, _Price] = {}
@@ -139,7 +144,7 @@ class SoloMeter:
         self._origin = self._device.now()
 
     def start(self) -> None:
-        self._free_s = self._free_setup_s
+        self._free_s = min(self._free_setup_s, FREE_BUILD_S + self._compiled_s())
         self._charge_setup(max(0.0, self._device.now() - self._origin - self._gate.waited_s))
 
     def park(self) -> None:

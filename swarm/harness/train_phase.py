@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch._dynamo
 
+from swarm.harness import compiler
 from swarm.harness import config as configuration
 from swarm.harness.errors import ContractBroken, OutOfMemory
 from swarm.harness.program import entry, exit_code_of, import_first, load_program
@@ -32,6 +33,8 @@ def train(config: TrialConfig, kind: type[Session] = Session) -> None:
     try:
         session = open_session(config, kind=kind)
         import_first(config.program_file)
+        if reason := compiler.prepare(config.program_file, config.device):
+            session.note_compilation(f"not compiled: {reason}")
         session.begin()
         program = load_program(config.program_file)
         entry(program, "build_model")

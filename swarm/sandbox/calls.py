@@ -91,10 +91,11 @@ _PAIRS: _Calls = (
     ("sendmmsg", 307, 269), ("recvmmsg", 299, 243), ("shutdown", 48, 210), ("getsockopt", 55, 209),
     ("setsockopt", 54, 208), ("getsockname", 51, 204), ("getpeername", 52, 205),
 )  # fmt: skip
-# What CUDA asks for besides; on a CPU it would be memory that no limit counts.
+# What CUDA asks for besides; on a CPU it would be memory that no limit counts. Its start fails where it may not bind a
+# socket of its own (`@cuda-uvmfd-...`, for processes that share memory) and listen there. Not: `connect`, `accept`.
 _GPU: _Calls = (
     ("memfd_create", 319, 279), ("mlock", 149, 228), ("munlock", 150, 229), ("mlock2", 325, 284), ("socket", 41, 198),
-    ("pidfd_open", 434, 434),
+    ("bind", 49, 200), ("listen", 50, 201), ("pidfd_open", 434, 434),
 )  # fmt: skip
 # Sockets by a name. Where all that one can name are one's own: workers of a data loader pass their batches so.
 _SOCKETS: _Calls = (

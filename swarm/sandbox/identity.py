@@ -39,18 +39,23 @@ def can_become(user: int) -> bool:
     return any(int(first) <= user < int(first) + int(count) for first, _, count in rows)
 
 
-def is_open_to_others(paths: Iterable[str], *, by_path: bool) -> bool:
-    """Whether another user may read these files and folders; `by_path`: and get there through the folders above."""
+def closed_to_others(paths: Iterable[str], *, by_path: bool, write: bool = False) -> str:
+    """The first of these files and folders that another user may not read, with its mode; empty if there is none.
+
+    `by_path`: it also has to get there through the folders above. `write`: files also have to be open for writing.
+    """
     for path in paths:
         with suppress(FileNotFoundError, NotADirectoryError):
             real = Path(path).resolve()
             mode = real.stat().st_mode
-            needed = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
+            of_kind = stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IWOTH if write else 0
+            needed = stat.S_IROTH | of_kind
             if not stat.S_ISLNK(mode) and mode & needed != needed:
-                return False
-            if by_path and not all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents):
-                return False
-    return True
+                return f"{path} ({stat.filemode(mode)})"
+            for parent in real.parents if by_path else ():
+                if not parent.stat().st_mode & stat.S_IXOTH:
+                    return f"{path} (below {parent}, {stat.filemode(parent.stat().st_mode)})"
+    return ""
 
 
 def hand_over(paths: Iterable[str], user: int) -> None:

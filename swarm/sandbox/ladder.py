@@ -41,8 +41,11 @@ def apply(
     if threads != 1:
         raise SandboxError(f"the sandbox needs a process with 1 thread, this one has {threads}: others stay outside.")
     abi, has_seccomp, has_namespaces = landlock.abi(), seccomp.available(), namespaces.available()
+    user, closed = None, ""
     try:
-        user = _user_of(policy, folder, by_path=not has_namespaces)
+        if identity.can_become(identity.user_for(folder)):
+            closed = _closed_to_others(policy, by_path=not has_namespaces)
+            user = None if closed else identity.user_for(folder)
         if user is not None:
             identity.hand_over(policy.own, user)
         if has_namespaces:
@@ -58,7 +61,7 @@ def apply(
             seccomp.restrict(needs)
     except OSError as error:
         raise SandboxError(f"the sandbox failed: {error}. --sandbox none runs without it.") from error
-    return _report(abi, has_seccomp, has_namespaces, user is not None)
+    return _report(abi, has_seccomp, has_namespaces, user is not None, closed)
 
 
 def require(report: SandboxReport) -> None:
@@ -80,20 +83,18 @@ def _can_switch() -> bool:
     return identity.can_become(identity.user_for("/"))
 
 
-def _user_of(policy: SandboxPolicy, folder: str, *, by_path: bool) -> int | None:
-    """The user that the candidate gets; None, it stays ours: we are not root, or it could not read what it must."""
-    user = identity.user_for(folder)
-    if not identity.can_become(user):
-        return None
+def _closed_to_others(policy: SandboxPolicy, *, by_path: bool) -> str:
+    """What a user of the candidate's own could not open although it must, such as a device node of the driver; empty
+    when there is nothing. Then the candidate stays ours, one rung lower, and its record says why."""
     ours = (*policy.own, *policy.write)
-    outside = [path for path in (*policy.read, *policy.devices) if path not in ours and not path.startswith("/proc/")]
-    if not identity.is_open_to_others(outside, by_path=by_path):
-        return None
+    outside = [path for path in policy.read if path not in ours and not path.startswith("/proc/")]
+    closed = identity.closed_to_others(outside, by_path=by_path)
+    closed = closed or identity.closed_to_others(policy.devices, by_path=by_path, write=True)
     above = [str(Path(path).parent) for path in ours] if by_path else []
-    return user if identity.is_open_to_others(above, by_path=True) else None
+    return closed or identity.closed_to_others(above, by_path=True)
 
 
-def _report(abi: int, has_seccomp: bool, has_namespaces: bool, other_user: bool) -> SandboxReport:
+def _report(abi: int, has_seccomp: bool, has_namespaces: bool, other_user: bool, held_by: str = "") -> SandboxReport:
     closed = has_seccomp or has_namespaces
     network: Network = "denied" if closed else "tcp_denied" if abi >= _TCP_ABI else "open"
     gaps = [
@@ -105,6 +106,7 @@ def _report(abi: int, has_seccomp: bool, has_namespaces: bool, other_user: bool)
     ]
     parts = ["namespaces" if has_namespaces else "no namespaces"]
     parts += ["a user of its own"] if other_user else []
+    parts += [f"no user of its own, to whom {held_by} would be closed"] if held_by else []
     parts.append(f"Landlock {abi}" if abi else "no Landlock")
     parts += ["system calls by a list"] if has_seccomp else []
     parts += [text for open_gap, text in gaps if open_gap]

@@ -23,6 +23,7 @@ _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK = 1 << 4, 1 << 5, 1 
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 # How many of the bits above an ABI knows; all known ones are handled, so what no rule grants is refused.
 _BITS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+_PROCESS, _THREADS = "/proc/self", "/proc/self/task"
 _NET_BIND_TCP, _NET_CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPE_ABSTRACT_UNIX_SOCKET, _SCOPE_SIGNAL = 1 << 0, 1 << 1
 
@@ -31,6 +32,8 @@ _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK
 _WRITE |= _REFER | _TRUNCATE
 _DEVICE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
+# Drivers from 570 on write `comm` of their threads while they start, and take a refusal for the end (error 304).
+_NAME_THREADS = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE
 _FILE_ONLY = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
 
@@ -66,14 +69,25 @@ def restrict(policy: SandboxPolicy) -> int:
     handled = (1 << _BITS_OF_ABI[min(version, 5)]) - 1
     ruleset = syscall(_CREATE_RULESET, *_ruleset(version, handled), 0)
     try:
+        _hold_own_process()
         _allow(ruleset, policy.read, handled & _READ)
         _allow(ruleset, policy.write, handled & _WRITE)
         _allow(ruleset, policy.devices, handled & _DEVICE)
+        if policy.gpu:
+            _allow(ruleset, (_THREADS,), handled & _NAME_THREADS)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         syscall(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
     return version
+
+
+def _hold_own_process() -> None:
+    """Keeps the kernel's entries for this process in memory until it ends. A rule holds for an entry, not for its name:
+    when memory is short the kernel drops those of /proc that nobody has open, and no rule knows the next ones."""
+    for path in (_PROCESS, _THREADS):
+        with suppress(OSError):
+            os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
 def _ruleset(version: int, handled: int) -> tuple[_Ruleset, int]:

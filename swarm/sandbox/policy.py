@@ -1,5 +1,6 @@
 """What a sandboxed process may touch, and what was reached when it was applied."""
 
+import os
 import sys
 import sysconfig
 from dataclasses import dataclass, field
@@ -18,12 +19,16 @@ _SYSTEM_READ = (
     "/sys/devices/system/cpu", "/sys/devices/system/node",
 )  # fmt: skip
 _SYSTEM_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-# The CUDA driver walks these; the nodes themselves are devices (see `gpu_devices`).
+# The CUDA driver walks these; the nodes themselves are devices (see `gpu_devices`). What it opens where, and who has
+# seen it: tests/data/cuda/.
 _GPU_READ = (
-    "/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/proc/sys/kernel",
-    "/sys/bus", "/sys/class", "/sys/devices", "/sys/module",
+    "/proc/driver/nvidia", "/proc/driver/nvidia-uvm", "/proc/driver/nvidia-caps", "/proc/driver/nvidia-nvlink",
+    "/proc/devices", "/proc/modules", "/proc/version", "/proc/sys/kernel",
+    "/proc/sys/vm/mmap_min_addr", "/proc/sys/vm/max_map_count",
+    "/sys/bus", "/sys/class", "/sys/devices", "/sys/module", "/sys/kernel/mm",
     "/etc/OpenCL", "/usr/local/nvidia", "/usr/local/cuda",
 )  # fmt: skip
+_DRIVER_LIBRARY = "libcuda.so*"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class SandboxPolicy:
     `read` and `write` are files or whole folders (write includes read, creating and deleting, but neither symbolic
     links nor pipes nor device nodes); `devices` are opened for reading, writing and ioctl. `own`: paths of the trial
     that its user is made the owner of, where it gets one. `temporary`: a folder that gets a short name in a
-    root of one's own. `gpu`: CUDA runs here. `processes`: children may be started.
+    root of one's own. `gpu`: CUDA runs here, and may name its threads. `processes`: children may be started.
     """
 
     read: tuple[str, ...] = ()
@@ -84,7 +89,7 @@ def candidate_policy(
     of one's own has one of its own.
     """
     return SandboxPolicy(
-        read=(*read, *_SYSTEM_READ, *_interpreter_paths(), *(_GPU_READ if gpu else ())),
+        read=(*read, *_SYSTEM_READ, *_interpreter_paths(), *((*_GPU_READ, *driver_folders()) if gpu else ())),
         write=write,
         devices=(*_SYSTEM_DEVICES, *(gpu_devices() if gpu else ())),
         own=own,
@@ -94,10 +99,16 @@ def candidate_policy(
     )
 
 
-def gpu_devices() -> tuple[str, ...]:
+def gpu_devices(dev: Path = Path("/dev")) -> tuple[str, ...]:
     """Device nodes of NVIDIA's driver on this machine; WSL's `/dev/dxg` counts as one."""
-    nodes = [*Path("/dev").glob("nvidia*"), Path("/dev/dxg"), Path("/dev/dri")]
+    nodes = [*sorted(dev.glob("nvidia*")), dev / "dxg", dev / "dri"]
     return tuple(str(node) for node in nodes if node.exists())
+
+
+def driver_folders() -> tuple[str, ...]:
+    """Folders of LD_LIBRARY_PATH that hold the driver's library: where rented machines have it outside of /usr."""
+    named = (Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry)
+    return tuple(str(folder) for folder in named if folder.is_absolute() and any(folder.glob(_DRIVER_LIBRARY)))
 
 
 def _interpreter_paths() -> tuple[str, ...]:

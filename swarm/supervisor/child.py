@@ -48,7 +48,7 @@ def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int, counted: bool) 
     """Ends the process: with the phase's own exit code, or ExitCode.SETUP_FAILED before its first instruction."""
     try:
         os.set_inheritable(report_fd, False)
-        _limit(spec)
+        _limit(spec, gpu=phase.gpu)
         _import_parents(spec, phase)
         report = _enter_sandbox(spec, phase, report_fd, counted=counted)
         say_ready(report_fd, Ready(report, now()))
@@ -59,17 +59,18 @@ def run_phase(spec: TrialSpec, phase: PhaseSpec, report_fd: int, counted: bool) 
     _run_module(phase.module)
 
 
-def _limit(spec: TrialSpec) -> None:
+def _limit(spec: TrialSpec, *, gpu: bool) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _FILE_SIZE_LIMIT)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    _lower(resource.RLIMIT_MEMLOCK, _LOCKED_BYTES)
+    if not gpu:  # CUDA pins what it copies from, and there is no other limit on a GPU's host memory either
+        _lower(resource.RLIMIT_MEMLOCK, _LOCKED_BYTES)
     for which in (resource.RLIMIT_MSGQUEUE, resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
         _lower(which, 0)
     if os.getuid() != 0:  # root is exempt; counted per user, it can only bound what comes on top of now
         _lower(resource.RLIMIT_NPROC, _threads_of_user() + _EXTRA_PROCESSES)
     if spec.memory_limit_mib is not None:
-        # Not RLIMIT_AS: CUDA and large memory maps reserve address space far beyond what they use.
+        # Not RLIMIT_AS: CUDA reserves more address space than the machine has memory, before its first allocation.
         _lower(resource.RLIMIT_DATA, spec.memory_limit_mib * _MIB)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)

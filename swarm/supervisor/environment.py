@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from swarm.failpoints import for_child
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
@@ -30,10 +31,15 @@ def supervisor_environment(parent: Mapping[str, str], folder: str, pythonpath: t
     return {**allowed(parent), **for_child(parent), **own}
 
 
+_CUDA_CACHE_BYTES = 256 * 1024**2
+_TRITON_CACHE = "swarm.harness.triton_cache:SameFolderCache"
+
+
 def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, str]) -> dict[str, str]:
     """HOME and TMPDIR of a trusted phase are T/private, where no candidate can have planted anything."""
     folder = spec.trial_folder
     home = str(folder.private if phase.trusted else folder.scratch)
+    caches = {} if phase.trusted else _caches(folder.scratch)
     return {
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
@@ -42,8 +48,23 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
         "HOME": home,
         "USER": "trial",  # a user of its own has no name, and libraries ask for one
         "TMPDIR": home,
+        **caches,
         "PYTHONPATH": import_path(parent, spec.pythonpath),
         FOLDER_VARIABLE: spec.folder,
+    }
+
+
+def _caches(scratch: Path) -> dict[str, str]:
+    """Where compilers of a trial keep what they make: below scratch, which ends with the process, so that no trial
+    meets what another one has left. And no server of MPS: a trial is capped by its own allocator."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        "TRITON_CACHE_MANAGER": _TRITON_CACHE,
+        "CUDA_CACHE_PATH": str(scratch / "cuda"),
+        "CUDA_CACHE_MAXSIZE": str(_CUDA_CACHE_BYTES),
+        "CUDA_MPS_PIPE_DIRECTORY": str(scratch / "no-mps"),
     }
 
 

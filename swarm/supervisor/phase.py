@@ -24,7 +24,7 @@ Cut = Literal["walltime", "cpu_limit", "stalled", "stopped"] | Excess
 
 _POLL_S = 0.05
 _CPU_POLL_S = 0.5
-_STALL_FACTOR_BEFORE_FIRST_BEAT = 3.0
+STALL_FACTOR_BEFORE_FIRST_STEP = 3.0
 _LINGER_S = 0.3
 
 
@@ -149,16 +149,18 @@ class _Heartbeat:
     def __init__(self, path: Path, began: float) -> None:
         self._path = path
         self._last: float | None = None
+        self._has_stepped = False
         self._moved_at = began
 
     def pause_s(self, moment: float) -> float:
-        """Seconds since the beat last moved on; before the first beat a third of the time since the start."""
+        """Seconds since the beat last moved on; a third of that until the first step is done, for it may compile."""
         beat = read_beat(self._path)
         if beat is not None and beat.at_s != self._last:
             self._last = beat.at_s
+            self._has_stepped = self._has_stepped or beat.step > 0
             self._moved_at = moment
         pause = moment - self._moved_at
-        return pause if self._last is not None else pause / _STALL_FACTOR_BEFORE_FIRST_BEAT
+        return pause if self._has_stepped else pause / STALL_FACTOR_BEFORE_FIRST_STEP
 
 
 def _describe(

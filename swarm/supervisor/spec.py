@@ -26,9 +26,9 @@ class PhaseSpec:
     An untrusted phase runs in T/program under the sandbox: `read` and `write` are the absolute paths it gets beside
     the interpreter's own. A trusted phase runs in T/private without it, and both lists are ignored. `gpu` opens the
     NVIDIA device nodes to an untrusted phase. `cpu_limit_s` counts the CPU time of the whole process tree.
-    `stall_limit_s`: longest pause between two heartbeats (three times that before the first one). `gate`: lock files
-    whose holding is measured (`PhaseResult.gate_held_s`). `rungs`: percentages of the budget at which the training
-    leaves something to be judged.
+    `stall_limit_s`: longest pause between two heartbeats (three times that until the first step is done). `gate`: lock
+    files whose holding is measured (`PhaseResult.gate_held_s`). `rungs`: percentages of the budget at which the
+    training leaves something to be judged.
     """
 
     name: str

@@ -324,8 +324,8 @@ ROWS = (
         "level-recorded",
         "no more is claimed than was reached",
         "ladder.py",
-        "    return _report(abi, has_seccomp, has_namespaces, user is not None)\n",
-        "    return _report(abi, has_seccomp, False, user is not None)\n",
+        "    return _report(abi, has_seccomp, has_namespaces, user is not None, closed)\n",
+        "    return _report(abi, has_seccomp, False, user is not None, closed)\n",
         "test_the_level_reached_is_recorded",
     ),
 )

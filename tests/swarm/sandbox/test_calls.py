@@ -6,8 +6,9 @@ The filter's program is run here as the kernel runs it, for both architectures, 
 from collections.abc import Mapping
 
 import pytest
+from fakes.kernel_filter import ABSENT, ALLOW, KILL, PRETEND, REFUSE, answer
 
-from swarm.sandbox import calls, seccomp
+from swarm.sandbox import calls
 from swarm.sandbox.calls import Needs
 
 # Numbers from asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64), None where there is no such call.
@@ -71,28 +72,8 @@ EVERY_NEED = [
     for sockets in (False, True)
     for only_pid in (None, 4242)
 ]
-ALLOW, REFUSE, PRETEND, ABSENT, KILL = 0x7FFF0000, 0x50001, 0x50000, 0x50026, 0x80000000
 MACHINES = ("x86_64", "aarch64")
 EITHER = pytest.mark.parametrize("machine", MACHINES)
-
-
-def answer(machine: str, needs: Needs, number: int, *arguments: int, audit: int | None = None) -> int:
-    """What the filter answers to this call, as the kernel would work it out."""
-    words = {seccomp._OFFSET_NUMBER: number, seccomp._OFFSET_ARCH: audit or calls.AUDIT_ARCH[machine]}
-    words |= {seccomp._OFFSET_ARGUMENTS + 8 * place: value & 0xFFFFFFFF for place, value in enumerate(arguments)}
-    program, accumulator, at = seccomp.assemble(machine, needs), 0, 0
-    while True:
-        step = program[at]
-        at += 1
-        if step.code == seccomp._RETURN:
-            return int(step.k)
-        if step.code == seccomp._LOAD:
-            accumulator = words.get(step.k, 0)
-        elif step.code == seccomp._AND:
-            accumulator &= step.k
-        else:
-            jumps = accumulator == step.k if step.code == seccomp._IF_EQUAL else accumulator >= step.k
-            at += step.jt if jumps else step.jf
 
 
 def number(machine: str, name: str) -> int:

@@ -239,6 +239,19 @@ def test_a_beating_training_is_not_stalled(programs: Programs) -> None:
     assert programs.run(programs.phase(source, stall_limit_s=0.6)).phases[0].ending == "ok"
 
 
+def test_the_first_step_may_take_three_times_as_long(programs: Programs) -> None:
+    """It compiles. The beats before it, of the warm-up, do not change that; nor does the first step's own."""
+    source = """
+        import pathlib, struct, time
+        beat = pathlib.Path('../train_out/heartbeat')
+        beat.write_bytes(struct.pack('<dQddd', 1.0, 0, 0, 0, 0)); time.sleep(1.2)
+        beat.write_bytes(struct.pack('<dQddd', 2.0, 0, 0, 0, 0)); time.sleep({pause})
+    """
+    assert programs.run(programs.phase(source.format(pause=1.2), stall_limit_s=0.8)).phases[0].ending == "ok"
+    (programs.folder / "supervisor.json").unlink()
+    assert programs.run(programs.phase(source.format(pause=60), stall_limit_s=0.8)).phases[0].ending == "stalled"
+
+
 def test_a_pipe_in_place_of_the_heartbeat_does_not_stop_the_watch(programs: Programs) -> None:
     source = "import os, time; os.mkfifo('../train_out/heartbeat'); time.sleep(60)"
     phase = programs.run(programs.phase(source, stall_limit_s=30.0, walltime_limit_s=1.0)).phases[0]
