@@ -160,7 +160,7 @@ def meter_for(budget: WorkBudget, shared: tuple[Device, Gate] | None, *, cpu: bo
         return SampleMeter()
     free_s = free_setup_s(budget.amount, cpu=cpu)
     if budget.kind == "solo_seconds" and shared is not None:
-        return SoloMeter(*shared, budget.amount, free_s, compiled_s)
+        return SoloMeter(*shared, budget.amount, free_s, compiled_s=compiled_s)
     return TimeMeter(cpu_time if budget.kind == "solo_seconds" and cpu else time.monotonic, free_s, compiled_s)
 
 

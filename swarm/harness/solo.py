@@ -102,8 +102,8 @@ class SoloMeter:
         gate: Gate,
         budget_s: float,
         free_setup_s: float,
-        compiled_s: Callable[[], float] = lambda: math.inf,
         lot: Callable[[], float] = _LOT,
+        compiled_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """`lot` draws from [0, 1): not from a generator that the program seeds, or could read."""
         self._compiled_s = compiled_s
