@@ -111,6 +111,7 @@ class Pod(Value):
     price_usd_h: float | None = None
     created_at: float | None = None
     ssh: SshAddress | None = None
+    home: str | None = Field(default=None, description="its home, where that is not DEFAULT_HOME of `order.py`")
     folder: str | None = Field(default=None, description="its home, where that lies on this machine")
 
 

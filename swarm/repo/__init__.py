@@ -7,5 +7,6 @@ external diffs, aliases, signing) is executed.
 """
 
 from swarm.repo.repository import Repo, trial_ref
+from swarm.repo.taking import Quarantine
 
-__all__ = ["Repo", "trial_ref"]
+__all__ = ["Quarantine", "Repo", "trial_ref"]

@@ -44,21 +44,29 @@ class GitFailed(RepoError):
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs git in `folder`. `flags` go before the subcommand; nothing reaches a shell."""
+    """Runs git in `folder`. `flags` go before the subcommand; nothing of a call reaches a shell. With `file_limit_mib`
+    the kernel lets no file that git writes grow beyond that, for what comes from a machine that is not trusted."""
 
     folder: Path
     flags: tuple[str, ...] = ()
     timeout_s: float = TIMEOUT_S
+    file_limit_mib: int | None = None
 
     def __call__(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> bytes:
         """Standard output. Raises GitFailed on an exit code other than 0 and GitTimeout past the deadline."""
-        command = [git_binary(), *_FLAGS, *self.flags, "-C", str(self.folder), *args]
+        command = [*self._limits(), git_binary(), *_FLAGS, *self.flags, "-C", str(self.folder), *args]
         shown = f"git {shlex.join(args)} in {self.folder}"
         code, stdout, stderr = _run(command, stdin, {**_environment(), **(env or {})}, self.timeout_s, shown)
         if code != 0:
             said = stderr.decode(errors="replace").strip() or "no message"
             raise GitFailed(f"{shown} failed with exit code {code}: {said}", code=code, stdout=stdout)
         return stdout
+
+    def _limits(self) -> list[str]:
+        if self.file_limit_mib is None:
+            return []
+        blocks = str(self.file_limit_mib * 2048)  # of 512 bytes
+        return ["sh", "-c", 'ulimit -f "$1" && shift && exec "$@"', "sh", blocks]
 
     def line(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
         """Standard output without its line end."""

@@ -177,6 +177,14 @@ class Repo:
         lines = self.git("for-each-ref", "--format=%(objectname) %(refname)", prefix).decode().splitlines()
         return {ref.removeprefix(prefix): commit for commit, ref in (line.split(" ", 1) for line in lines)}
 
+    def create_refs(self, commits: Mapping[str, str]) -> None:
+        """All of them, by full name, or none. Raises RepoError for one that exists."""
+        lines = "".join(f"create {name} {commit}\n" for name, commit in commits.items())
+        with self._lock():
+            failpoint("refs.before_update")
+            self.git("update-ref", "--stdin", stdin=lines.encode())
+            failpoint("refs.after_update")
+
     def heal(self) -> list[str]:
         """Removes what killed processes left behind, ours only; returns a line for each thing removed."""
         with self._lock():

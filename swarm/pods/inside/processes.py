@@ -49,7 +49,8 @@ def kill_study(home: Home, *, everything: bool = False) -> None:
 def _members(home: Home, *, everything: bool) -> Iterator[proc.Process]:
     entry = read_json(home.entry)
     script = entry.get("pid") if alive(entry, "pid") else None
-    spared = {os.getpid(), *_ancestors(os.getpid()), script} - ({script} if everything else set())
+    above = {pid for one in (os.getpid(), script) if isinstance(one, int) for pid in _ancestors(one)}
+    spared = ({os.getpid(), script} | above) - ({script} if everything else set())
     below = {
         process.pid for pid in (script, entry.get("up")) if isinstance(pid, int) for process in proc.descendants(pid)
     }
@@ -63,7 +64,7 @@ def _members(home: Home, *, everything: bool) -> Iterator[proc.Process]:
 
 
 def _ancestors(pid: int) -> Iterator[int]:
-    """Not killed even if they lie in the folder: a container's first process, a person's shell."""
+    """Whoever started it: a container's first process, a person's shell. It ends when the script has."""
     while (process := proc.read(pid)) is not None and process.ppid > 0:
         pid = process.ppid
         yield pid

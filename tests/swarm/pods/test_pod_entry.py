@@ -168,16 +168,18 @@ def test_a_pod_runs_its_study_makes_its_report_and_ends_itself(tmp_path: Path, t
 def test_at_the_deadline_all_is_dead_the_results_lie_there_and_the_provider_was_asked(
     tmp_path: Path, tiny: TinyStudy
 ) -> None:
-    """A study without an end of its own, and 60 s to live."""
+    """A study without an end of its own, and 120 s to live."""
     source, began = bundle_of(tiny, tmp_path / "bundle"), time.time()
     with fake_provider() as provider:
-        order = order_for(source, "--trials", "9999", now=began, collect_wait_s=30)
+        order = order_for(
+            source, "--trials", "9999", now=began, deadline_at=began + 120, lifetime_s=120, collect_wait_s=30
+        )
         pod = FolderPod(tmp_path / "pod", order, provider.url)
         with ended(pod.start(tmp_path / "ledger")) as process:
             pod.put_bundle(tmp_path / "bundle")
-            process.wait(120)
+            process.wait(200)
             all_is_over(pod, provider)
-            assert time.time() - began < 60 + 30
+            assert time.time() - began < 120 + 30
     assert provider.asked == ['POST /v2/pods/pod1/action {"action": "stop"}']  # since nobody fetched anything
     trials = study_of(pod).trials.values()
     assert trials and all(trial.finished is not None for trial in trials)

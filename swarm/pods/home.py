@@ -1,0 +1,127 @@
+"""Bringing home: the records, trial commits and report of a study that runs or ran in a pod.
+
+What comes from there is data, and it comes by names that are checked: records that can be read, of studies that began
+in that pod; refs below refs/swarm/ of those studies; objects that git has checked. A pod can neither change what is
+here nor add to another study. All of it may be done again, also after being killed in the middle.
+
+The report is written here, from the records, and not fetched: a page from a rented machine is a program.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from swarm.brain import Brain, MergeRefused, merge
+from swarm.errors import PodError
+from swarm.pods.mirror import follow
+from swarm.pods.order import STATE, PodPhase, PodReport
+from swarm.pods.reach import Reach
+from swarm.repo import Quarantine, Repo, trial_ref
+
+LOCK_TIMEOUT_S = 60.0
+_TRIAL = re.compile(r"t[0-9]{4,9}|base")
+_OVER = (PodPhase.DONE, PodPhase.FAILED)
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What one collection brought: `records` and `refs` are new here. Up to `brain_bytes` of the pod's brain all is at
+    home, with the commits that it names; `report`: the study is over, and its report is written."""
+
+    records: int
+    refs: int
+    brain_bytes: int
+    report: bool
+    left_out: int = 0  # records of other studies, and lines that cannot be read
+
+
+def bring_home(reach: Reach, repo: Repo, brain: Path, mirror: Path) -> Brought:
+    """Once: new lines into `mirror`, a copy of the pod's brain; records into `brain`, commits into `repo`; and when the
+    pod's study is over its report beside the mirror.
+
+    Raises OutOfReach; PodError and RepoError for what is malformed, too large or contradicts what is here. What was
+    brought before stays.
+    """
+    mirror.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(mirror.with_name(f"{mirror.name}.lock"), timeout=LOCK_TIMEOUT_S, fallback_to_soft=False):
+            return _brought(reach, repo, brain, mirror)
+    except Timeout as error:
+        raise PodError(f"another process brings home into {mirror.parent}; it holds {mirror.name}.lock") from error
+
+
+def _brought(reach: Reach, repo: Repo, brain: Path, mirror: Path) -> Brought:
+    over = _is_over(reach)
+    brain_bytes = follow(reach, mirror)
+    return _taken(reach.git(), repo, brain, mirror, brain_bytes=brain_bytes, over=over)
+
+
+def _taken(
+    git: tuple[str, dict[str, str]], repo: Repo, brain: Path, mirror: Path, *, brain_bytes: int, over: bool
+) -> Brought:
+    home = Brain(brain)
+    own = _own_studies(mirror, home)
+    if not own:
+        return Brought(0, 0, brain_bytes, report=over)
+    quarantine = Quarantine(mirror.parent / "refs.git", repo)
+    refs = quarantine.take(_wanted_refs(quarantine.fetch(*git), own))
+    try:
+        merged = merge(home, mirror, wanted=lambda record: record.study_id in own)
+    except MergeRefused as refused:
+        raise PodError(f"{refused} The pod's copy is {mirror}.") from refused
+    report = over and _report(home, own, mirror.parent)
+    others = merged.unwanted + merged.unreadable
+    return Brought(merged.added, refs, brain_bytes, report=report, left_out=others)
+
+
+def _is_over(reach: Reach) -> bool:
+    try:
+        return PodReport.model_validate_json(reach.read(STATE)).phase in _OVER
+    except ValidationError:
+        return False
+
+
+def _own_studies(mirror: Path, home: Brain) -> frozenset[str]:
+    """Those that began in the pod: in its brain, and not in ours when they were first seen. Written down before
+    anything of them is taken, so that they are known as the pod's ever after."""
+    listed = mirror.with_name("studies.json")
+    try:
+        known = frozenset(map(str, json.loads(listed.read_text(encoding="utf-8"))))
+    except (FileNotFoundError, ValueError, TypeError):
+        known = frozenset()
+    here, there = home.snapshot().studies, Brain(mirror).snapshot().studies if mirror.exists() else {}
+    own = known | {study for study in there if study not in here}
+    if own != known:
+        draft = listed.with_suffix(".new")
+        draft.write_text(json.dumps(sorted(own)), encoding="utf-8")
+        draft.replace(listed)
+    return own
+
+
+def _wanted_refs(found: Mapping[str, str], own: frozenset[str]) -> dict[str, str]:
+    """Trial commits of the pod's own studies, by their full names."""
+    wanted = {}
+    for name, commit in found.items():
+        study, _, trial = name.rpartition("/")
+        if study in own and _TRIAL.fullmatch(trial):
+            wanted[trial_ref(study, trial)] = commit
+    return wanted
+
+
+def _report(home: Brain, own: frozenset[str], folder: Path) -> bool:
+    """Of the pod's last study; True when it lies there."""
+    from swarm.report.render import report_html, report_markdown
+
+    studies = [study for name, study in home.snapshot().studies.items() if name in own]
+    if not studies:
+        return False
+    for name, write in (("report.html", report_html), ("report.md", report_markdown)):
+        draft = folder / f"{name}.new"
+        draft.write_text(write(studies[-1]), encoding="utf-8")
+        draft.replace(folder / name)
+    return True
