@@ -15,6 +15,7 @@ from swarm.brain.lines import decode, identity
 from swarm.brain.tail import Tail
 from swarm.brain.verify import verify
 from swarm.errors import BrainError
+from swarm.failpoints import failpoint
 from swarm.records import ProposalClaimed, Record
 
 _SHOWN = 5
@@ -89,7 +90,9 @@ def merged_file(first: Path, second: Path, out: Path) -> Merged:
         brain = Brain(draft)
         begun = merge(brain, first)
         ended = merge(brain, second)
+        failpoint("merge.before_place")
         draft.replace(out)
+        failpoint("merge.placed")
     finally:
         draft.unlink(missing_ok=True)
         draft.with_name(f"{draft.name}.lock").unlink(missing_ok=True)

@@ -23,6 +23,7 @@ BETWEEN = {
     "repo/git.py:_run": "one call of git; whoever asks git has failpoints before and after",
     "repo/merging.py:_merge_file": "a temporary folder that nobody else looks into",
     "repo/runtime.py:make_runtime": "a constant text, written again by whoever finds none",
+    "repo/taking.py:_made": "a constant text, written again before each fetch",
     "repo/worktrees.py:_fill": "worktree.after_add and worktree.after_fill in its caller",
     "execution/phases.py:lay_out": "trial.before_folder and trial.after_folder in its caller",
     "supervisor/__main__.py:_fork_into_session": "before anything of the trial exists",
