@@ -3,7 +3,7 @@
     python benchmarks/overhead.py [--json] [--runs N]
 
 zygote    a whole trial through the executor, its processes forked from a warm one: what `swarm up` does
-spawn     the same with a fresh interpreter for each process
+spawn     the same with a fresh interpreter for each trial
 baseline  one fresh interpreter that imports torch and torchvision, loads the data, trains the same program for the
           same budget and evaluates it on the validation images in the same process: no sandbox, no record
 

@@ -17,7 +17,7 @@ from swarm.admission import Lease, default_root
 from swarm.execution.executor import TrialOrder
 from swarm.supervisor import PhaseSpec, TrialSpec
 from swarm.trial.config import TrialConfig, WorkBudget
-from swarm.trial.contract import Phase, code_root, harness_folders, program_sha256
+from swarm.trial.contract import PRELOAD, Phase, code_root, harness_folders, program_sha256
 from swarm.trial.folder import TrialFolder
 
 STALL_LIMIT_S = 60.0
@@ -70,6 +70,7 @@ def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path
         pythonpath=(str(code_root()),),
         cores=order.threads if order.device == "cpu" else 0,
         cores_folder=str(default_root() / "cores"),
+        preload=PRELOAD,
     )
 
 

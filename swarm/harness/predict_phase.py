@@ -22,10 +22,11 @@ from swarm.harness.loop import forward
 from swarm.harness.optimizers import StepCount
 from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
-from swarm.trial.config import TrialConfig
+from swarm.trial.config import Device, TrialConfig
 from swarm.trial.contract import candidate_begins
 
-BATCH = 500
+BATCH: dict[Device, int] = {"cpu": 125, "cuda": 500}
+"""On a CPU a larger one is not faster, and has to have more memory cleared for it."""
 
 
 def run(path: Path | None = None) -> int:
@@ -34,7 +35,7 @@ def run(path: Path | None = None) -> int:
 
 
 def _predict(config: TrialConfig) -> None:
-    facts = predict(config, config.folder.images, config.folder.logits, BATCH)
+    facts = predict(config, config.folder.images, config.folder.logits, BATCH[config.device])
     config.folder.predict_report.write_text(json.dumps(facts) + "\n")
 
 

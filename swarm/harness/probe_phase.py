@@ -20,8 +20,7 @@ from torch import nn
 from swarm.harness import config as configuration
 from swarm.harness.budget import Meter, SampleMeter
 from swarm.harness.layout import Layout
-from swarm.harness.loop import forward
-from swarm.harness.predict_phase import BATCH
+from swarm.harness.loop import RUNG_BATCH, forward
 from swarm.harness.program import exit_code_of
 from swarm.harness.session import Session
 from swarm.harness.train_phase import train
@@ -57,8 +56,8 @@ class ProbeSession(Session):
 
     def before_hand_in(self, model: nn.Module) -> None:
         layout = Layout(self.config.data_dir)
-        images = torch.from_numpy(layout.read(layout.images("rung"))[:BATCH])
-        forward(model, images.to(self.device), BATCH, self._wait)
+        images = torch.from_numpy(layout.read(layout.images("rung"))[:RUNG_BATCH])
+        forward(model, images.to(self.device), RUNG_BATCH, self._wait)
         if self.device.type == "cpu":
             _touch(layout)
 

@@ -39,10 +39,9 @@ from swarm.study.hands import in_hands_of
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
-from swarm.trial.contract import code_root
+from swarm.trial.contract import PRELOAD, code_root
 
 POLL_S = 0.2
-PRELOAD = "swarm.harness.preload"
 
 
 class Orchestrator:
@@ -129,7 +128,7 @@ class Orchestrator:
             self._warm_up()  # it also ends by itself when the code that it has loaded changes
 
     def _warm_up(self) -> None:
-        """Without a zygote each process of a trial starts an interpreter of its own: slower, with the same results."""
+        """Without a zygote each trial starts an interpreter of its own: slower, with the same results."""
         path = (str(code_root()),)
         try:
             failpoint("zygote.before_start")

@@ -1,4 +1,4 @@
-"""The few calls that Python's standard library does not have: prctl(2) and raw system calls."""
+"""The few calls that Python's standard library does not have: prctl(2), madvise(2), mounts and raw system calls."""
 
 import ctypes
 import os
@@ -8,6 +8,7 @@ PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+MADV_COLLAPSE = 25
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -48,6 +49,12 @@ def unshare(flags: int) -> None:
     """unshare(2). Raises OSError."""
     if _libc.unshare(ctypes.c_int(flags)) != 0:
         raise _last_error("unshare")
+
+
+def madvise(address: int, length: int, advice: int) -> None:
+    """madvise(2). Raises OSError."""
+    if _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), ctypes.c_int(advice)) != 0:
+        raise _last_error("madvise")
 
 
 def _word(argument: Argument) -> ctypes.c_ulong | ctypes.c_void_p | ctypes.c_char_p:

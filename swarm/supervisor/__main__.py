@@ -8,6 +8,7 @@ from pathlib import Path
 from swarm.errors import SwarmError
 from swarm.supervisor.run import supervise
 from swarm.supervisor.spec import TrialSpec
+from swarm.supervisor.warm import warm_supervisor
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
     if os.getsid(0) != os.getpid():
         os.setsid() if os.getpgrp() != os.getpid() else _fork_into_session()
     try:
-        supervise(TrialSpec.from_json(arguments.spec.read_text()), arguments.lease_fd)
+        supervise(TrialSpec.from_json(arguments.spec.read_text()), arguments.lease_fd, warm_supervisor)
     except (SwarmError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from swarm.supervisor.tree import block_signals, now
 from swarm.trial.files import remove_tree, write_whole
 from swarm.trial.folder import TrialFolder
 
+WARM_LIMIT_S = 120
+"""For the imports of a supervisor that warms itself. It ends without a result when they take longer."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -33,8 +37,11 @@ class Identity:
         return json.dumps(self.__dict__)
 
 
-def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = None) -> TrialResult:
-    """Runs the trial in this process, which must be single-threaded and lead its own session.
+def supervise(
+    spec: TrialSpec, lease_fd: int | None, warmed: Callable[[str], RunPhase | None] = lambda preload: None
+) -> TrialResult:
+    """Runs the trial in this process, which must be single-threaded and lead its own session. `warmed` makes it ready
+    to fork phases, once it can be found; without that each phase starts an interpreter of its own.
 
     Writes T/supervisor.json first and T/result.json last, both atomically. Raises TrialError when there is a
     supervisor.json: a launcher that got no answer from a zygote in time spawns as well, and only one may run.
@@ -45,6 +52,7 @@ def supervise(spec: TrialSpec, lease_fd: int | None, in_fork: RunPhase | None = 
     _prepare(folder, lease_fd)
     started_at, start = time.time(), now()
     _announce(spec, folder, start)
+    in_fork = warmed(spec.preload)
     cores = Cores.take(Path(spec.cores_folder), spec.cores) if spec.cores else None
     outcomes = _run_phases(spec, start, lease_fd, in_fork, cores.numbers if cores is not None else frozenset())
     folder.drop_working_files()
@@ -79,7 +87,7 @@ def _prepare(folder: TrialFolder, lease_fd: int | None) -> None:
 def _announce(spec: TrialSpec, folder: TrialFolder, start: float) -> None:
     own = proc.read(os.getpid())
     assert own is not None, "a process sees itself in /proc"
-    longest = sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
+    longest = WARM_LIMIT_S + sum(phase.walltime_limit_s + spec.term_grace_s for phase in spec.phases)
     identity = Identity(own.pid, own.starttime, proc.boot_id(), start + longest)
     failpoint("supervisor.before_announce")
     folder.sessions.write_text(f"{own.session}\n")

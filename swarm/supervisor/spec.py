@@ -53,7 +53,8 @@ class TrialSpec:
     `env` is added to the allow-listed variables of the child. `memory_limit_mib` limits the private writable memory
     of each single process (RLIMIT_DATA; shared and device memory are not in it). `pythonpath` is put in front of the
     import path. `term_grace_s`: time between SIGTERM and SIGKILL. `cores`: how many the trial gets for itself, from the
-    places in `cores_folder`; 0 leaves it free.
+    places in `cores_folder`; 0 leaves it free. `preload`: the module with all that the phases import (see `warm`), for
+    a supervisor that no zygote forked; without it each phase starts an interpreter of its own.
     """
 
     study_id: str
@@ -68,6 +69,7 @@ class TrialSpec:
     term_grace_s: float = 5.0
     cores: int = 0
     cores_folder: str = ""
+    preload: str = ""
 
     _nested: ClassVar[dict[str, type]] = {"phases": PhaseSpec}
 

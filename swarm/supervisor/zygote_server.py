@@ -4,9 +4,7 @@ It imports PRELOAD once and forks a supervisor for each request; the supervisor 
 everything imported. It stays single-threaded and ends when its parent does or when the code that it holds has changed.
 """
 
-import gc
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -16,13 +14,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, Protocol, cast
+from typing import NoReturn
 
 from swarm.errors import SwarmError
 from swarm.sandbox import ladder
 from swarm.supervisor import child
 from swarm.supervisor.run import supervise
 from swarm.supervisor.spec import TrialSpec
+from swarm.supervisor.warm import Preload, gather_memory, warm
 from swarm.supervisor.zygote import FORKED, short_address
 
 _IDLE_S = 0.25
@@ -31,19 +30,12 @@ _REFUSED = b"refused"
 _LIBRARIES = ("torch", "torchvision", "numpy")
 
 
-class _Preload(Protocol):
-    def assert_forkable(self) -> None:
-        """Raises when a fork of this process would inherit a thread or a device."""
-
-
 def main(arguments: list[str]) -> None:
     preload_name, socket_path = arguments[0], Path(arguments[1])
     owner = os.getppid()
     loaded = fingerprint(preload_name)  # before the import: a change during it makes the zygote stale
-    preload = cast(_Preload, importlib.import_module(preload_name))
-    preload.assert_forkable()
-    gc.collect()
-    gc.freeze()  # the collector would otherwise write to, and so copy, the pages that all forks share
+    preload = warm(preload_name)
+    gather_memory()
     with _listen(socket_path) as listener:
         while os.getppid() == owner:
             _reap()
@@ -99,7 +91,7 @@ def _stop_listening(socket_path: Path) -> None:
     socket_path.unlink(missing_ok=True)
 
 
-def _serve(listener: socket.socket, connection: socket.socket, preload: _Preload) -> None:
+def _serve(listener: socket.socket, connection: socket.socket, preload: Preload) -> None:
     """One request. Raises what `assert_forkable` raises: an unfit zygote ends, and its owner starts another."""
     connection.settimeout(_REQUEST_LIMIT_S)
     descriptors: list[int] = []
@@ -154,7 +146,7 @@ def _become_supervisor(spec: TrialSpec, lease_fd: int | None) -> NoReturn:
         log = os.open(spec.trial_folder.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        supervise(spec, lease_fd, in_fork=child.run_phase)
+        supervise(spec, lease_fd, lambda _: child.run_phase)
         code = 0
     finally:  # the border of the process: whatever happened, the zygote's loop is not this process's to go on with
         if sys.exc_info()[0] is not None:

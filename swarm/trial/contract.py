@@ -48,6 +48,7 @@ CACHE_VARIABLE = "SWARM_CACHE"  # where prepared data lies; ~/.cache/swarm witho
 DATA_VARIABLE = "SWARM_DATA"  # a CIFAR-100 archive to use instead of a download
 
 BEGINS = b"begins"
+PRELOAD = "swarm.harness.preload"  # the module that imports what the phases import
 
 _CODE_SUFFIXES = (".py", ".pyc", ".so")
 _MOST_FILES = 20_000

@@ -104,6 +104,19 @@ def test_calibrated_loss_undoes_a_wrong_temperature() -> None:
     assert scoring.cross_entropy(8 * logits, labels).mean() > right + 0.5
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 1.0, 4.0, 100.0])
+@pytest.mark.parametrize("known", [0.0, 1.5, 8.0])
+def test_no_temperature_fits_better(scale: float, known: float) -> None:
+    random = np.random.default_rng(3)
+    labels = random.integers(0, CLASSES, 400)
+    logits = scale * (2 * random.normal(size=(400, CLASSES)) + known * np.eye(CLASSES)[labels])
+    others = np.exp(np.linspace(*scoring.LOG_TEMPERATURE_RANGE, 601))
+    best = min(scoring.cross_entropy(logits / other, labels).mean() for other in others)
+    fitted = scoring.fit_temperature(logits, labels)
+    assert others[0] - 1e-9 <= fitted <= others[-1] + 1e-9
+    assert scoring.cross_entropy(logits / fitted, labels).mean() <= best + 1e-9
+
+
 def _nan() -> np.ndarray:
     logits = np.zeros((ROWS, CLASSES), np.float32)
     logits[3, 4] = np.nan

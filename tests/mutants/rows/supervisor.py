@@ -261,6 +261,14 @@ ROWS = (
         "swarm/supervisor/test_cores.py",
     ),
     _row(
+        "warm-limit",
+        "a supervisor whose imports hang ends",
+        "warm.py",
+        "    signal.alarm(WARM_LIMIT_S)\n",
+        "    pass\n",
+        "swarm/supervisor/test_warm.py::test_a_supervisor_whose_imports_hang_ends",
+    ),
+    _row(
         "stale-zygote",
         "a warm process whose code has changed starts nothing",
         "zygote_server.py",
