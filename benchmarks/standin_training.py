@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -110,23 +110,28 @@ def in_a_fork(training: Callable[[Path], Training]) -> Training:
 
     Raises RuntimeError when the child dies without a result.
     """
+    return Training(**fields_from_a_fork(lambda folder: asdict(training(folder))))
+
+
+def fields_from_a_fork(work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """What `work` returns in a child of this process, through JSON. Raises RuntimeError as `in_a_fork`."""
     preload.assert_forkable()
     with tempfile.TemporaryDirectory(prefix="standin-training-") as name:
         folder = Path(name)
         pid = os.fork()
         if pid == 0:
-            os._exit(_child(training, folder))
+            os._exit(_child(work, folder))
         _, status = os.waitpid(pid, 0)
         result = folder / "result.json"
         if os.waitstatus_to_exitcode(status) != 0 or not result.exists():
             raise RuntimeError(f"a training's process ended with {os.waitstatus_to_exitcode(status)}, see above")
-        return Training(**json.loads(result.read_text()))
+        return dict(json.loads(result.read_text()))
 
 
-def _child(training: Callable[[Path], Training], folder: Path) -> int:
+def _child(work: Callable[[Path], dict[str, Any]], folder: Path) -> int:
     try:
-        result = training(folder)
-        (folder / "result.json").write_text(json.dumps(asdict(result)))
+        result = work(folder)
+        (folder / "result.json").write_text(json.dumps(result))
     except BaseException:  # noqa: BLE001 - the end of a forked child: nothing may run on in it as its parent
         traceback.print_exc()
         return 1
@@ -135,6 +140,19 @@ def _child(training: Callable[[Path], Training], folder: Path) -> int:
 
 def train(source: str, seed: int, budget_s: float, half: Half, folder: Path) -> Training:
     """One training and its score in this process, which can have no other."""
+    images, config, code = train_only(source, seed, budget_s, folder)
+    if config is None:
+        return Training(None, "timeout", images)
+    if code != 0:
+        return Training(None, "diverged" if code == Diverged.exit_code else "crashed", images)
+    loss = validation_loss(config, slice(half == "final", None, 2))
+    return Training(None, "diverged", images) if math.isnan(loss) else Training(loss, None, images)
+
+
+def train_only(
+    source: str, seed: int, budget_s: float, folder: Path, rungs: tuple[float, ...] = ()
+) -> tuple[int, TrialConfig | None, int]:
+    """Images of the budget, the trial, and the training's exit code. No trial where the budget is too small."""
     torch.set_num_threads(1)
     place = TrialFolder(folder)
     place.make()
@@ -143,16 +161,12 @@ def train(source: str, seed: int, budget_s: float, half: Half, folder: Path) -> 
     module = load_program(program)
     images = images_for(module, budget_s)
     if images < LEAST_STEPS * module.BATCH_SIZE:
-        return Training(None, "timeout", images)
-    config = _config(folder, seed, images)
+        return images, None, 0
+    config = _config(folder, seed, images, rungs)
     place.config.write_text(config.to_json())
     with (folder / "log").open("w") as log:
         os.dup2(log.fileno(), 1)
-        code = train_phase.run(place.config)
-    if code != 0:
-        return Training(None, "diverged" if code == Diverged.exit_code else "crashed", images)
-    loss = _validation_loss(config, half)
-    return Training(None, "diverged", images) if math.isnan(loss) else Training(loss, None, images)
+        return images, config, train_phase.run(place.config)
 
 
 def images_for(module: ModuleType, budget_s: float) -> int:
@@ -178,7 +192,7 @@ def reckoned_s(build_model: Callable[[], nn.Module]) -> float:
     return S_PER_MFLOP * flops.get_total_flops() / 1e6 + S_PER_KILO_ELEMENT * elements / 1e3
 
 
-def _config(folder: Path, seed: int, images: int) -> TrialConfig:
+def _config(folder: Path, seed: int, images: int, rungs: tuple[float, ...]) -> TrialConfig:
     return TrialConfig(
         trial_id="t0001",
         study_id="benchmark",
@@ -189,14 +203,15 @@ def _config(folder: Path, seed: int, images: int) -> TrialConfig:
         root=folder,
         budget=WorkBudget("samples", images),
         editable="train.py",
+        rungs=rungs,
     )
 
 
-def _validation_loss(config: TrialConfig, half: Half) -> float:
-    """Of what was handed in, as the program builds it."""
+def validation_loss(config: TrialConfig, rows: slice) -> float:
+    """Of what was handed in, as the program builds it, on these of the validation images. NaN as the model's logits."""
     model = sys.modules["program"].build_model()
     model.load_state_dict(torch.load(config.folder.weights, weights_only=True))
-    layout, chosen = prepare("standin").layout, slice(half == "final", None, 2)
-    images = torch.from_numpy(layout.read(layout.images("val"))[chosen])
-    labels = layout.read(layout.labels("val"))[chosen]
+    layout = prepare("standin").layout
+    images = torch.from_numpy(layout.read(layout.images("val"))[rows])
+    labels = layout.read(layout.labels("val"))[rows]
     return round(score(forward(model, images, VALIDATION_BATCH).double().numpy(), labels).validation_loss, 6)

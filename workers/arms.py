@@ -71,6 +71,10 @@ class Arms:
         ready = [name for name in self._awake(tuple(self._proposers)) if name not in SLOW_ARMS]
         return tuple(sorted(ready, key=lambda name: name != first))
 
+    def has(self, arm: str) -> bool:
+        """Whether there is such an arm, chosen by the policy or standing in."""
+        return arm in self._proposers
+
     def label(self, arm: str) -> str:
         """What the records call the arm's proposer, such as openai:gpt-5-mini."""
         proposer = self._proposers.get(arm)

@@ -128,6 +128,8 @@ def proposal_claim(
         briefing_tokens=proposal.briefing_tokens,
         cites=proposal.cites,
         merged=proposal.merged,
+        made_on=proposal.made_on,
+        changed_under=proposal.changed_under,
         nearest=related(proposal, briefing),
         expects=proposal.expects,
         proposer=proposal.proposer,

@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm import verdict
-from swarm.errors import TrialError
-from swarm.records import Proposal, ProposalRejected
+from swarm.errors import MergeConflict, TrialError
+from swarm.records import Operator, Proposal, ProposalRejected
 from swarm.repo import Repo
 from swarm.study.lineage import commit_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import Program, StudyState
+from swarm.verdict.merges import CONFLICT, Merge
 from workers.arms import Arms
 from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
+from workers.merging import MERGING_ARM, Texts, combined
 from workers.proposers import ProposalFailed
 from workers.session import Session
 
@@ -63,7 +65,7 @@ class Drafter:
 
     def draft(self, assignment: Propose) -> Draft | None:
         """A draft by the assignment's arm, or None when its turns are used up. Each refusal and failure is recorded."""
-        refusal: str | None = None
+        refusal = assignment.told
         for turn in range(TURNS):
             study = self._session.study()
             briefing = self._brief(study, assignment, refusal, TURNS - turn)
@@ -76,11 +78,32 @@ class Drafter:
                 if isinstance(answer, ProposalFailed):
                     self.failed(briefing, assignment.arm, answer)
                     return None
+                answer = _as_asked(answer, assignment)
                 refused = self._check(study, briefing, answer, assignment.arm)
             if isinstance(refused, Draft):
                 return refused
             refusal = refused
         return None
+
+    def merge(self, merge: Merge, merge_text: Callable[[str, str, str], str]) -> Draft | None:
+        """Two programs' changes in one, or None, recorded, when they do not combine. `merge_text(base, ours, theirs)`
+        raises MergeConflict."""
+        study = self._session.study()
+        briefing = self._brief(study, Propose(arm=MERGING_ARM, role="climber", seed=0), None, 1)
+        texts = Texts(*(self._sources.of_program(study, name) for name in (merge.base, merge.ours, merge.theirs)))
+        proposal = combined(study, merge, texts)
+        try:
+            proposal = proposal.model_copy(update={"source": merge_text(texts.base, texts.ours, texts.theirs)})
+        except MergeConflict as conflict:
+            self.refuse(briefing, proposal, MERGING_ARM, CONFLICT, str(conflict))
+            return None
+        try:
+            check(study, proposal, texts.ours)
+        except Refused as answer:
+            refusal = answer.refusal
+            self.refuse(briefing, proposal, MERGING_ARM, refusal.code, refusal.detail, refusal.repeats)
+            return None
+        return Draft(proposal, briefing, MERGING_ARM, follows=merge.ours)
 
     def give_up(self) -> tuple[Briefing, str, ProposalFailed] | None:
         """Ends the proposal that is being made. Its own thread records nothing of it afterwards; another drafter does,
@@ -113,6 +136,7 @@ class Drafter:
             cooled_families=assignment.cooled_families,
             diagnosis=assignment.diagnosis,
             restart=assignment.restart,
+            conflict=assignment.conflict,
             memory_limit_mib=self._memory_limit_mib,
             refusal=refusal,
             attempts_left=turns_left,
@@ -155,6 +179,7 @@ class Drafter:
                 arm=arm,
                 usage=proposal.usage,
                 repeats=repeats,
+                merged=proposal.merged,
             )
         )
         return detail
@@ -174,6 +199,7 @@ class Drafter:
                 proposer=self._arms.label(arm),
                 arm=arm,
                 usage=failure.usage,
+                merged=briefing.conflict.pair if briefing.conflict is not None else (),
             )
         )
 
@@ -218,3 +244,10 @@ class Background:
             self._draft = self._make(assignment)
         except BaseException as error:  # noqa: BLE001 - handed to the worker's own thread by take()
             self._failure = error
+
+
+def _as_asked(answer: Proposal, assignment: Propose) -> Proposal:
+    """An answer to a conflict is the combination that was asked for."""
+    if assignment.conflict is None:
+        return answer
+    return answer.model_copy(update={"operator": Operator.RECOMBINE, "merged": assignment.conflict.pair})

@@ -12,6 +12,7 @@ from functools import partial
 from swarm.errors import BrainError, Escaped, StaleSnapshot, contained
 from swarm.execution.runner import Walkaway
 from swarm.study.state import Trial
+from swarm.verdict.merges import Merge
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
 from workers.worker import Worker
 
@@ -51,5 +52,7 @@ def claim(worker: Worker, assignment: Assignment) -> Trial | None:
             return worker.claim_baseline()
         case Replicate(program=program):
             return worker.claim_replicate(program)
+        case Merge():
+            return worker.claim_merge(assignment)
         case Propose():
             return worker.claim_proposal(assignment)

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from swarm.errors import MergeConflict, StaleSnapshot
+from swarm.program.shift import changed_under
 from swarm.repo import Repo, trial_ref
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.merges import Merge
 from workers.arms import SLOW_ARMS, Surroundings, build_arms
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
@@ -56,6 +58,7 @@ class Proposing:
         self._background_drafter = Drafter(background_session, sources, self._arms, limit_mib)
         self.background = Background(self._background_drafter.draft)
         self._dry_turns = 0  # in a row without anything new from any arm
+        self._conflict: str | None = None  # why a model's draft could not follow the incumbent, until it was told
 
     def arms(self) -> tuple[str, ...]:
         """The arms that the policy may pick now."""
@@ -64,6 +67,16 @@ class Proposing:
     def will_wake(self) -> bool:
         """Whether an arm rests that will be there again."""
         return self._arms.will_wake()
+
+    @property
+    def may_merge(self) -> bool:
+        """Whether this worker puts changes together: not one that only replays a script or stays a TPE."""
+        return self._arms.has("recombine")
+
+    def claim_merge(self, merge: Merge) -> Trial | None:
+        """The trial of two changes in one program; None, recorded, when they do not combine. Raises StaleSnapshot."""
+        draft = self._drafter.merge(merge, self._repo.merge)
+        return self._claim_draft(draft) if draft is not None else None
 
     def claim(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
@@ -89,7 +102,7 @@ class Proposing:
         if arms and self._session.has_room(study) and proposals_are_near(study):
             assignment = self._next(study, arms)
             if assignment.arm in SLOW_ARMS:
-                self.background.start(assignment)
+                self.background.start(self._told(assignment))
 
     def clear(self) -> None:
         """Record what a draft has cost that nobody will use, finished or not."""
@@ -107,7 +120,7 @@ class Proposing:
         have chosen without a model; else by any other arm that answers at once."""
         slow = assignment.arm in SLOW_ARMS
         if slow:
-            self.background.start(assignment)
+            self.background.start(self._told(assignment))
         draft = self.background.take(self._patience_s if slow else 0.0)
         ready = self._arms.at_once(first=assignment.arm)
         if slow and draft is None and ready:
@@ -125,6 +138,13 @@ class Proposing:
             self._dry_turns += 1
         return None
 
+    def _told(self, assignment: Propose) -> Propose:
+        """With the conflict that the model's last draft ran into, once."""
+        if self.background.busy or self.background.leftover() is not None:
+            return assignment
+        told, self._conflict = self._conflict, None
+        return replace(assignment, told=told)
+
     @property
     def _patience_s(self) -> float:
         budget = self._session.settings.budget
@@ -141,11 +161,21 @@ class Proposing:
         try:
             merged = self._repo.merge(base, ours, proposal.source)
         except MergeConflict as conflict:
-            self._refuse(
-                draft, "conflict", f"made on {draft.follows}, and the incumbent is {incumbent.name} now: {conflict}"
-            )
+            told = f"made on {draft.follows}, and the incumbent is {incumbent.name} now: {conflict}"
+            self._refuse(draft, "conflict", told)
+            if draft.arm in SLOW_ARMS:
+                self._conflict = told
             return None
-        moved = proposal.model_copy(update={"parent": incumbent.name, "source": merged})
+        moved = proposal.model_copy(
+            update={
+                "parent": incumbent.name,
+                "source": merged,
+                "made_on": proposal.made_on or draft.follows,
+                "changed_under": tuple(
+                    dict.fromkeys((*proposal.changed_under, *changed_under(base, proposal.source, ours)))
+                ),
+            }
+        )
         return replace(draft, proposal=moved, follows=incumbent.name)
 
     def _claim_draft(self, draft: Draft) -> Trial | None:

@@ -31,6 +31,7 @@ MAX_LISTED = 20
 MAX_DESCRIPTION = 240
 MAX_PROGRAM_TEXT = 6_000
 MAX_REFUSAL = 600
+MAX_DIFF = 6_000
 
 Reply = Literal["envelope", "schema", "files"]
 
@@ -238,18 +239,32 @@ def _quoted(texts: Sequence[str]) -> str:
     return "\n".join(json.dumps(one_line(text, MAX_DESCRIPTION), ensure_ascii=False) for text in texts) or "None."
 
 
-def _fenced(source: str) -> str:
+def _fenced(source: str, language: str = "python") -> str:
     """In a fence that the text cannot close: one backtick longer than its longest run of them."""
     longest = max((len(run) for run in re.findall(r"`+", source)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}python\n{source.rstrip()}\n{fence}"
+    return f"{fence}{language}\n{source.rstrip()}\n{fence}"
 
 
 def _turn(briefing: Briefing) -> str:
-    turn = "Propose one change to the current program."
+    turn = _asked(briefing)
     if briefing.refusal:
         refusal = json.dumps(one_line(briefing.refusal, MAX_REFUSAL), ensure_ascii=False)
-        turn = f"Your last proposal was refused: {refusal}\nPropose another change to the current program."
+        turn = f"Your last proposal was refused: {refusal}\n{_asked(briefing, 'another')}"
     if briefing.attempts_left <= 1:
         turn += " This is your last turn for this slot."
     return turn
+
+
+def _asked(briefing: Briefing, which: str = "one") -> str:
+    """What the answer is to be: a change of the model's own, or two changes of others in one program."""
+    conflict = briefing.conflict
+    if conflict is None:
+        return f"Propose {which} change to the current program."
+    said = json.dumps(one_line(conflict.description, MAX_DESCRIPTION), ensure_ascii=False)
+    return (
+        f"The change of {conflict.theirs}, {said}, helped its own parent and is not in the current program. Both touch "
+        "the same lines, so they could not be merged by line. This is the change:\n\n"
+        f"{_fenced(conflict.diff[:MAX_DIFF], 'diff')}\n\n"
+        "Propose the current program with what that change is for worked into it, and nothing else."
+    )

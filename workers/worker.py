@@ -24,6 +24,7 @@ from swarm.repo import Repo
 from swarm.study.hands import deaths, in_hands_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.merges import Merge
 from workers.claims import baseline_claim, replicate_claim
 from workers.dispatch import DIAGNOSIS, Assignment, Propose, choose, diagnosis_due
 from workers.drafts import Sources
@@ -107,7 +108,13 @@ class Worker:
         when there is no room any more."""
         while True:
             study = self._session.study()
-            assignment = choose(study, agent_id=self.agent_id, arms=self.proposing.arms(), device_mib=self._device_mib)
+            assignment = choose(
+                study,
+                agent_id=self.agent_id,
+                arms=self.proposing.arms(),
+                device_mib=self._device_mib,
+                merges=self.proposing.may_merge,
+            )
             may_come = study.open_trials() or self.proposing.will_wake()
             if assignment is not None or not may_come or not self._session.has_room(study):
                 break
@@ -121,6 +128,11 @@ class Worker:
 
     def claim_replicate(self, program: str) -> Trial:
         return self._session.claim(lambda state: replicate_claim(state, self.settings, self.agent_id, program))
+
+    def claim_merge(self, merge: Merge) -> Trial | None:
+        """The trial of two changes in one program, or None, recorded, when they do not combine. Raises StaleSnapshot
+        when the incumbent has moved meanwhile."""
+        return self.proposing.claim_merge(merge)
 
     def claim_proposal(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""

@@ -69,7 +69,7 @@ def up(
     memory: flags.Memory = "shared",
     sandbox: flags.Sandbox = "auto",
     gpu_mode: flags.GpuMode = "auto",
-    early_stop: Annotated[bool, typer.Option(help="End hopeless trials at 25 and 50 % of their budget.")] = True,
+    early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
     notify: flags.Notify = None,
     on_event: flags.OnEvent = None,

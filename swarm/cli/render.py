@@ -46,8 +46,10 @@ def headline(summary: StudySummary) -> Text:
     else:
         text.append("; noise floor not measured yet")
     if summary.pruned:
-        rate = summary.false_prune_rate
-        text.append(f"; {summary.pruned} ended early" + (f", false-prune rate {rate:.0%}" if rate is not None else ""))
+        rate, upper = summary.false_prune_rate, summary.false_prune_upper
+        text.append(f"; {summary.pruned} ended early")
+        if rate is not None and upper is not None:
+            text.append(f", false prunes {rate:.0%} of {summary.audited} audited, at most {upper:.0%}")
     if summary.vetoed:
         text.append(f"; vetoed: {', '.join(summary.vetoed)}")
     if summary.closed:

@@ -184,7 +184,7 @@ class TrialRunner:
                 self._tell(trial, now, commit)
             for progress, loss in now.rungs[judged:]:
                 judged += 1
-                look = early_stop.look(self._records.study(), trial.trial_id, progress, loss)
+                look = early_stop.look(self._records.study(), trial.trial_id, progress, loss, self._records.studies())
                 audited |= look.action == "audit"
                 if look.action == "stop" and not audited:
                     running.stop(f"pruned at {progress:.0%} of the budget: {look.why}")

@@ -32,6 +32,10 @@ class TrialRecords:
     def study(self) -> StudyState:
         return self._brain.snapshot().studies[self._settings.study_id]
 
+    def studies(self) -> list[StudyState]:
+        """All that the brain knows, the own one among them."""
+        return list(self._brain.snapshot().studies.values())
+
     def start(self, trial: Trial, started: Started | None, commit: str | None) -> None:
         """Once for each attempt: that of an adopted trial stands in the brain already."""
         known = self.study().trials[trial.trial_id].started

@@ -99,6 +99,14 @@ class ProposalClaimed(Record):
     usage: Usage | None = None
     warnings: tuple[Line, ...] = ()
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes were combined")
+    made_on: Line | None = Field(
+        default=None, description="trial of the program that the edit was made on, where it was moved to its parent"
+    )
+    changed_under: tuple[Line, ...] = Field(
+        default=(),
+        description="functions and constants that the edit changes or reads and that are otherwise where it was made: "
+        "it may not mean here what it meant there",
+    )
 
 
 class ProposalRejected(Record):
@@ -119,6 +127,7 @@ class ProposalRejected(Record):
     arm: Line = ""
     usage: Usage | None = None
     repeats: Line | None = Field(default=None, description="the earlier trial that it repeats")
+    merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it was to combine")
 
 
 class TrialStarted(Record):

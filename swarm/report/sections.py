@@ -9,7 +9,7 @@ from swarm.report.memory import lift_text, memory_rows, percent, prediction_erro
 from swarm.report.summary import mean_top1, summarize
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
-from swarm.verdict.early_stop import false_prune_rate
+from swarm.verdict.early_stop import false_prunes
 from swarm.verdict.standing import Standing, is_simplification, kept, standing
 
 MOST_REFUSALS = 20
@@ -40,13 +40,13 @@ def sections(study: StudyState) -> list[Section]:
 
 
 def overview(study: StudyState) -> Section:
-    told, prunes, objective = summarize(study), false_prune_rate(study), study.objective
+    told, prunes, objective = summarize(study), false_prunes(study), study.objective
     verdicts = [program.verdict for program in kept(study) if program.verdict is not None]
     simpler = sum(map(is_simplification, verdicts))
     sigma = "not measured yet"
     if told.noise_sigma is not None:
         sigma = f"{objective.with_unit(objective.size(told.noise_sigma))}, {told.noise_degrees} degrees of freedom"
-    rate = f"{percent(prunes.rate)} ({prunes.wrong} of {prunes.audited} audited); {prunes.pruned} trials were ended"
+    rate = f"{prunes.text}; {prunes.pruned} trials were ended"
     failed, refused = sum(told.failed.values()), sum(told.refused.values())
     replicates = told.trials - len(study.programs)
     rows = (

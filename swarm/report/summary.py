@@ -67,6 +67,8 @@ class StudySummary(_Value):
     noise_degrees: int
     pruned: int
     false_prune_rate: float | None
+    false_prune_upper: float | None
+    audited: int
     baseline_loss: float | None
     incumbent: str | None
     incumbent_loss: float | None
@@ -81,7 +83,7 @@ def summarize(study: StudyState) -> StudySummary:
     opened = study.opened
     trials = list(study.trials.values())
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    noise, prunes = verdict.study_noise(study), early_stop.false_prune_rate(study)
+    noise, prunes = verdict.study_noise(study), early_stop.false_prunes(study)
     baseline, incumbent = study.baseline, study.incumbent
     return StudySummary(
         study_id=study.study_id,
@@ -102,6 +104,8 @@ def summarize(study: StudyState) -> StudySummary:
         noise_degrees=noise.degrees if noise is not None else 0,
         pruned=prunes.pruned,
         false_prune_rate=prunes.rate,
+        false_prune_upper=prunes.upper if prunes.audited else None,
+        audited=prunes.audited,
         baseline_loss=_value(study, baseline),
         incumbent=incumbent.name if incumbent else None,
         incumbent_loss=_value(study, incumbent),

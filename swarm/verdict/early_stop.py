@@ -1,43 +1,49 @@
-"""May this trial still become the incumbent? Looks at 25 % and 50 % of the budget, on the study's own curves. Pure.
+"""Is this trial hopeless? Looks from half of the budget on, at the trial beside its own parent's rungs. Pure.
 
-Once eight trials of the study have run to their end, their final costs are regressed on their losses at the rung, and a
-trial that would beat the incumbent's mean with a probability under 5 % may be ended. Baselines and replicates never
-are: their means must not be a choice of the good runs. A tenth of the trials that could be ended goes on as an audit,
-picked by a hash and so beyond anybody's influence, and `false_prune_rate` says what ending them would have cost.
+A trial is hopeless when it is so far behind its parent at the rung that even a generous end could not reach it: one
+that falls BEHIND times further from there than the parent's own runs did. Nothing else counts: no other program's
+curve, and nothing that the proposal says of itself. Divergence is the harness's business, which ends it at once.
 
-Not promised: eight curves of one and the same program say nothing about a rung loss far from theirs, so such a trial
-goes on (divergence is the harness's business, and at once). And the regression learns from trials that were allowed to
-finish, so it knows hopeless ones from the audit and from the time before the first look only.
+Baselines, replicates and ablations always run to their end: their means must not be a choice of the good runs. And
+nothing is ended before the rule has shown in this study, or in earlier ones of the same objective, that it ends no
+good ones: until then a hopeless trial goes on as an *audit*, and so does a tenth afterwards, picked by a hash and so
+beyond anybody's influence. `false_prunes` says what ending the audited ones would have cost, with an upper bound.
+
+Not promised: that a program with another kind of curve than its parent's (an average that is handed in at the end)
+looks no worse at a rung than it is. What that costs is what the audits are for.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from swarm.records import Operator, TrialState
-from swarm.study.state import StudyState, Trial
-from swarm.study.trajectory import incumbent_before
-from swarm.verdict import student_tail, study_noise
+from swarm.records import FailReason, ObjectiveTerms, Operator, TrialState
+from swarm.study.lineage import parent_of
+from swarm.study.state import Program, StudyState
+from swarm.study.trajectory import trajectory
 
-RUNGS = (0.25, 0.5)
-FULL_TRIALS = 8
-HOPELESS = 0.05
+RUNGS = (0.5, 0.75)
+BEHIND = 2.0
+MOST_FALSE = 0.10
 AUDIT_ONE_IN = 10
-SLOW_STARTERS = frozenset({"schedule", "batch", "averaging", "augmentation", "regularisation", "loss"})
-"""Families whose curves cross the others': they look worse early and end better. Exempt at the first rung."""
+SURE = 0.95
 
-_NEVER_ENDED = frozenset({Operator.BASELINE, Operator.REPLICATE})
+_NEVER_ENDED = frozenset({Operator.BASELINE, Operator.REPLICATE, Operator.ABLATE})
+_LOSS = ObjectiveTerms()  # what the rungs are in
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What to do with a trial at a rung. `audit` means: go on, and mark the trial as one that would have been ended."""
+    """What to do with a trial at a rung. `audit`: it is hopeless and goes on all the same, marked as a check.
+
+    `best_end` is the cost that a generous end would have, None where nothing could be said.
+    """
 
     action: Literal["go_on", "audit", "stop"]
-    probability: float | None
+    best_end: float | None
     why: str
 
 
@@ -53,65 +59,73 @@ class FalsePrunes:
     def rate(self) -> float | None:
         return self.wrong / self.audited if self.audited else None
 
+    @property
+    def upper(self) -> float:
+        """One-sided 95 % upper bound of the rate; 1 without an audit."""
+        return upper_bound(self.wrong, self.audited)
 
-def look(study: StudyState, trial_id: str, progress: float, rung_loss: float) -> Look:
-    """Judge a running trial by its loss on the rung slice. `progress` is one of RUNGS.
+    @property
+    def text(self) -> str:
+        if not self.audited:
+            return "unknown, nothing was audited"
+        return f"{self.wrong} of {self.audited} audited, at most {self.upper:.0%} (95 % upper bound)"
+
+
+def look(
+    study: StudyState, trial_id: str, progress: float, rung_loss: float, earlier: Iterable[StudyState] = ()
+) -> Look:
+    """Judge a running trial by its loss on the rung slice. `earlier` are other studies in the brain: the audits of
+    those with the same objective count.
 
     Raises KeyError when the trial is not in the study.
     """
-    trial, incumbent = study.trials[trial_id], study.incumbent
+    seen = outlook(study, trial_id, progress, rung_loss)
+    if seen.action != "stop":
+        return seen
+    shown = pooled(study, earlier)
+    if shown.upper > MOST_FALSE:
+        return replace(seen, action="audit", why=f"{seen.why}; it goes on, since false prunes are {shown.text}")
+    if is_audited(study.study_id, trial_id):
+        return replace(seen, action="audit", why=f"{seen.why}; it goes on as a check of early stopping")
+    return seen
+
+
+def outlook(study: StudyState, trial_id: str, progress: float, rung_loss: float) -> Look:
+    """Whether the trial is hopeless, which is "stop", whatever the audits say. Raises KeyError as `look`."""
+    trial = study.trials[trial_id]
     if trial.claim.operator in _NEVER_ENDED:
         return Look("go_on", None, f"a {trial.claim.operator.value} always runs to its end")
-    if progress < RUNGS[1] and is_slow_starter(trial.claim.family):
-        return Look("go_on", None, f"family {trial.claim.family} may start slowly; not judged before {RUNGS[1]:.0%}")
-    finished = finished_curves(study, progress)
-    if len(finished) < FULL_TRIALS or incumbent is None or incumbent.mean is None:
-        return Look("go_on", None, f"{len(finished)} full trials with this rung, {FULL_TRIALS} needed")
-    noise = study_noise(study)
-    chance = probability_below(finished, rung_loss, incumbent.mean, least_sd=noise.sigma if noise is not None else 0.0)
-    odds = f"P(better than {study.objective.text(incumbent.mean)}) is {chance:.3f} at {progress:.0%}"
-    if chance >= HOPELESS:
-        return Look("go_on", chance, odds)
-    if is_audited(study.study_id, trial_id):
-        return Look("audit", chance, f"{odds}; goes on as a check of early stopping")
-    return Look("stop", chance, odds)
+    if (study.objective.unit, study.objective.direction) != (_LOSS.unit, _LOSS.direction):
+        return Look("go_on", None, f"a rung is a loss, and this study compares the {study.objective.name}")
+    parent = parent_of(study, study.program_of(trial_id))
+    known = curve(parent, progress) if parent is not None else None
+    if parent is None or known is None:
+        return Look("go_on", None, f"its parent has no finished run with a rung at {progress:.0%}")
+    end = generous_end(rung_loss, *known)
+    seen = f"{rung_loss:.4f} at {progress:.0%}, where {parent.name} had {known[0]:.4f} on its way to {known[1]:.4f}"
+    if end <= known[1]:
+        return Look("go_on", end, seen)
+    return Look("stop", end, f"{seen}: with {1 + BEHIND:g} times its fall it would end at {end:.4f}")
 
 
-def probability_below(
-    finished: Sequence[tuple[float, float]], rung_loss: float, limit: float, *, least_sd: float = 0.0
-) -> float:
-    """P(final cost < limit) of a new trial, from (rung loss, final cost) of at least three finished ones.
+def generous_end(rung_loss: float, parent_rung: float, parent_end: float) -> float:
+    """Where a trial would end that falls 1 + BEHIND times as far from the rung on as its parent did, in nats.
 
-    Least squares with Student's t prediction interval on n - 2 degrees of freedom (Draper and Smith, Applied Regression
-    Analysis, 3rd ed., section 3.1). `least_sd` bounds the residual deviation from below: no curve foretells the noise.
+    A parent that rose after the rung says nothing about a fall: then it is as if it had stood still.
     """
-    rungs, finals = [r for r, _ in finished], [f for _, f in finished]
-    count, middle, mean = len(finished), fmean(rungs), fmean(finals)
-    spread = sum((r - middle) ** 2 for r in rungs)
-    slope = sum((r - middle) * (f - mean) for r, f in finished) / spread if spread > 0 else 0.0
-    squares = sum((f - mean - slope * (r - middle)) ** 2 for r, f in finished)
-    residual = max(math.sqrt(squares / (count - 2)), least_sd)
-    leverage = (rung_loss - middle) ** 2 / spread if spread > 0 else 0.0
-    expected = mean + slope * (rung_loss - middle)
-    error = residual * math.sqrt(1 + 1 / count + leverage)
-    if error == 0.0:
-        return 1.0 if expected < limit else 0.0
-    return student_tail((expected - limit) / error, count - 2)
+    return rung_loss - (1 + BEHIND) * max(0.0, parent_rung - parent_end)
 
 
-def finished_curves(study: StudyState, progress: float) -> list[tuple[float, float]]:
-    """(loss at the rung, final cost) of every complete trial that has this rung."""
-    return [
+def curve(program: Program, progress: float) -> tuple[float, float] | None:
+    """Mean rung loss at `progress` and mean cost of those finished runs that have this rung; None without one."""
+    runs = [
         (loss, trial.cost)
-        for trial in study.trials.values()
+        for trial in program.trials
         if trial.state is TrialState.COMPLETE and trial.cost is not None and trial.finished is not None
         for at, loss in trial.finished.rungs
         if math.isclose(at, progress, abs_tol=0.02)
     ]
-
-
-def is_slow_starter(family: str) -> bool:
-    return family.lower() in SLOW_STARTERS
+    return (fmean(rung for rung, _ in runs), fmean(cost for _, cost in runs)) if runs else None
 
 
 def is_audited(study_id: str, trial_id: str) -> bool:
@@ -120,15 +134,36 @@ def is_audited(study_id: str, trial_id: str) -> bool:
     return int.from_bytes(value[:8], "big") % AUDIT_ONE_IN == 0
 
 
-def false_prune_rate(study: StudyState) -> FalsePrunes:
+def false_prunes(study: StudyState) -> FalsePrunes:
     """Measured on the audit. A trial was wrongly marked when its one run ended below the incumbent of its time."""
-    audited = [trial for trial in study.trials.values() if trial.finished is not None and trial.finished.audit]
-    scored = [trial for trial in audited if trial.cost is not None]
-    pruned = sum(trial.reason == "pruned" for trial in study.trials.values())
-    return FalsePrunes(len(scored), sum(_beat_its_incumbent(study, trial) for trial in scored), pruned)
+    pruned = sum(trial.reason is FailReason.PRUNED for trial in study.trials.values())
+    ended = [trial.finished for trial in study.trials.values() if trial.finished is not None and trial.finished.audit]
+    scored = [(one, cost) for one in ended if (cost := study.trials[one.trial_id].cost) is not None]
+    steps = trajectory(study) if scored else []
+    before = [next((step for step in reversed(steps) if step.seq < one.seq), None) for one, _ in scored]
+    beat = (step is not None and cost < step.mean for step, (_, cost) in zip(before, scored, strict=True))
+    return FalsePrunes(len(scored), sum(beat), pruned)
 
 
-def _beat_its_incumbent(study: StudyState, trial: Trial) -> bool:
-    assert trial.finished is not None and trial.cost is not None
-    incumbent = incumbent_before(study, trial.finished.seq)
-    return incumbent is not None and trial.cost < incumbent.mean
+def pooled(study: StudyState, earlier: Iterable[StudyState] = ()) -> FalsePrunes:
+    """`false_prunes` of the study and of all others with the same objective, budget, data and harness."""
+    same = study.opened.objective_sha256
+    others = [one for one in earlier if one.study_id != study.study_id and one.opened.objective_sha256 == same]
+    counts = [false_prunes(one) for one in (study, *others)]
+    return FalsePrunes(*(sum(values) for values in zip(*((c.audited, c.wrong, c.pruned) for c in counts), strict=True)))
+
+
+def upper_bound(wrong: int, audited: int) -> float:
+    """One-sided 95 % upper bound of a share (Clopper and Pearson 1934): the share with which so few would be seen in
+    one case of twenty. Found by halving."""
+    if wrong >= audited:
+        return 1.0
+    low, high = wrong / audited, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(wrong, audited, middle) > 1 - SURE else (low, middle)
+    return high
+
+
+def _at_most(seen: int, count: int, share: float) -> float:
+    return sum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(seen + 1))

@@ -15,13 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import baselines
 import early_stop
 import fairness
+import record_curves
 import small_model
-from early_stop import NOISE_REPLICATES, Ending, Recording, proposed, replay
+from early_stop import Curve
 from fairness import Pair, Run, Table, shift_in_sigma
 
-from swarm.program.constants import parse
 from swarm.trial.config import WorkBudget
-from swarm.verdict.early_stop import is_audited
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FORMAT = {"bench", "ours", "baseline", "ratio", "unit", "n"}
@@ -61,85 +60,75 @@ def test_unscored_pairs_say_nothing_about_the_loss() -> None:
     assert shift_in_sigma(unscored, 0.1) is None and shift_in_sigma(table.wall, None) is None
 
 
-def test_proposals_are_fixed_by_their_seed_and_lie_in_the_declared_spaces() -> None:
-    source = early_stop.base_source()
-    trials = proposed(source, 40, seed=1)
-    assert trials == proposed(source, 40, seed=1) != proposed(source, 40, seed=2)
-    assert trials[:8] == proposed(source, 3, seed=1), "more trials must not change the first ones: the cache holds them"
-    assert [trial.changes for trial in trials[:NOISE_REPLICATES]] == [{}] * NOISE_REPLICATES
-    assert len({trial.seed for trial in trials}) == len(trials)
-    declared = parse(source)
-    for trial in trials[NOISE_REPLICATES:]:
-        assert 1 <= len(trial.changes) <= 3
-        for name, value in trial.changes.items():
-            space = declared[name].space
-            assert space is not None and space.contains(value) and value != declared[name].value
+def curve(name: str, loss: float, *, parent: str | None = "start", kind: str = "edit", late: float = 0.0) -> Curve:
+    """A training that falls by 0.4 from its half on, and by `late` more."""
+    rungs = ((0.25, loss + 0.8 + late), (0.5, loss + 0.4 + late), (0.75, loss + 0.2 + late / 2))
+    return Curve(name, parent, kind, "optimiser", 1, loss, None, rungs)
 
 
-def trained(loss: float, seed: int = 1, *, late: float = 0.0, family: str = "MAX_LR") -> Recording:
-    """A training whose rungs foretell its end, up to `late`."""
-    rungs = ((0.25, loss + 0.8 + late + 0.001 * (seed % 3)), (0.5, loss + 0.4 + late + 0.001 * (seed % 3)))
-    return Recording({family: seed}, seed, loss, None, rungs, used=1.0, wall_s=10.0, train_s=6.0, after_s=2.0)
+def a_set(*changes: Curve) -> list[Curve]:
+    """Six runs of the baseline, three of a program that others build on, and `changes`."""
+    base = [curve("start", 4.0 + 0.01 * seed, parent=None, kind="base") for seed in range(6)]
+    better = [curve("better", 3.0 + 0.01 * seed, kind="base") for seed in range(3)]
+    return [*base, *better, *changes]
 
 
-def floor() -> list[Recording]:
-    return [replace(trained(4.0 + 0.01 * seed, seed), changes={}) for seed in range(NOISE_REPLICATES)]
+def test_an_order_has_each_change_after_its_program_and_seeds_together() -> None:
+    curves = a_set(curve("better + a", 2.9, parent="better"), curve("start + a", 4.1))
+    orders = [early_stop.in_order(curves, seed) for seed in range(20)]
+    assert orders[0] == early_stop.in_order(curves, 0) and len({tuple(order) for order in orders}) > 5
+    for order in orders:
+        names = [one.name for one in order]
+        assert names[:5] == ["start"] * 5 and len(order) == 10
+        first = names.index("better")
+        assert names[first : first + 3] == ["better"] * 3 and names.index("better + a") > first + 2
 
 
-def a_study(*last: Recording) -> list[Recording]:
-    """Five of the baseline, three worse ones that teach, and `last`, the trials t0009 and on."""
-    return [*floor(), *(trained(4.1 + 0.1 * seed, seed) for seed in range(3)), *last]
-
-
-def name_with(audited: bool, trial_id: str) -> str:
-    return next(name for name in map(str, range(1000)) if is_audited(name, trial_id) is audited)
+def tallied(*changes: Curve, rule: int = 0) -> early_stop.Tally:
+    return early_stop.tally(early_stop.RULES[rule], a_set(*changes), 30)
 
 
 def test_a_hopeless_trial_costs_what_it_used_at_the_rung() -> None:
-    recordings = a_study(trained(5.5))
-    replayed = replay(recordings, name_with(False, "t0009"))
-    last = replayed.endings[-1]
-    assert (last.pruned_at, last.beats, replayed.pruned, replayed.wrong) == (0.25, False, 1, 0)
-    assert last.used == 0.25 and last.wall_s == pytest.approx(10 - 0.75 * 6 - 2 + early_stop.REACTION_S)
-    assert replayed.gain == pytest.approx(9 / 8.25)
-    training, whole = early_stop.figures(replayed, [replayed], budget_s=5.0)[:2]
-    assert training["ratio"] == pytest.approx(9 / 8.25, abs=1e-3) and training["baseline"] == 720.0
-    assert whole["ratio"] == pytest.approx(90 / (80 + last.wall_s), abs=1e-3)
+    found = tallied(curve("start + bad", 9.0))
+    assert 0 < found.ended < 30 and not found.harmed  # some of the thirty are audited
+    assert set(found.gains) == {1.0, 9 / 8.5}
 
 
-def test_a_pruned_trial_that_would_have_led_is_a_false_prune() -> None:
-    replayed = replay(a_study(trained(3.5, late=2.0)), name_with(False, "t0009"))
-    assert (replayed.pruned, replayed.wrong) == (1, 1)
-    prunes = early_stop.figures(replayed, [replayed], budget_s=5.0)[3]
-    assert (prunes["bench"], prunes["ours"], prunes["n"]) == ("early_stop false prunes", 1.0, 1)
+def test_an_ended_trial_that_would_have_led_is_harm() -> None:
+    found = tallied(curve("better + slow", 2.5, parent="better", late=5.0))
+    assert found.harmed == {"better + slow"} and found.lost == found.ended > 0
+    told = early_stop.figure(early_stop.RULES[0], found, 30)
+    assert told["names_lost"] == ["better + slow"] and told["programs_lost"] == 1
+    assert told["upper"] == round(early_stop.upper_bound(1, len(found.led)), 4)
+    assert told.keys() >= FORMAT
 
 
-def test_an_audited_trial_runs_to_its_end_and_is_counted() -> None:
-    replayed = replay(a_study(trained(3.5, late=2.0)), name_with(True, "t0009"))
-    last = replayed.endings[-1]
-    assert (last.pruned_at, last.marked, last.used, replayed.gain) == (None, True, 1.0, 1.0)
-    audit = early_stop.figures(replayed, [replayed], budget_s=5.0)[-1]
-    assert (audit["ours"], audit["n"]) == (1.0, 1)
+def test_a_first_night_has_to_show_first_that_it_harms_nobody() -> None:
+    assert tallied(curve("start + bad", 9.0), rule=1).ended == 0
 
 
-def test_a_failed_trial_costs_its_share_either_way() -> None:
-    failed = replace(trained(9.0), loss=None, reason="diverged", rungs=(), used=0.1)
-    replayed = replay(a_study(failed), "any")
-    assert replayed.endings[-1] == Ending(failed, None, marked=False, beats=False)
-    assert replayed.gain == 1.0 and early_stop.figures(replayed, [replayed], 5.0)[0]["failed"] == 1
+def test_a_failed_trial_is_no_chance() -> None:
+    failed = curve("start + crash", 1.0)._replace(loss=None, reason="diverged", rungs=())
+    assert tallied(failed).led == tallied().led == {"better"}
 
 
-def test_recorded_trainings_are_read_back_and_not_done_again(tmp_path: Path) -> None:
-    trials, source, cache = proposed(early_stop.base_source(), 3, 1), early_stop.base_source(), tmp_path / "cache.jsonl"
-    recordings = [replace(trained(4.0, trial.seed), changes=trial.changes) for trial in trials]
-    lines = [
-        json.dumps(
-            {"key": early_stop.key_of(early_stop.constants.assign(source, trial.changes), trial.seed, 5.0)} | vars(one)
-        )
-        for trial, one in zip(trials, recordings, strict=True)
-    ]
-    cache.write_text("\n".join(lines) + '\n{"key": "cut o')
-    assert early_stop.record(trials, 5.0, cache) == recordings
+def test_recorded_trainings_are_read_back(tmp_path: Path) -> None:
+    wanted, file = a_set(curve("start + a", 4.1)), tmp_path / "curves.jsonl"
+    lines = [json.dumps({**one._asdict(), "key": "k", "images": 1, "cpu_s": 2.0}) for one in wanted]
+    file.write_text("\n".join(lines) + '\n{"key": "cut o')
+    assert early_stop.read(file) == wanted
+    assert len(record_curves.rows(file)) == len(wanted)
+
+
+def test_the_recorded_set_is_what_its_script_makes() -> None:
+    """Of each kind, with their rungs."""
+    curves = early_stop.read(early_stop.FILE)
+    jobs = {(job.name, job.parent, job.kind, job.family, job.seed) for job in record_curves.jobs()}
+    assert {one[:5] for one in curves} <= jobs
+    kinds = Counter(one.kind for one in curves)
+    assert kinds.keys() == {"base", "good", "edit", "constants"}
+    assert kinds["base"] == sum(seeds for _, _, seeds in record_curves.LINE)
+    assert all(one.loss is None or [at for at, _ in one.rungs] == list(record_curves.RUNGS) for one in curves)
 
 
 def test_the_baselines_table_names_its_place_and_what_it_is_measured_against() -> None:
@@ -163,7 +152,7 @@ def test_the_baselines_table_names_its_place_and_what_it_is_measured_against() -
     "arguments",
     [
         ("fairness.py", "--pairs", "1", "--seeds", "2", "--budget-s", "4", "--windows", "2"),
-        ("early_stop.py", "--trials", "1", "--budget-s", "2"),
+        ("early_stop.py", "--orders", "2"),
         ("baselines.py", "--targets", "resnext", "--seeds", "1", "--budget-s", "2", "--dataset", "standin"),
     ],
     ids=lambda arguments: arguments[0],
@@ -173,13 +162,6 @@ def test_a_tiny_run_prints_its_figures(arguments: tuple[str, ...]) -> None:
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     lines = [json.loads(line) for line in shown]
     assert lines and all(line.keys() >= FORMAT for line in lines)
-
-
-def test_a_noise_floor_that_fails_is_no_measurement() -> None:
-    failed = replace(trained(4.0), changes={}, loss=None, reason="timeout")
-    with pytest.raises(RuntimeError, match=r"unchanged program.*timeout"):
-        early_stop.refuse_broken_floor(failed)
-    early_stop.refuse_broken_floor(replace(failed, changes={"WIDTH": 128}))
 
 
 def test_each_refused_answer_of_a_model_counts_once_with_its_reason() -> None:

@@ -23,11 +23,12 @@ from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 from swarm import verdict
 from swarm.brain import Brain, read_records
 from swarm.clock import SystemClock
-from swarm.errors import DiskFull, Escaped, RepoError, SwarmError, contained
-from swarm.records import FailReason, WorkerStatus
+from swarm.errors import DiskFull, Escaped, RepoError, StaleSnapshot, SwarmError, contained
+from swarm.records import FailReason, Operator, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.merges import Merge, conflicts_open, merge_owed
 from workers.dispatch import DIAGNOSIS, Propose
 from workers.dispatch.stall import STALL
 from workers.drafts import Background, Sources
@@ -402,3 +403,133 @@ def test_a_trial_that_took_its_worker_with_it_twice_is_ended_and_not_run_again(t
         assert ending.detail == "its worker died 2 times while it had this trial, so it is not run again"
         assert on.worker.unfinished() == []
         assert on.worker.claim_baseline().trial_id == "t0002", "it goes on with something else"
+
+
+def beside_the_leader(on: Bench, old: str, new: str, loss: float = 1.5) -> str:
+    """A change of the baseline by worker_2 that helped it and came too late to lead."""
+    name = on.study.next_trial_id
+    source = TRAIN.replace(old, new)
+    on.repo.commit_change(on.settings.base_commit, {on.settings.editable_path: source}, name, f"refs/swarm/s/{name}")
+    on.brain.append(claim(name, study_id="s", agent_id="worker_2", proposer="tpe", arm="tpe"))
+    on.finish(on.study.trials[name], loss)
+    return name
+
+
+def replicated(on: Bench) -> None:
+    """The runs that the study owes, each with its program's first loss."""
+    while owed := verdict.replicates_owed(on.study):
+        costs = on.study.programs[owed[0]].costs
+        on.finish(on.worker.claim_replicate(owed[0]), costs[0])
+
+
+def owed_merge(on: Bench) -> Merge:
+    merge = merge_owed(on.study)
+    assert merge is not None
+    return merge
+
+
+class TestMerges:
+    def test_what_two_workers_found_is_tried_in_one_program(self, tiny: TinyStudy) -> None:
+        with bench(tiny) as on:
+            on.measure_noise()
+            leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+            other = beside_the_leader(on, "WEIGHT_DECAY = 1e-4", "WEIGHT_DECAY = 1e-3")
+            replicated(on)
+            assignment = on.worker.next_assignment()
+            assert assignment == Merge(leader, other, "t0001")
+            trial = on.worker.claim_merge(owed_merge(on))
+            assert trial is not None
+            found = trial.claim
+            assert (found.operator, found.parent, found.merged) == (Operator.RECOMBINE, leader, (leader, other))
+            assert (found.made_on, found.changed_under) == ("t0001", ())
+            assert found.constants_changed == {"WEIGHT_DECAY": (1e-4, 1e-3)}
+            source = on.repo.read(on.repo.refs("s")[trial.trial_id], on.settings.editable_path)
+            assert "MAX_LR = 0.2" in source and "WEIGHT_DECAY = 1e-3" in source
+            assert merge_owed(on.study) is None
+
+    def test_a_merge_under_which_a_function_changed_is_marked(self, tiny: TinyStudy) -> None:
+        with bench(tiny) as on:
+            on.measure_noise()
+            on.another_worker_finds("        loss.backward()\n", "        (2 * loss).backward()\n")
+            beside_the_leader(on, "    finish(model)\n", "    model.eval()\n    finish(model)\n")
+            replicated(on)
+            trial = on.worker.claim_merge(owed_merge(on))
+            assert trial is not None and trial.claim.changed_under == ("main",)
+
+    def test_a_conflict_is_recorded_and_becomes_a_task_for_a_model(self, tiny: TinyStudy) -> None:
+        def both(request: Request) -> str:
+            return envelope(RATE.replace("0.05", "0.2"), RATE.replace("0.05", "0.3"), cites=cited(request))
+
+        with bench(tiny, both) as on:
+            on.measure_noise()
+            leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+            other = beside_the_leader(on, "MAX_LR = 0.05", "MAX_LR = 0.4")
+            replicated(on)
+            assert on.worker.claim_merge(owed_merge(on)) is None
+            (refusal,) = on.study.rejections
+            assert (refusal.code, refusal.merged) == ("merge_conflict", (leader, other))
+            assert "MAX_LR = 0.4" in refusal.detail
+            assignment = on.worker.next_assignment()
+            assert isinstance(assignment, Propose) and assignment.conflict == Merge(leader, other, "t0001")
+            on.background.start(assignment)
+            on.draft()
+            prompt = on.server.requests[0].prompt
+            assert "touch the same lines" in prompt and "+MAX_LR = 0.4" in prompt and "-MAX_LR = 0.05" in prompt
+            trial = on.worker.claim_proposal(assignment)
+            assert trial is not None
+            assert (trial.claim.operator, trial.claim.merged) == (Operator.RECOMBINE, (leader, other))
+            assert conflicts_open(on.study) == []
+
+    def test_a_merge_whose_incumbent_has_moved_is_looked_at_again(self, tiny: TinyStudy) -> None:
+        with bench(tiny) as on:
+            on.measure_noise()
+            on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+            beside_the_leader(on, "WEIGHT_DECAY = 1e-4", "WEIGHT_DECAY = 1e-3")
+            stale = owed_merge(on)
+            on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.3", loss=0.5)
+            with pytest.raises(StaleSnapshot):
+                on.worker.claim_merge(stale)
+
+    def test_one_that_only_replays_a_script_merges_nothing(self, tiny: TinyStudy, tmp_path: Path) -> None:
+        script = write_script(tmp_path / "script.jsonl", {"description": "d", "constants": {"MAX_LR": 0.1}})
+        with bench(tiny) as on:
+            chosen = ProposerSettings(spec=f"scripted:{script}")
+            settings = on.settings.model_copy(update={"proposers": {"worker_1": chosen}})
+            assert on.worker.proposing.may_merge
+            assert not Worker(settings, "worker_1", SystemClock(), {}).proposing.may_merge
+
+
+def test_a_draft_that_was_moved_says_where_it_was_made_and_what_changed_under_it(tiny: TinyStudy) -> None:
+    step = "        optimizer.step()\n"
+
+    def clipped(request: Request) -> str:
+        return envelope(step, "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n" + step)
+
+    with bench(tiny, clipped) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        on.draft()
+        on.another_worker_finds("    finish(model)\n", "    model.eval()\n    finish(model)\n")
+        trial = on.worker.claim_proposal(PROPOSE)
+        assert trial is not None
+        assert (trial.claim.made_on, trial.claim.changed_under) == ("t0001", ("main",))
+
+
+def test_a_model_whose_draft_could_not_follow_is_told_why_and_asked_again(tiny: TinyStudy) -> None:
+    def larger(request: Request) -> str:
+        space = "  # search: {32, 64, 128}"
+        return envelope(f"BATCH_SIZE = 64{space}", f"BATCH_SIZE = 128{space}", cites=cited(request))
+
+    with bench(tiny, faster, lighter, larger) as on:
+        on.measure_noise()
+        on.worker.prepare_next()
+        on.draft()
+        leader = on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2")
+        assert on.worker.claim_proposal(PROPOSE) is None
+        trial = on.worker.claim_proposal(PROPOSE)
+        assert trial is not None and trial.claim.parent == leader
+        first, second = on.server.requests
+        assert "was refused" not in first.prompt and f"the incumbent is {leader} now" in second.prompt
+        on.worker.prepare_next()
+        on.draft()
+        assert f"the incumbent is {leader} now" not in on.server.requests[-1].prompt

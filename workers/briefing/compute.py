@@ -7,10 +7,11 @@ from typing import Literal
 
 from swarm.program import constants
 from swarm.records import ProposalClaimed, Scalar
-from swarm.study.lineage import ancestors, commit_of, parent_of
+from swarm.study.lineage import ancestors, commit_of, diff, parent_of
 from swarm.study.state import Program, StudyState
+from swarm.verdict.merges import Merge
 from swarm.verdict.standing import WITHOUT_RESULT, Standing, standing
-from workers.briefing.values import Attempt, Briefing, Memory, ProgramView
+from workers.briefing.values import Attempt, Briefing, Conflict, Memory, ProgramView
 
 MAX_ALTERNATIVES = 7
 MAX_NEAREST = 12
@@ -36,6 +37,7 @@ def compute_briefing(
     refusal: str | None = None,
     attempts_left: int = 1,
     restart: bool = False,
+    conflict: Merge | None = None,
 ) -> Briefing:
     """The study as one worker may see it.
 
@@ -77,12 +79,23 @@ def compute_briefing(
         diagnosis=diagnosis if knows else None,
         steering=tuple(_steering(study))[-MAX_STEERING:],
         findings=_findings(study, agent_id, memory),
+        conflict=_conflict(study, conflict, view) if conflict is not None else None,
         refusal=refusal,
         memory_limit_mib=memory_limit_mib,
         workers=study.opened.workers,
         budget=study.opened.budget,
         seed=seed,
         attempts_left=attempts_left,
+    )
+
+
+def _conflict(study: StudyState, merge: Merge, view: "_Views") -> Conflict:
+    base, theirs = study.programs[merge.base], study.programs[merge.theirs]
+    return Conflict(
+        ours=merge.ours,
+        theirs=merge.theirs,
+        description=theirs.first.claim.description,
+        diff=diff(view.source(base), view.source(theirs), study.opened.editable),
     )
 
 

@@ -60,6 +60,19 @@ class ProgramView(_Value):
     peak_mib: int | None = None
 
 
+class Conflict(_Value):
+    """Two good changes that touch the same lines: that of `theirs` is to be worked into the incumbent."""
+
+    ours: str
+    theirs: str
+    description: Line
+    diff: str  # of `theirs` against the youngest program that both were made from
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.ours, self.theirs
+
+
 class Briefing(_Value):
     study_id: str
     agent_id: str
@@ -78,6 +91,7 @@ class Briefing(_Value):
     diagnosis: Line | None = None
     steering: tuple[Line, ...] = ()
     findings: tuple[Line, ...] = ()  # notes of other workers, newest last
+    conflict: Conflict | None = None  # what is asked for in place of a change of one's own
     refusal: Line | None = None  # why the previous answer of this turn was refused
     memory_limit_mib: int | None = None
     workers: int = 1  # how many share the device

@@ -1,7 +1,9 @@
-"""The three things that a worker may be asked to do."""
+"""What a worker may be asked to do. A `Merge` is to put what two workers found into one program."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from swarm.verdict.merges import Merge
 
 Role = Literal["climber", "jumper"]
 
@@ -24,7 +26,8 @@ class Replicate:
 @dataclass(frozen=True, slots=True)
 class Propose:
     """Let an arm propose a change. `seed` differs between workers and between turns; `restart` asks for a change of the
-    best other lineage in place of the incumbent."""
+    best other lineage in place of the incumbent. `conflict` asks for two changes in one program that touch the same
+    lines; `told` is why what the arm had in hand came to nothing."""
 
     arm: str
     role: Role
@@ -32,6 +35,8 @@ class Propose:
     cooled_families: tuple[str, ...] = ()
     diagnosis: str | None = None
     restart: bool = False
+    conflict: Merge | None = None
+    told: str | None = None
 
 
-Assignment: TypeAlias = BaselineReplicate | Replicate | Propose
+Assignment: TypeAlias = BaselineReplicate | Replicate | Merge | Propose

@@ -1,4 +1,4 @@
-"""The order of assignments: the noise floor, replicates that are owed, then a proposal by one of the arms.
+"""The order of assignments: the noise floor, replicates that are owed, merges that are owed, then a proposal by an arm.
 
 An arm is chosen, in this order:
 
@@ -11,6 +11,8 @@ An arm is chosen, in this order:
 
 An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
 
+A language model is asked first for what no three-way merge could do: two good changes that touch the same lines.
+
 After ten proposals without a confirmed keep the jumper's arms build on the best other lineage, if there is one.
 """
 
@@ -22,8 +24,9 @@ from collections.abc import Callable, Sequence
 from swarm import verdict
 from swarm.records import Decision
 from swarm.study.state import Program, StudyState
+from swarm.verdict.merges import conflicts_open, merge_owed
 from swarm.verdict.standing import Standing, standing
-from workers.dispatch.assignments import SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
+from workers.dispatch.assignments import LLM, SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due
@@ -40,17 +43,21 @@ def choose(
     agent_id: str,
     arms: Sequence[str],
     device_mib: int | None = None,
+    merges: bool = False,
     replicates_owed: Callable[[StudyState], Sequence[str]] = verdict.replicates_owed,
 ) -> Assignment | None:
     """The next assignment of a free worker; None when no run is owed and there is no arm to propose with.
 
-    `arms` are those that do not rest, `device_mib` the memory of the device if known. Two workers that ask on the same
+    `arms` are those that do not rest, `device_mib` the memory of the device if known; `merges` says whether this worker
+    may put two changes into one program. Two workers that ask on the same
     state may get the same assignment: the claim settles who runs it.
     """
     if unclaimed_baselines(study) > 0:
         return BaselineReplicate()
     if owed := replicates_owed(study):
         return Replicate(owed[0])
+    if merges and (merge := merge_owed(study)) is not None:
+        return merge
     return next_proposal(study, agent_id=agent_id, arms=arms, device_mib=device_mib) if arms else None
 
 
@@ -60,13 +67,15 @@ def next_proposal(study: StudyState, *, agent_id: str, arms: Sequence[str], devi
     role = _role(study, agent_id)
     arm = _arm(study, agent_id, role, arms)
     stalled = stalled_for(study)
+    conflict = next(iter(conflicts_open(study)), None) if arm == LLM else None
     return Propose(
         arm=arm,
         role=role,
         seed=rng.getrandbits(31),
         cooled_families=_families_to_avoid(study, agent_id, rng),
         diagnosis=diagnose(study, device_mib) if stalled >= STALL else None,
-        restart=stalled >= RESTART and role == "jumper" and arm not in ON_THE_INCUMBENT,
+        restart=stalled >= RESTART and role == "jumper" and arm not in ON_THE_INCUMBENT and conflict is None,
+        conflict=conflict,
     )
 
 

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 
 from swarm.errors import MergeConflict
 from swarm.program.families import OTHER
+from swarm.program.shift import changed_under
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal
 from workers.briefing import Attempt, Briefing, ProgramView
 from workers.proposers import ProposalFailed
@@ -64,16 +65,17 @@ class RecombineProposer:
         # After a refusal in the same turn the next best one.
         for candidate in islice(_candidates(briefing), int(briefing.refusal is not None), None):
             try:
-                source = self._merge(
-                    self._source_of(candidate.base), briefing.incumbent.source, self._source_of(candidate.theirs)
-                )
+                base, theirs = self._source_of(candidate.base), self._source_of(candidate.theirs)
+                source = self._merge(base, briefing.incumbent.source, theirs)
             except MergeConflict:
                 conflicts += 1
                 continue
             except KeyError:
                 continue
-            if source not in (briefing.incumbent.source, self._source_of(candidate.theirs)):
-                return _proposal(self.name, briefing, candidate, source)
+            if source not in (briefing.incumbent.source, theirs):
+                proposal = _proposal(self.name, briefing, candidate, source)
+                moved = changed_under(base, theirs, briefing.incumbent.source)
+                return proposal.model_copy(update={"made_on": candidate.base, "changed_under": moved})
         raise ProposalFailed("nothing_to_combine", f"no pair of programs combines; {conflicts} touch the same lines")
 
 

@@ -306,8 +306,8 @@ def test_an_ending_that_is_sent_twice_counts_once(bench: Bench) -> None:
 
 
 def judged_as(action: str, seen: list[float]) -> Callable[..., Look]:
-    def look(study: StudyState, trial_id: str, progress: float, loss: float) -> Look:
-        assert (trial_id, loss) == ("t0001", RUNG_LOSS)
+    def look(study: StudyState, trial_id: str, progress: float, loss: float, earlier: list[StudyState]) -> Look:
+        assert (trial_id, loss) == ("t0001", RUNG_LOSS) and study in earlier
         seen.append(progress)
         return Look(action, 0.01, "hopeless")  # type: ignore[arg-type]
 
@@ -327,8 +327,8 @@ def test_a_hopeless_trial_is_pruned_at_its_first_rung(bench: Bench, monkeypatch:
     seen: list[float] = []
     monkeypatch.setattr(early_stop, "look", judged_as("stop", seen))
     finished = ending(bench.run("hangs"))
-    assert (finished.reason, finished.detail) == (FailReason.PRUNED, "pruned at 25% of the budget: hopeless")
-    assert seen == [0.25] and not finished.audit
+    assert (finished.reason, finished.detail) == (FailReason.PRUNED, "pruned at 50% of the budget: hopeless")
+    assert seen == [0.5] and not finished.audit
 
 
 def test_an_audited_trial_runs_to_its_end_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from swarm.report.memory import memory_rows, memory_table
 from swarm.report.render import report_html, report_markdown
 from swarm.report.summary import summarize
 from swarm.target.objective import Objective
-from swarm.verdict.early_stop import false_prune_rate
+from swarm.verdict.early_stop import false_prunes
 from swarm.verdict.standing import Standing, standing
 from workers.briefing import compute_briefing
 from workers.proposers.reply import Draft, Header, to_proposal
@@ -165,7 +165,7 @@ class TestMaximised:
     def test_early_stopping_counts_a_higher_end_as_better(self, fake: FakeStudy) -> None:
         audited = fake.claim(parent="t0001")
         fake.finish(audited, 0.9, audit=True)
-        assert false_prune_rate(fake.study).wrong == 1
+        assert false_prunes(fake.study).wrong == 1
 
 
 def test_a_hand_written_briefing_defaults_to_the_loss() -> None:
