@@ -8,6 +8,7 @@ import typer
 from swarm.cli import drill, flags, watch
 from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
+from swarm.cli.pod import pod_app
 from swarm.cli.steer import steer_app
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(brain_app, name="brain")
 app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
+app.add_typer(pod_app, name="pod")
 
 
 def _version(wanted: bool) -> None:

@@ -64,6 +64,7 @@ def examine(cwd: Path) -> Iterator[Finding]:
         ("targets", _targets),
         ("data", _data),
         ("language model", _model),
+        ("rented machines", _pods),
     )
     for name, check in checks:
         try:
@@ -170,3 +171,16 @@ def _model(_cwd: Path) -> tuple[Verdict, str]:
     if absent := missing("models"):
         return "warn", f"{model}: {MissingExtra('models', absent)}"
     return "ok", f"{model} at {url or 'the default OpenAI server'}"
+
+
+def _pods(_cwd: Path) -> tuple[Verdict, str]:
+    """What costs money now. Nothing is asked without a key or an open rental."""
+    from swarm.clock import SystemClock
+    from swarm.pods.ledger import Ledger, default_ledger
+    from swarm.pods.registry import costs_now, to_be_asked
+
+    ledger = Ledger(default_ledger())
+    if not to_be_asked(ledger):
+        return "ok", "no open rental and no RUNPOD_API_KEY: swarm pod up --fake tries it without an account"
+    lines = costs_now(ledger, SystemClock(), within_s=20.0)
+    return ("warn", "; ".join(lines)) if lines else ("ok", "nothing costs money that nobody waits for")

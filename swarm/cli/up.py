@@ -19,6 +19,8 @@ from swarm.notify.delivery import Sink
 from swarm.orchestrator.control import only_orchestrator
 from swarm.orchestrator.opening import OpenStudy, open_study
 from swarm.orchestrator.orchestrator import Orchestrator
+from swarm.pods.ledger import Ledger, default_ledger
+from swarm.pods.registry import costs_now
 from swarm.repo import Repo
 from swarm.report.summary import StudySummary, summarize
 from swarm.study.options import UpOptions
@@ -51,6 +53,8 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, sinks: tuple[Sink, 
         opened = open_study(options, cwd, clock, lambda text: console.print(text, highlight=False), advice=recommended)
         reign.announce(opened.settings.study_id)
         _say_what_runs(opened, console)
+        for line in costs_now(Ledger(default_ledger()), clock):
+            console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
         if options.resume:
             _say_what_goes_on(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)

@@ -1,0 +1,186 @@
+"""From a repository and a person's wishes to a followed pod: the files that go with it, the order, the means.
+
+Nothing here asks a person; the command line does.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.errors import PodError, UsageError
+from swarm.pods.caps import Choice, choose
+from swarm.pods.following import Brought, Follower, Means, digest
+from swarm.pods.home import bring_home
+from swarm.pods.inside import start
+from swarm.pods.ledger import Intent, Rental
+from swarm.pods.order import DEFAULT_HOME, Source, StudyOrder, SyncTarget
+from swarm.pods.provider import Offer, Pod, PodOrder, Pods, SecretRef, SshAddress
+from swarm.pods.reach import FolderReach, Reach
+from swarm.pods.renting import Renting, rent
+from swarm.pods.ssh import SshReach
+from swarm.repo import Repo
+
+DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
+BUNDLE_TIMEOUT_S = 300.0
+MIRROR = "swarm_brain.jsonl"
+END_SHARE, END_LEAST_S, END_MOST_S = 0.2, 60.0, 900.0
+"""Of a pod's life, what is kept for the running trials, the report and the last sync after the study starts none."""
+MAX_ORDER_BYTES = 120_000  # Linux takes 128 KiB in one variable of an environment
+_STUDY_ID = re.compile(rb'"study_id": ?"([^"]+)"')
+_HOST_KEY = re.compile(r"SWARM_HOST_KEY (\S+) ([A-Za-z0-9+/=]+)\s*$")
+_SECRET_NAME = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+
+
+def check_committed(repo: Repo) -> None:
+    """Raises PodError naming what has changed: a pod gets what is committed, and nobody pays for yesterday's code."""
+    changed = [path for path in repo.uncommitted("") if path != MIRROR]
+    if changed:
+        shown = ", ".join(changed[:4]) + (" and more" if len(changed) > 4 else "")
+        raise PodError(f"{shown} differ from the last commit, and the pod gets what is committed: commit or stash them")
+
+
+def bundled(repo: Repo, commit: str, path: Path) -> None:
+    """The history up to a commit in one file; kept when it is there already."""
+    if path.exists():
+        return
+    half = path.with_name(path.name + ".half")
+    git = type(repo.git)(repo.git.folder, repo.git.flags, BUNDLE_TIMEOUT_S)
+    git("bundle", "create", "--quiet", str(half), "HEAD")
+    if git.line("rev-parse", "--verify", "HEAD^{commit}") != commit:
+        raise PodError(f"HEAD moved away from {commit[:12]} meanwhile: run the command again")
+    half.replace(path)
+
+
+def chosen(pods: Pods, intent: Intent) -> Choice:
+    """The offers of now, in the order of the person's preference and within the limits."""
+    return choose([(card, pods.offers(card)) for card in intent.cards], intent.cloud, intent.caps)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One rental of one repository."""
+
+    renting: Renting
+    repo: Repo
+    rental: Rental
+
+    @property
+    def folder(self) -> Path:
+        return self.renting.ledger.folder(self.rental.name)
+
+    @property
+    def mirror(self) -> Path:
+        """The byte-for-byte copy of the pod's brain."""
+        return self.folder / MIRROR
+
+    @property
+    def bundle(self) -> Path | None:
+        return None if self.rental.intent.repository else self.folder / "study.bundle"
+
+    @property
+    def studies_before(self) -> frozenset[str]:
+        """Those that the pod's clone began with."""
+        text = self.repo.git("show", f"{self.rental.intent.commit}:{MIRROR}") if self._has_brain() else b""
+        return frozenset(found.decode() for found in _STUDY_ID.findall(text))
+
+    def _has_brain(self) -> bool:
+        return bool(self.repo.git("ls-tree", self.rental.intent.commit, MIRROR))
+
+    def shell(self, pod: Pod) -> list[str]:
+        """The command that opens a shell there. Raises PodError while there is no address."""
+        reach = self.reach(pod)
+        if isinstance(reach, SshReach):
+            return reach.shell()
+        if pod.folder is not None:
+            return ["bash", "-c", f"cd {shlex.quote(pod.folder)} && exec bash -i"]
+        raise PodError(f"{pod.name} has no address yet: swarm pod status says how far it is")
+
+    def _ssh(self, pod: Pod, address: SshAddress) -> Reach | None:
+        """None until its host key is known, which its own log tells: nobody is trusted at first sight."""
+        known = self.folder / "known_hosts"
+        if not known.exists():
+            key = next((found for line in self.renting.pods.logs(pod.id) if (found := _HOST_KEY.match(line))), None)
+            if key is None:
+                return None
+            host = address.host if address.port == 22 else f"[{address.host}]:{address.port}"
+            known.write_text(f"{host} {key[1]} {key[2]}\n", encoding="ascii")
+        return SshReach(address, DEFAULT_HOME, known)
+
+    def rented(self, offers: Sequence[Offer]) -> Follower:
+        """Rents it, or finds what was rented before."""
+        if self.bundle is not None:
+            bundled(self.repo, self.rental.intent.commit, self.bundle)
+        rent(self.renting, self.rental, offers, self._order)
+        return self.follower()
+
+    def follower(self) -> Follower:
+        rental = self.renting.ledger.rentals()[self.rental.name]
+        return Follower(self.renting, rental, Means(self.reach, self._collect, self.bundle))
+
+    def reach(self, pod: Pod) -> Reach | None:
+        """None while it has no address."""
+        if pod.folder is not None:
+            return FolderReach(Path(pod.folder))
+        return None if pod.ssh is None else self._ssh(pod, pod.ssh)
+
+    def _collect(self, reach: Reach) -> Brought:
+        return bring_home(reach, self.repo, self.repo.root / MIRROR, self.mirror)
+
+    def _order(self, offer: Offer, deadline_at: float) -> PodOrder:
+        intent, now = self.rental.intent, self.renting.clock.now()
+        lifetime_s = deadline_at - now
+        study = StudyOrder(
+            pod_name=self.rental.name,
+            source=self._source(),
+            up=_with_end(intent.up, lifetime_s),
+            issued_at=now,
+            deadline_at=deadline_at,
+            lifetime_s=lifetime_s,
+            price_usd_h=offer.price_usd_h,
+            max_usd=intent.max_usd,
+            idle_s=intent.idle_s,
+            min_gain_per_usd=intent.min_gain_per_usd,
+            sync=SyncTarget(kind="git" if intent.sync_url else "pull", url=intent.sync_url),
+        )
+        begin = start(study)
+        order = PodOrder(
+            name=self.rental.name,
+            card=offer.card,
+            cloud=offer.cloud,
+            image=intent.image,
+            command=begin.command,
+            env={**begin.env, **{name: SecretRef(secret=secret) for name, secret in intent.secrets.items()}},
+            volume=intent.volume,
+            hours=intent.hours,
+            max_usd=intent.max_usd,
+            max_price_usd_h=intent.max_price_usd_h,
+        )
+        check_without_secrets(order.model_dump_json())
+        return order
+
+    def _source(self) -> Source:
+        intent = self.rental.intent
+        if self.bundle is None:
+            return Source(kind="repository", commit=intent.commit, url=intent.repository)
+        return Source(kind="bundle", commit=intent.commit, sha256=digest(self.bundle))
+
+
+def check_without_secrets(text: str) -> None:
+    """Raises UsageError when the text holds the value of a variable of this process that is named like a secret."""
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 8 and value in text:
+            raise UsageError(
+                f"the order would hold the value of ${name}. Put it into the provider's secret store and name it: "
+                f"--secret {name}=NAME"
+            )
+
+
+def _with_end(up: tuple[str, ...], lifetime_s: float) -> tuple[str, ...]:
+    """A study that would go on to the deadline is told to start no trial a while before it."""
+    if any(word == "--hours" or word.startswith("--hours=") for word in up):
+        return up
+    kept_s = min(END_MOST_S, max(END_LEAST_S, END_SHARE * lifetime_s))
+    return (*up, "--hours", f"{max(lifetime_s - kept_s, lifetime_s / 2) / 3600:.4f}")
