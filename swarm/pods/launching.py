@@ -20,17 +20,13 @@ from swarm.pods.order import DEFAULT_HOME, Source, StudyOrder, SyncTarget
 from swarm.pods.provider import Offer, Pod, PodOrder, Pods, SecretRef, SshAddress
 from swarm.pods.reach import FolderReach, Reach
 from swarm.pods.renting import Renting, rent
-from swarm.pods.ssh import SshReach
+from swarm.pods.ssh import SshReach, announced_key, pin
 from swarm.repo import Repo
 
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 BUNDLE_TIMEOUT_S = 300.0
 MIRROR = "swarm_brain.jsonl"
-END_SHARE, END_LEAST_S, END_MOST_S = 0.2, 60.0, 900.0
-"""Of a pod's life, what is kept for the running trials, the report and the last sync after the study starts none."""
-MAX_ORDER_BYTES = 120_000  # Linux takes 128 KiB in one variable of an environment
 _STUDY_ID = re.compile(rb'"study_id": ?"([^"]+)"')
-_HOST_KEY = re.compile(r"SWARM_HOST_KEY (\S+) ([A-Za-z0-9+/=]+)\s*$")
 _SECRET_NAME = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -100,13 +96,13 @@ class Launch:
 
     def _ssh(self, pod: Pod, address: SshAddress) -> Reach | None:
         """None until its host key is known, which its own log tells: nobody is trusted at first sight."""
-        known = self.folder / "known_hosts"
-        if not known.exists():
-            key = next((found for line in self.renting.pods.logs(pod.id) if (found := _HOST_KEY.match(line))), None)
+        known, told = self.folder / f"known_hosts-{address.host}-{address.port}", self.folder / "host_key"
+        if not told.exists():
+            key = announced_key(self.renting.pods.logs(pod.id))
             if key is None:
                 return None
-            host = address.host if address.port == 22 else f"[{address.host}]:{address.port}"
-            known.write_text(f"{host} {key[1]} {key[2]}\n", encoding="ascii")
+            told.write_text(key, encoding="ascii")
+        pin(known, address, told.read_text(encoding="ascii"))
         return SshReach(address, DEFAULT_HOME, known)
 
     def rented(self, offers: Sequence[Offer]) -> Follower:
@@ -135,7 +131,7 @@ class Launch:
         study = StudyOrder(
             pod_name=self.rental.name,
             source=self._source(),
-            up=_with_end(intent.up, lifetime_s),
+            up=intent.up,
             issued_at=now,
             deadline_at=deadline_at,
             lifetime_s=lifetime_s,
@@ -176,11 +172,3 @@ def check_without_secrets(text: str) -> None:
                 f"the order would hold the value of ${name}. Put it into the provider's secret store and name it: "
                 f"--secret {name}=NAME"
             )
-
-
-def _with_end(up: tuple[str, ...], lifetime_s: float) -> tuple[str, ...]:
-    """A study that would go on to the deadline is told to start no trial a while before it."""
-    if any(word == "--hours" or word.startswith("--hours=") for word in up):
-        return up
-    kept_s = min(END_MOST_S, max(END_LEAST_S, END_SHARE * lifetime_s))
-    return (*up, "--hours", f"{max(lifetime_s - kept_s, lifetime_s / 2) / 3600:.4f}")

@@ -1,0 +1,161 @@
+"""From a repository and a person's wishes to an order: what goes with it, what never does, and who is asked."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from fakes.git_repository import GitRepository, make_repository
+from fakes.pod_cloud import CARD, KEY, intent, offer, paper_cloud, renting
+
+from swarm.clock import SystemClock
+from swarm.errors import PodError, SwarmError, UsageError
+from swarm.pods.launching import Launch, bundled, check_committed, check_without_secrets
+from swarm.pods.ledger import Entry, Ledger
+from swarm.pods.order import ORDER_VARIABLE, StudyOrder
+from swarm.pods.provider import PodOrder, SecretRef
+from swarm.pods.reconciling import Standing
+from swarm.pods.registry import costs_now, named, of_repository, to_be_asked
+from swarm.pods.renting import begin
+from swarm.pods.wish import Wish
+from swarm.repo import Repo
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> GitRepository:
+    return make_repository(tmp_path / "repo")
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RUNPOD_API_KEY", "RUNPOD_API_KEY_FILE", "SWARM_RUNPOD_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def wish(**changed: object) -> Wish:
+    facts: dict[str, object] = {"cards": (CARD,), "hours": 0.5, "max_usd": 1.0}
+    return Wish(**{**facts, **changed})  # type: ignore[arg-type]
+
+
+def order_of(user: GitRepository, root: Path, asked: Wish) -> PodOrder:
+    repo = Repo.open(user.root)
+    with paper_cloud() as (server, clock):
+        desk = renting(server, clock, root)
+        launch = Launch(desk, repo, begin(desk, "swarm-repo-1", asked.intent(repo)))
+        if launch.bundle is not None:
+            bundled(repo, launch.rental.intent.commit, launch.bundle)
+        return launch._order(offer(), clock.now() + 1800)
+
+
+def test_an_order_holds_the_study_and_secrets_by_their_names(user: GitRepository, tmp_path: Path) -> None:
+    made = order_of(user, tmp_path / "pods", wish(secrets=("OPENAI_API_KEY=openai",), up=("--trials", "4")))
+    assert made.env["OPENAI_API_KEY"] == SecretRef(secret="openai")
+    study = StudyOrder.model_validate_json(str(made.env[ORDER_VARIABLE]))
+    assert study.up == ("--workers", "2", "--trials", "4")
+    assert (study.deadline_at, study.lifetime_s, study.source.kind) == (1_001_800.0, 1800.0, "bundle")
+    assert study.source.commit == user.git("rev-parse", "HEAD") and study.source.sha256 is not None
+    assert max(len(str(value)) for value in made.env.values()) < 100_000, "one variable takes 128 KiB at most"
+
+
+def test_a_repository_is_cloned_from_where_it_is_said(user: GitRepository, tmp_path: Path) -> None:
+    made = order_of(user, tmp_path / "pods", wish(repository="https://example.org/x.git", push_to="git@example.org:y"))
+    study = StudyOrder.model_validate_json(str(made.env[ORDER_VARIABLE]))
+    assert (study.source.kind, study.source.url, study.sync.kind, study.sync.url) == (
+        *("repository", "https://example.org/x.git"),
+        *("git", "git@example.org:y"),
+    )
+
+
+def test_the_bundle_has_the_commit_and_is_made_once(user: GitRepository, tmp_path: Path) -> None:
+    repo, path = Repo.open(user.root), tmp_path / "study.bundle"
+    bundled(repo, repo.head(), path)
+    made_at = path.stat().st_mtime_ns
+    bundled(repo, repo.head(), path)
+    assert path.stat().st_mtime_ns == made_at
+    assert repo.head() in user.git("bundle", "list-heads", str(path))
+
+
+def test_what_is_not_committed_is_named_before_anything_is_paid(user: GitRepository) -> None:
+    check_committed(Repo.open(user.root))
+    user.write("swarm_brain.jsonl", "")  # the brain is not part of what a pod runs
+    check_committed(Repo.open(user.root))
+    user.write("models/toy/train.py", "changed\n")
+    with pytest.raises(PodError, match=r"models/toy/train\.py differ"):
+        check_committed(Repo.open(user.root))
+
+
+def test_a_key_in_an_option_is_refused(
+    user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", KEY)
+    with pytest.raises(UsageError, match="--secret MY_API_KEY=NAME") as refused:
+        wish(up=("--base-url", f"https://{KEY}@example.org")).intent(Repo.open(user.root))
+    assert KEY not in str(refused.value)
+    check_without_secrets("nothing of it")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cards": ()}, "--gpu"),
+        ({"max_usd": None}, "--max-usd is missing"),
+        ({"cloud": "public"}, "--cloud"),
+        ({"hours": 0.0}, "--hours"),
+        ({"hours": float("nan")}, "--hours"),
+        ({"max_price": -1.0}, "--max-price"),
+        ({"secrets": ("OPENAI_API_KEY",)}, "--secret"),
+        ({"secrets": ("OPENAI_API_KEY=a b",)}, "--secret"),
+        ({"fake": True, "host": "me@there"}, "--fake and --host"),
+        ({"idle_s": 1.0}, "--idle-min"),
+        ({"workers": 0}, "--workers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_makes_no_sense_is_refused_by_the_name_of_its_flag(
+    changed: dict[str, object], message: str, user: GitRepository
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        wish(**changed).intent(Repo.open(user.root))
+
+
+def open_rental(ledger: Ledger, name: str, **changed: object) -> None:
+    ledger.append(Entry.model_validate({"at": 1.0, "name": name, "kind": "intent", "intent": intent(**changed)}))
+
+
+def test_a_pod_is_named_by_its_beginning_or_by_its_repository(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    with pytest.raises(SwarmError, match="has rented no pod"):
+        named(ledger, None, Path("/a"))
+    for name, root in (("swarm-a-1", "/a"), ("swarm-a-2", "/a"), ("swarm-b-1", "/b")):
+        open_rental(ledger, name, root=root)
+    ledger.append(Entry.model_validate({"at": 2.0, "name": "swarm-a-2", "kind": "ended", "cost_usd": 0.0}))
+    assert named(ledger, None, Path("/a")).name == "swarm-a-1", "an open one before a later one that has ended"
+    assert named(ledger, "swarm-b", None).name == "swarm-b-1"
+    with pytest.raises(UsageError, match="fits 2 pods"):
+        named(ledger, "swarm-a", None)
+    found = of_repository(ledger, Path("/a"), "runpod")
+    assert found is not None and found.name == "swarm-a-1"
+    assert of_repository(ledger, Path("/a"), "fake") is None
+
+
+def test_nobody_is_asked_without_a_key_or_an_open_rental(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path)
+    assert to_be_asked(ledger) == [] and costs_now(ledger, SystemClock()) == []
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    assert to_be_asked(ledger) == [("runpod", None)]
+
+
+def test_a_study_is_told_what_costs_money_and_waits_two_seconds_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with paper_cloud() as (server, _):
+        server.cloud.create({"name": "swarm-orphan", "gpu": {"id": CARD}}, 0.5)
+        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+        monkeypatch.setenv("SWARM_RUNPOD_BASE_URL", server.url)
+        (line,) = costs_now(Ledger(tmp_path), SystemClock())
+        assert line.startswith(f"swarm-orphan: {Standing.ORPHAN}, ") and "swarm pod down swarm-orphan" in line
+    begun = time.monotonic()
+    monkeypatch.setenv("SWARM_RUNPOD_BASE_URL", "http://127.0.0.1:9/v2")  # nobody there
+    (line,) = costs_now(Ledger(tmp_path), SystemClock(), within_s=0.3)
+    assert "No answer in 0.3 s" in line and time.monotonic() - begun < 2
+    assert KEY not in json.dumps(line)
