@@ -109,6 +109,8 @@ def unknown_words(snippet: str) -> list[str]:
     """Of a command line without its `swarm`, or of several beside each other: commands and flags that there are not."""
     wrong: list[str] = []
     for line in re.split(r" {2,}swarm ", snippet):
+        line, *passed_on = re.split(r" --(?: |$)", line, maxsplit=1)  # noqa: PLW2901 - to swarm up, in a pod
+        wrong += [word for words in passed_on for word in unknown_words(f"up {words}")]
         words, command, path = line.split(), typer.main.get_command(app), "swarm"
         while words and getattr(command, "commands", None) and words[0].islower() and words[0][0] != "-":
             path = f"{path} {words[0]}"
@@ -124,3 +126,4 @@ def unknown_words(snippet: str) -> list[str]:
 def test_a_command_or_flag_that_is_not_there_is_found() -> None:
     assert unknown_words("certify t0001") == ["swarm certify"]
     assert unknown_words("status --json   swarm steer veto x --because y") == ["swarm steer veto --because"]
+    assert unknown_words("pod up --gpu x -- --trials 4 --gpu y") == ["swarm up --gpu"]

@@ -84,9 +84,7 @@ def test_what_is_not_committed_is_named_before_anything_is_paid(user: GitReposit
         check_committed(Repo.open(user.root))
 
 
-def test_a_key_in_an_option_is_refused(
-    user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_in_an_option_is_refused(user: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_API_KEY", KEY)
     with pytest.raises(UsageError, match="--secret MY_API_KEY=NAME") as refused:
         wish(up=("--base-url", f"https://{KEY}@example.org")).intent(Repo.open(user.root))

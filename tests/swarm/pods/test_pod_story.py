@@ -91,7 +91,11 @@ class Desk:
             time.sleep(0.1)
 
     def tell(self) -> str:
-        logs = [*self.fake.glob("pods/*.log"), *self.fake.glob("pods/*/workspace/swarm/log/*.log"), self.fake / "server.log"]
+        logs = [
+            *self.fake.glob("pods/*.log"),
+            *self.fake.glob("pods/*/workspace/swarm/log/*.log"),
+            self.fake / "server.log",
+        ]
         return "\n".join(f"== {path}\n{path.read_text()[-1500:]}" for path in logs if path.exists())
 
     def all_is_well(self) -> None:
