@@ -3,6 +3,7 @@
     SwarmError                      exit code 1: the run failed, the message says what to do
     ├── UsageError                  exit code 2: a flag or argument is wrong
     ├── MissingExtra                an optional library is not installed
+    ├── OutdatedExtra               it is, and is too old
     ├── TargetError                 a target folder, its target.toml or its program is unusable
     ├── Unwritable                  a record that no reader could read back; the brain itself is well
     ├── BrainError                  the blackboard file
@@ -16,7 +17,7 @@
     │   ├── GitTimeout
     │   ├── DirtyTarget             the target folder has uncommitted changes
     │   └── MergeConflict           two edits of one file do not combine
-    ├── AdmissionError              no device memory can be reserved
+    ├── AdmissionError              no device memory can be reserved; Unusable: a card that is there does not work
     │   └── NeverFits               larger than the device, even alone
     ├── PodError                    a rented machine or its provider; the kinds are in swarm/pods/provider.py
     ├── SandboxError                the requested isolation is not available on this machine
@@ -80,6 +81,11 @@ class UsageError(SwarmError):
 class MissingExtra(SwarmError):
     def __init__(self, extra: str, libraries: tuple[str, ...]) -> None:
         super().__init__(f"this needs {', '.join(libraries)}: pip install 'swarm-research[{extra}]'")
+
+
+class OutdatedExtra(SwarmError):
+    def __init__(self, extra: str, libraries: tuple[str, ...]) -> None:
+        super().__init__(f"this needs {'; '.join(libraries)}: pip install --upgrade 'swarm-research[{extra}]'")
 
 
 class TargetError(SwarmError):

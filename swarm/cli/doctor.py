@@ -12,8 +12,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from swarm.errors import MissingExtra, NotARepository, SwarmError
-from swarm.version import missing
+from swarm.errors import MissingExtra, NotARepository, OutdatedExtra, SwarmError
+from swarm.version import missing, too_old
 
 Verdict = Literal["ok", "warn", "risk", "fail"]
 """`warn`: something is still to be done, and the detail says what. `risk`: a study runs here, and its results deserve
@@ -61,6 +61,7 @@ def examine(cwd: Path) -> Iterator[Finding]:
         ("sandbox", _sandbox),
         ("device", _device),
         ("torch", _torch),
+        ("card", _card),
         ("targets", _targets),
         ("data", _data),
         ("language model", _model),
@@ -138,12 +139,27 @@ def _device(_cwd: Path) -> tuple[Verdict, str]:
 def _torch(_cwd: Path) -> tuple[Verdict, str]:
     if absent := missing("train"):
         return "warn", str(MissingExtra("train", absent))
+    if old := too_old("train"):
+        return "fail", str(OutdatedExtra("train", old))
     code = "import torch, torchvision; print(torch.__version__, torchvision.__version__, torch.cuda.is_available())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         return "fail", (done.stderr.strip().splitlines() or ["torch cannot be imported"])[-1]
     torch, torchvision, cuda = done.stdout.split()
     return "ok", f"torch {torch}, torchvision {torchvision}, CUDA {'usable' if cuda == 'True' else 'not usable'}"
+
+
+def _card(_cwd: Path) -> tuple[Verdict, str]:
+    """One allocation and one kernel on each card, outside of the sandbox and inside, as before a study."""
+    from swarm.admission.selftest.usable import require_usable
+    from swarm.gpu import NvmlProbe, detect_probe
+
+    probe = detect_probe("auto")
+    if not isinstance(probe, NvmlProbe):
+        return "ok", "there is no NVIDIA card here; trials run on the CPU"
+    if missing("train"):
+        return "warn", "not tried: torch is not installed"
+    return "ok", str(require_usable(probe))
 
 
 def _targets(_cwd: Path) -> tuple[Verdict, str]:

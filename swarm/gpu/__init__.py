@@ -8,6 +8,7 @@ from swarm.gpu.detect import detect_probe
 from swarm.gpu.host import HostLimits, host_limits
 from swarm.gpu.nvml import NvmlProbe
 from swarm.gpu.reading import Attribution, DeviceKind, DeviceReading, GpuProbe, NoDevice, ProcessUse
+from swarm.gpu.unusable import Unusable
 
 __all__ = [
     "Attribution",
@@ -19,6 +20,7 @@ __all__ = [
     "NoDevice",
     "NvmlProbe",
     "ProcessUse",
+    "Unusable",
     "detect_probe",
     "host_limits",
 ]

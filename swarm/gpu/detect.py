@@ -7,9 +7,10 @@ from swarm.gpu.reading import GpuProbe, NoDevice
 
 
 def detect_probe(device: str) -> GpuProbe:
-    """`auto` takes NVIDIA devices when the driver answers, and the CPU otherwise.
+    """`auto` takes NVIDIA devices, and the CPU on a machine that has none.
 
-    Raises NoDevice for `cuda` on a machine without one, and UsageError for another word.
+    Raises Unusable where there is a card that cannot be used, NoDevice for `cuda` on a machine without one, and
+    UsageError for another word.
     """
     if device not in ("auto", "cuda", "cpu"):
         raise UsageError(f"--device is {device!r}; it must be auto, cuda or cpu.")

@@ -1,7 +1,8 @@
 """NVML through nvidia-ml-py: by UUID, with every call in a thread that may hang without taking us along."""
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,12 @@ from typing import Any, TypeVar
 
 from swarm.gpu.host import MIB
 from swarm.gpu.reading import Attribution, DeviceKind, DeviceReading, NoDevice, ProcessUse
+from swarm.gpu.unusable import COMPUTE_MODES, Unusable, no_answer, signs_of_a_card
+from swarm.gpu.visible import visible
 
 CALL_TIMEOUT_S = 3.0
+FIRST_TIMEOUT_S = 30.0
+"""For the first contact: a driver that nobody uses wakes its cards first, which takes seconds each."""
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO: the same on every Linux
 
 T = TypeVar("T")
@@ -21,29 +26,44 @@ class NoData(Exception):
 
 
 class NvmlProbe:
-    """Reads all visible NVIDIA devices.
+    """Reads all NVIDIA devices that CUDA_VISIBLE_DEVICES leaves, in its order.
 
-    Raises NoDevice on construction when there is no driver, no device, or no answer. Later failures do not raise: the
-    device is reported lost until it answers again, and nothing is admitted to it meanwhile.
+    Raises on construction NoDevice when there is no card, and Unusable when there is one and the driver does not
+    answer, or the variable hides it. Later failures do not raise: the device is reported lost until it answers again,
+    and nothing is admitted to it meanwhile.
     """
 
     def __init__(
-        self, nvml: ModuleType | Any = None, *, timeout_s: float = CALL_TIMEOUT_S, host_pids: bool | None = None
+        self,
+        nvml: ModuleType | Any = None,
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        first_timeout_s: float = FIRST_TIMEOUT_S,
+        host_pids: bool | None = None,
+        environment: Mapping[str, str] | None = None,
+        signs: Callable[[], str] = signs_of_a_card,
     ) -> None:
         """`nvml` speaks the surface of `pynvml`; default is the real one. `host_pids`: this process sees the pids that
-        the driver reports (not in a pid namespace); default is to look."""
+        the driver reports (not in a pid namespace); default is to look. `environment`: default is this process's.
+        `signs`: what says that there is a card, whatever the driver answers."""
         self._nvml = nvml if nvml is not None else _import_pynvml()
         self._caller = _Caller(timeout_s)
         self._sees_host_pids = _in_initial_pid_namespace() if host_pids is None else host_pids
+        self._environment = os.environ if environment is None else environment
+        first = _Caller(first_timeout_s)
         try:
-            self._caller.call(self._nvml.nvmlInit)
-            self._known = self._caller.call(self._enumerate)
+            first.call(self._nvml.nvmlInit)
+            self._known = first.call(self._enumerate)
         except (NoData, self._nvml.NVMLError) as error:
-            raise NoDevice(
-                f"the NVIDIA driver does not answer: {error}. Check `nvidia-smi`, or use --device cpu."
-            ) from error
+            if sign := signs():
+                raise no_answer(type(error).__name__, f"{error or type(error).__name__}; {sign} is there") from error
+            raise NoDevice(f"there is no NVIDIA card, and no driver answers: {error}. Use --device cpu.") from error
         if not self._known:
-            raise NoDevice("the NVIDIA driver reports no device. Check CUDA_VISIBLE_DEVICES, or use --device cpu.")
+            if sign := signs():
+                raise Unusable(
+                    f"the NVIDIA driver reports no card, and {sign} is there.", "See `nvidia-smi` and `dmesg`."
+                )
+            raise NoDevice("the NVIDIA driver reports no card. Use --device cpu.")
 
     @property
     def kind(self) -> DeviceKind:
@@ -59,6 +79,17 @@ class NvmlProbe:
         except (NoData, self._nvml.NVMLError) as error:
             return f"unknown ({error})"
 
+    def compute_mode(self, uuid: str) -> str:
+        """In words, where the card does not take any number of processes; empty where it does or does not say."""
+        nvml = self._nvml
+        try:
+            mode = self._caller.call(
+                lambda: nvml.nvmlDeviceGetComputeMode(nvml.nvmlDeviceGetHandleByUUID(uuid.encode()))
+            )
+        except (NoData, nvml.NVMLError, AttributeError):
+            return ""
+        return COMPUTE_MODES.get(int(mode), "")
+
     def offers_memory_limits(self) -> bool:
         """Whether the binding knows limits of a card's memory by cgroup; not whether the driver does."""
         return hasattr(self._nvml, "nvmlDeviceSetMemoryLimits_v1")
@@ -69,7 +100,9 @@ class NvmlProbe:
     def _enumerate(self) -> tuple[DeviceReading, ...]:
         nvml = self._nvml
         handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        return tuple(self._measure(_text(nvml.nvmlDeviceGetUUID(h)), _text(nvml.nvmlDeviceGetName(h))) for h in handles)
+        cards = [(_text(nvml.nvmlDeviceGetUUID(h)), _text(nvml.nvmlDeviceGetName(h))) for h in handles]
+        names = dict(cards)
+        return tuple(self._measure(uuid, names[uuid]) for uuid in visible(cards, self._environment))
 
     def _read_one(self, known: DeviceReading) -> DeviceReading:
         try:

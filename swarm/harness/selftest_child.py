@@ -1,9 +1,10 @@
 """One job of the card's self-test, in a process of its own, because only here torch is imported.
 
+    python selftest_child.py compute                 compute something on each card, and say what torch is built for
     python selftest_child.py context                 print the MiB that a bare context costs, as torch sees the device
     python selftest_child.py train SECONDS MIB       hold MIB and train a small network; one line a second
     python selftest_child.py overrun MIB             allocate beyond the cap of this process; says who stopped it
-    python -m swarm.harness.selftest_child          compute something, as a phase inside the sandbox of a trial
+    python -m swarm.harness.selftest_child          as `compute`, as a phase inside the sandbox of a trial
 
 Each line of output is a JSON object. The allocator's cap comes from PYTORCH_ALLOC_CONF and, for torch versions that do
 not know it there, from SELFTEST_FRACTION.
@@ -17,19 +18,20 @@ import time
 import torch
 
 MIB = 1024 * 1024
+NO_CUDA = 14
 
 
 def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] == "compute":
+        return compute()
     if not torch.cuda.is_available():
         _say(error="torch sees no CUDA device")
-        return 14
+        return NO_CUDA
     fraction = os.environ.get("SELFTEST_FRACTION")
     if fraction is not None:
         torch.cuda.set_per_process_memory_fraction(float(fraction))
-    what, *numbers = arguments or ["compute"]
-    if what == "compute":
-        compute()
-    elif what == "context":
+    what, *numbers = arguments
+    if what == "context":
         context()
     elif what == "train":
         train(float(numbers[0]), int(numbers[1]))
@@ -47,11 +49,21 @@ def context() -> None:
     del held
 
 
-def compute() -> None:
-    """Needs the driver, a context, and a kernel of cuDNN."""
-    image = torch.ones(1, 3, 8, 8, device="cuda")
-    total = torch.nn.functional.conv2d(image, torch.ones(4, 3, 3, 3, device="cuda")).sum().item()
-    _say(computed=total, torch=torch.__version__)
+def compute() -> int:
+    """On each card that torch sees: needs the driver, a context, and a kernel of cuDNN. Says what went wrong."""
+    error, totals = "", list[float]()
+    try:
+        torch.cuda.init()
+        for index in range(torch.cuda.device_count()):
+            image = torch.ones(1, 3, 8, 8, device=f"cuda:{index}")
+            weights = torch.ones(4, 3, 3, 3, device=image.device)
+            totals.append(torch.nn.functional.conv2d(image, weights).sum().item())
+    except (RuntimeError, AssertionError) as refused:  # torch.AcceleratorError is a RuntimeError
+        error = f"torch sees no CUDA device that works: {refused}"
+    if not error and not totals:
+        error = "torch sees no CUDA device"
+    _say(torch=torch.__version__, built_for=torch.version.cuda, computed=totals, error=error[:2000])
+    return NO_CUDA if error else 0
 
 
 def train(seconds: float, mib: int) -> None:

@@ -14,23 +14,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from swarm import gate
+from swarm.admission.selftest.usable import require_usable
 from swarm.brain import Brain
 from swarm.brain.room import require_room
 from swarm.clock import Clock
-from swarm.errors import DirtyTarget, MissingExtra, SwarmError, TargetError, UsageError
-from swarm.gpu import detect_probe
+from swarm.errors import DirtyTarget, MissingExtra, OutdatedExtra, SwarmError, TargetError, UsageError
+from swarm.gpu import NvmlProbe, detect_probe
 from swarm.orchestrator.data import prepare_data
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.study.options import DeviceChoice, UpOptions, check_options, worker_names
+from swarm.study.options import DeviceChoice, Sandbox, UpOptions, check_options, worker_names
 from swarm.study.resuming import proposer_settings, resumed
 from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
 from swarm.trial.config import Device
 from swarm.trial.contract import harness_sha256
-from swarm.version import VERSION, missing
+from swarm.version import VERSION, missing, too_old
 
 NOISE_REPLICATES = 5
 LOCK_TIMEOUT_S = 10.0  # for the brain's lock; a stopped process may hold it
@@ -72,6 +73,7 @@ def open_study(
         latest = brain.snapshot().latest
         settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
         _need_extras(settings.proposers)
+        require_usable_card(settings.device, settings.sandbox, say)
     else:
         _need_extras({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
@@ -106,6 +108,7 @@ def _fresh(
     target = load_target(options.target, repo.root)
     require_committed(repo, target)
     device = _device(options.device)
+    require_usable_card(device, options.sandbox, say)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
     head = repo.head()
     source = target.base_source(repo.read(head, str(target.editable_path)), profile)
@@ -176,6 +179,14 @@ def _need_extras(proposers: Mapping[str, ProposerSettings]) -> None:
     for extra in ("train", "models") if asks_models else ("train",):
         if absent := missing(extra):
             raise MissingExtra(extra, absent)
+        if old := too_old(extra):
+            raise OutdatedExtra(extra, old)
+
+
+def require_usable_card(device: Device, sandbox: Sandbox, say: Callable[[str], None]) -> None:
+    """One allocation on each card, outside of the sandbox and inside, and what came of it. Raises Unusable."""
+    if device == "cuda":
+        say(str(require_usable(NvmlProbe(), sandbox)))
 
 
 def require_committed(repo: Repo, target: Target) -> None:

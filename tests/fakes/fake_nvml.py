@@ -1,11 +1,14 @@
 """A fake driver: the surface of `pynvml` that the probe uses, played from a JSONL trace.
 
 The first line of a trace names the device and its `provenance` (real or synthetic); each further line is what the
-driver says from `t` on: {t, total, free, reserved, used, procs: [{pid, mem|null}], err?, block_s?}, in bytes.
+driver says from `t` on: {t, total, free, reserved, used, procs: [{pid, mem|null}], err?, block_s?}, in bytes. The head
+may have `init_s` (how long the first contact takes), `init_err` (what it ends with), `count` and `compute_mode`.
 """
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,13 +36,20 @@ class FakeNvml:
     class NVMLError_NoPermission(NVMLError):  # noqa: N801
         pass
 
-    def __init__(self, trace: str) -> None:
+    class NVMLError_LibRmVersionMismatch(NVMLError):  # noqa: N801
+        pass
+
+    class NVMLError_DriverNotLoaded(NVMLError):  # noqa: N801
+        pass
+
+    def __init__(self, trace: str, sleep: Callable[[float], None] = time.sleep) -> None:
         lines = (TRACES / f"{trace}.jsonl").read_text(encoding="utf-8").splitlines()
         self.head: dict[str, Any] = json.loads(lines[0])
         self._rows: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
         self._row = self._rows[0]
         self._released = threading.Event()
         self.calls = 0
+        self._sleep = sleep
 
     def at(self, t: float) -> None:
         self._row = max((row for row in self._rows if row["t"] <= t), key=lambda row: row["t"])
@@ -48,13 +58,18 @@ class FakeNvml:
         self._released.set()
 
     def nvmlInit(self) -> None:  # noqa: N802
-        pass
+        self._sleep(self.head.get("init_s", 0.0))
+        if error := self.head.get("init_err"):
+            raise getattr(self, f"NVMLError_{error}")(error)
 
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         return str(self.head["driver"])
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 1
+        return int(self.head.get("count", 1))
+
+    def nvmlDeviceGetComputeMode(self, handle: int) -> int:  # noqa: N802
+        return int(self.head.get("compute_mode", 0))
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
         return index

@@ -1,6 +1,7 @@
 """Stands in for swarm/harness/selftest_child.py on a machine without a GPU: the same words, and nothing behind them.
 
 FAKE_HELD_MIB: how much `overrun` gets before it runs out of memory; without a cap in its environment it gets it all.
+FAKE_FACTS: what `compute` says, and FAKE_STDERR.
 """
 
 import json
@@ -13,7 +14,11 @@ def say(**fields: object) -> None:
 
 
 def main(what: str, *numbers: str) -> None:
-    if what == "context":
+    if what == "compute":
+        sys.stderr.write(os.environ.get("FAKE_STDERR", ""))
+        if facts := os.environ.get("FAKE_FACTS"):
+            say(**json.loads(facts))
+    elif what == "context":
         say(pid=os.getpid(), reserved_mib=2, torch="fake")
         sys.stdin.readline()
     elif what == "train":

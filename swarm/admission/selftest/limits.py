@@ -17,7 +17,7 @@ from swarm.admission.selftest.children import ABSENT, CAP_MIB, SETTLE_S, START_S
 from swarm.errors import AdmissionError, SwarmError
 from swarm.gpu.nvml import NvmlProbe
 from swarm.gpu.reading import DeviceReading
-from swarm.sandbox.policy import gpu_devices
+from swarm.sandbox.policy import Mode, gpu_devices
 from swarm.supervisor import PhaseSpec, TrialResult, TrialSpec, launch
 from swarm.trial.contract import code_root, harness_folders
 from swarm.trial.folder import TrialFolder
@@ -59,7 +59,7 @@ def cuda_in_the_sandbox(env: Mapping[str, str]) -> Check:
     with tempfile.TemporaryDirectory(prefix="swarm-selftest-") as name:
         folder = Path(name).resolve()
         try:
-            outcome = _confined(folder, env)
+            outcome = confined(folder, env)
         except SwarmError as error:
             return Check(SANDBOX, False, "not started", "", str(error))
         phase, level = outcome.phases[0], outcome.sandbox.level
@@ -71,7 +71,8 @@ def cuda_in_the_sandbox(env: Mapping[str, str]) -> Check:
     return Check(SANDBOX, phase.ending == "ok", level, "", f"{nodes}; {last[:300]}")
 
 
-def _confined(folder: Path, env: Mapping[str, str]) -> TrialResult:
+def confined(folder: Path, env: Mapping[str, str], sandbox: Mode = "auto") -> TrialResult:
+    """The child's `compute` as a phase of a trial in this folder. Raises SwarmError when it cannot be started."""
     files = TrialFolder(folder)
     files.make()
     files.config.write_text("{}", encoding="utf-8")
@@ -84,7 +85,8 @@ def _confined(folder: Path, env: Mapping[str, str]) -> TrialResult:
         write=tuple(map(str, (files.program, files.scratch, files.train_out))),
         gpu=True,
     )
-    spec = TrialSpec("selftest", "selftest", str(folder), (phase,), env=dict(env), pythonpath=(str(code_root()),))
+    paths = (str(code_root()),)
+    spec = TrialSpec("selftest", "selftest", str(folder), (phase,), env=dict(env), sandbox=sandbox, pythonpath=paths)
     running = launch(spec, None)
     while (result := running.poll()) is None:
         time.sleep(0.05)

@@ -86,7 +86,7 @@ def test_cuda_that_vanishes_in_the_sandbox_is_a_failure(monkeypatch: pytest.Monk
     # What the phase of the test above has answered.
     phase = PhaseResult("selftest", 0.0, 1.0, 1.0, 100.0, exit_code=limits.NO_CUDA, signal=None, ending="exit")
     outcome = TrialResult("selftest", (phase,), SandboxReport(level="none"), 0.0, 1.0)
-    monkeypatch.setattr(limits, "_confined", lambda *_: outcome)
+    monkeypatch.setattr(limits, "confined", lambda *_: outcome)
     monkeypatch.setattr(limits, "gpu_devices", lambda: ("/dev/nvidia0", "/dev/nvidiactl"))
     found = limits.cuda_in_the_sandbox({})
     assert found.passed is False and "/dev/nvidia0" in found.detail

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from fakes.fake_nvml import FakeNvml
 
 from swarm import sandbox
+from swarm.admission.selftest import usable
+from swarm.admission.selftest.usable import Works
 from swarm.cli import doctor
+from swarm.gpu import NvmlProbe, Unusable, detect
+from swarm.orchestrator import opening
 from swarm.sandbox import SandboxReport, ladder, landlock, namespaces, seccomp
 
 BOLD_RED = "\x1b[1;31m"
@@ -52,3 +57,36 @@ def test_this_machine_is_told_as_its_trials_will_be(tmp_path: Path) -> None:
     verdict, text = doctor._sandbox(tmp_path)
     assert report.level in text and report.detail in text
     assert (verdict == "ok") == (report.seccomp and (report.namespaces or report.landlock_abi >= ladder.STRICT_ABI))
+
+
+def test_a_card_is_tried_outside_and_inside_and_its_failure_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nvml() -> NvmlProbe:
+        return NvmlProbe(FakeNvml("v2_driver"), environment={})
+
+    tried = Works("NVIDIA GeForce RTX 4090", "580.95.05", "2.12.0", "namespaces+landlock+seccomp")
+    monkeypatch.setattr(detect, "NvmlProbe", nvml)
+    monkeypatch.setattr(usable, "require_usable", lambda probe: tried)
+    found = {finding.check: finding for finding in doctor.examine(Path())}
+    assert found["card"].verdict == "ok" and "outside of the sandbox and inside it" in found["card"].detail
+
+    def refused(probe: NvmlProbe) -> Works:
+        raise Unusable("the card works outside only.", "Do this.")
+
+    monkeypatch.setattr(usable, "require_usable", refused)
+    found = {finding.check: finding for finding in doctor.examine(Path())}
+    detail = "the card works outside only. Do this. --device cpu runs without it."
+    assert found["card"] == doctor.Finding("card", "fail", detail)
+
+
+def test_a_machine_without_a_card_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detect, "NvmlProbe", lambda: NvmlProbe(FakeNvml("no_device"), signs=lambda: ""))
+    assert doctor._card(Path()) == ("ok", "there is no NVIDIA card here; trials run on the CPU")
+
+
+def test_a_study_on_a_card_tries_it_first_and_one_on_the_cpu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(opening, "NvmlProbe", lambda: "the probe")
+    monkeypatch.setattr(opening, "require_usable", lambda probe, sandbox: f"{probe} in {sandbox}")
+    opening.require_usable_card("cuda", "strict", said.append)
+    opening.require_usable_card("cpu", "strict", said.append)
+    assert said == ["the probe in strict"]

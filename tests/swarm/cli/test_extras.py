@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from fakes.git_repository import make_repository
 
-from swarm.errors import MissingExtra
+from swarm import version
+from swarm.cli import doctor
+from swarm.errors import MissingExtra, OutdatedExtra
+from swarm.orchestrator.opening import _need_extras
 from swarm.version import EXTRAS
 
 ROOT = Path(__file__).parents[3]
@@ -122,3 +125,18 @@ def test_the_wheel_alone_reads_reports_and_says_what_it_lacks(installed: Path, t
     assert "No module named 'models'" in run("python", "-c", "import models").stderr
     size = sum(path.stat().st_size for path in installed.parent.rglob("*") if path.is_file() and not path.is_symlink())
     assert size < 200e6, f"{size / 1e6:.0f} MB without any extra"
+
+
+def test_a_library_that_is_too_old_is_named_with_the_least_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.9.1+cu128"}
+    monkeypatch.setattr(version.metadata, "version", lambda library: versions[library])
+    monkeypatch.setattr(version, "find_spec", lambda library: library)
+    monkeypatch.setitem(version.EXTRAS, "train", ("torch",))
+    assert version.too_old("train") == ("torch 2.10 or later (2.9.1+cu128 is installed)",)
+    with pytest.raises(OutdatedExtra, match=r"needs torch 2\.10 or later .*pip install --upgrade"):
+        _need_extras({})
+    assert doctor._torch(Path()) == ("fail", str(OutdatedExtra("train", version.too_old("train"))))
+    for fine in ("2.10.0", "2.15.0+cu132", "3.0"):
+        versions["torch"] = fine
+        assert version.too_old("train") == ()
+    assert version.too_old("models") == ()
