@@ -24,9 +24,9 @@ from swarm.orchestrator.data import prepare_data
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.study.options import DeviceChoice, Sandbox, UpOptions, check_options, worker_names
+from swarm.study.options import DeviceChoice, UpOptions, check_options, worker_names
 from swarm.study.resuming import proposer_settings, resumed
-from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings
+from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, Sandbox
 from swarm.study.state import StudyState
 from swarm.target.file import Profile, Target, load_target
 from swarm.trial.config import Device
