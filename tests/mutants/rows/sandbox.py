@@ -209,6 +209,14 @@ ROWS = (
         "test_labels_are_out_of_reach_by_every_path",
     ),
     _inside(
+        "namespaces-found-by-a-supervisor",
+        "a supervisor that is closed to its own user does not take namespaces for refused",
+        "namespaces.py",
+        "            prctl(PR_SET_DUMPABLE, 1)  # a supervisor is not, and its own /proc/self is closed to it then\n",
+        "",
+        "test_an_ordinary_users_supervisor_finds_the_namespaces_that_its_phases_may_make",
+    ),
+    _inside(
         "root-read-only",
         "nothing is written into a root of one's own",
         "namespaces.py",

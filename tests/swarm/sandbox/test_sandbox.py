@@ -13,9 +13,10 @@ from fakes.trial_programs import Programs, finish
 
 from swarm import sandbox
 from swarm.errors import SandboxError
-from swarm.sandbox import SandboxReport, calls, seccomp
+from swarm.sandbox import SandboxReport, calls, namespaces, seccomp
 from swarm.sandbox.calls import Needs
 from swarm.sandbox.ladder import require
+from swarm.sandbox.libc import PR_SET_DUMPABLE, prctl
 from swarm.supervisor import TrialResult, turns
 
 ROOT = Path(__file__).parents[3]
@@ -406,3 +407,24 @@ def test_workers_of_a_data_loader_work_where_there_are_namespaces(programs: Prog
     result = finish(programs.launch(programs.spec(phase, sandbox="strict", memory_limit_mib=4000)), limit_s=115.0)
     assert result.phases[0].ending == "ok", programs.log()
     assert programs.log().splitlines()[-1] == "loaded 64 True"
+
+
+def ordinary_user_finds_namespaces(*, dumpable: int) -> bool:
+    if (pid := os.fork()) == 0:
+        found = False
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            prctl(PR_SET_DUMPABLE, dumpable)
+            found = namespaces.available.__wrapped__()  # it has been asked as root, and would remember
+        finally:
+            os._exit(0 if found else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be an ordinary user for once: not verified")
+def test_an_ordinary_users_supervisor_finds_the_namespaces_that_its_phases_may_make() -> None:
+    if not ordinary_user_finds_namespaces(dumpable=1):
+        pytest.skip("no namespaces for an ordinary user here: not verified")
+    assert ordinary_user_finds_namespaces(dumpable=0)
