@@ -1,9 +1,10 @@
 """What a pod runs first: the watchdog, then the study.
 
-    python -m swarm.pods.entry            or the archive of `swarm.pods.inside.seed`, which is the same
+    python -m swarm.pods.entry [WORDS]    or the archive of `swarm.pods.inside.seed`, which is the same
 
-It reads SWARM_POD_ORDER, works in SWARM_POD_HOME, and may be killed and started again at any line: a study that has
-begun goes on, one that has ended is not begun again, and the pod's time is counted from its first start.
+It reads SWARM_POD_ORDER, or WORDS as in `swarm.pods.inside.asked`, works in SWARM_POD_HOME, and may be killed and
+started again at any line: a study that has begun goes on, one that has ended is not begun again, and the pod's time is
+counted from its first start.
 
 Exit code: that of `swarm up`; 1 where it could not be started, 2 for an order that cannot be read.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from swarm.pods.inside import leave
+from swarm.pods.inside.asked import order_text
 from swarm.pods.inside.chores import module_command
 from swarm.pods.inside.code import NoCode, awaited, run_logged, set_up, study_environment, unpack
 from swarm.pods.inside.home import Home, read_json, text, write_json
@@ -26,7 +28,7 @@ from swarm.pods.inside.life import PodClock
 from swarm.pods.inside.processes import alive, kill_study, written_down
 from swarm.pods.inside.research import Research
 from swarm.pods.inside.shell import open_shell
-from swarm.pods.inside.told import BadOrder, Order, home_of, order_here
+from swarm.pods.inside.told import ORDER_VARIABLE, BadOrder, Order, home_of, order_here
 
 POLL_S = 0.3
 WATCHDOG_LIMIT_S = 20.0  # to be there; without one nothing is started
@@ -178,27 +180,36 @@ def up_words(order: Order, *, resumable: bool, hours_left: float) -> list[str]:
     return words
 
 
-def main(_: Sequence[str] = ()) -> int:
+def main(words: Sequence[str] = ()) -> int:
     home = Home(home_of(os.environ))
-    home.make()
-    with (home.root / "entry.lock").open("a") as lock:
-        try:
+    try:
+        home.make()
+        with (home.root / "entry.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(f"swarm: {home.root} has an entry script already")
-            return 1
-        try:
-            order = order_here()
-        except BadOrder as problem:
-            home.say("entry", str(problem))
-            print(f"swarm: {problem}. Nothing is started, and the pod is ended.", file=sys.stderr)
-            return _leave_at_once(home)
-        try:
-            return Entry(home, order, dict(os.environ)).run()
-        except NoCode as problem:
-            home.say("entry", str(problem))
-            kill_study(home)
-            return _leave_at_once(home)
+            return _begin(home, words)
+    except BlockingIOError:
+        print(f"swarm: {home.root} has an entry script already", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        print(f"swarm: {home.root} is of no use: {problem}. Nothing is started, the pod is ended.", file=sys.stderr)
+        return _leave_at_once(home)
+
+
+def _begin(home: Home, words: Sequence[str]) -> int:
+    try:
+        if words:
+            os.environ[ORDER_VARIABLE] = order_text(words, home, time.time())
+        order = order_here()
+    except BadOrder as problem:
+        home.say("entry", str(problem))
+        print(f"swarm: {problem}. Nothing is started, the pod is ended.", file=sys.stderr)
+        return _leave_at_once(home)
+    try:
+        return Entry(home, order, dict(os.environ)).run()
+    except NoCode as problem:
+        home.say("entry", str(problem))
+        kill_study(home)
+        return _leave_at_once(home)
 
 
 def _leave_at_once(home: Home) -> int:
@@ -212,4 +223,4 @@ def _leave_at_once(home: Home) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

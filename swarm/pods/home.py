@@ -7,9 +7,11 @@ here nor add to another study. All of it may be done again, also after being kil
 The report is written here, from the records, and not fetched: a page from a rented machine is a program.
 """
 
+import contextlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +20,15 @@ from pydantic import ValidationError
 
 from swarm.brain import Brain, MergeRefused, merge
 from swarm.errors import PodError
-from swarm.pods.mirror import follow
+from swarm.pods.inside.push import BRANCHES
+from swarm.pods.mirror import MAX_BYTES, copied, follow
 from swarm.pods.order import STATE, PodPhase, PodReport
 from swarm.pods.reach import Reach
 from swarm.repo import Quarantine, Repo, trial_ref
 
 LOCK_TIMEOUT_S = 60.0
+MAX_STATE_BYTES = 1 << 16
+BRAIN_NAME = "swarm_brain.jsonl"
 _TRIAL = re.compile(r"t[0-9]{4,9}|base")
 _OVER = (PodPhase.DONE, PodPhase.FAILED)
 
@@ -47,18 +52,31 @@ def bring_home(reach: Reach, repo: Repo, brain: Path, mirror: Path) -> Brought:
     Raises OutOfReach; PodError and RepoError for what is malformed, too large or contradicts what is here. What was
     brought before stays.
     """
+    with _alone(mirror):
+        over = _is_over(reach.read(STATE, 0, MAX_STATE_BYTES))
+        brain_bytes = follow(reach, mirror)
+        return _taken(reach.git(), repo, brain, mirror, brain_bytes=brain_bytes, over=over)
+
+
+@contextlib.contextmanager
+def _alone(mirror: Path) -> Iterator[None]:
     mirror.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(mirror.with_name(f"{mirror.name}.lock"), timeout=LOCK_TIMEOUT_S, fallback_to_soft=False):
-            return _brought(reach, repo, brain, mirror)
+            yield
     except Timeout as error:
         raise PodError(f"another process brings home into {mirror.parent}; it holds {mirror.name}.lock") from error
 
 
-def _brought(reach: Reach, repo: Repo, brain: Path, mirror: Path) -> Brought:
-    over = _is_over(reach)
-    brain_bytes = follow(reach, mirror)
-    return _taken(reach.git(), repo, brain, mirror, brain_bytes=brain_bytes, over=over)
+def bring_home_from(url: str, pod_name: str, repo: Repo, brain: Path, mirror: Path) -> Brought:
+    """The same from a git remote to which the pod pushes, with the person's own access to it."""
+    quarantine, branch = Quarantine(mirror.parent / "refs.git", repo), f"{BRANCHES}{pod_name}"
+    passed = {name: os.environ[name] for name in ("HOME", "SSH_AUTH_SOCK") if name in os.environ}
+    with _alone(mirror):
+        commit = quarantine.fetch(url, passed, branch).get(branch, "")
+        brain_bytes = copied(quarantine.read(commit, BRAIN_NAME, MAX_BYTES) or b"", mirror)
+        over = _is_over(quarantine.read(commit, STATE, MAX_STATE_BYTES) or b"")
+        return _taken((url, passed), repo, brain, mirror, brain_bytes=brain_bytes, over=over)
 
 
 def _taken(
@@ -79,9 +97,9 @@ def _taken(
     return Brought(merged.added, refs, brain_bytes, report=report, left_out=others)
 
 
-def _is_over(reach: Reach) -> bool:
+def _is_over(state: bytes) -> bool:
     try:
-        return PodReport.model_validate_json(reach.read(STATE)).phase in _OVER
+        return PodReport.model_validate_json(state).phase in _OVER
     except ValidationError:
         return False
 

@@ -31,6 +31,16 @@ def follow(reach: Reach, mirror: Path) -> int:
         return file.tell()
 
 
+def copied(whole: bytes, mirror: Path) -> int:
+    """The same from a copy that was fetched as a whole."""
+    if mirror.exists() and not whole.startswith(mirror.read_bytes()):
+        mirror.replace(mirror.with_name(f"{mirror.name}.{mirror.stat().st_size}.replaced"))
+    draft = mirror.with_name(f"{mirror.name}.new")
+    draft.write_bytes(whole)
+    draft.replace(mirror)
+    return len(whole)
+
+
 def _goes_on(reach: Reach, mirror: Path) -> bool:
     if not mirror.exists():
         return True

@@ -33,16 +33,17 @@ class Quarantine:
     folder: Path
     repo: Repo
 
-    def fetch(self, address: str, env: Mapping[str, str], refs: str = "refs/swarm/*") -> dict[str, str]:
-        """What the other repository has below refs/swarm/ now, by name without that beginning. Raises RepoError for
-        what cannot be reached, is too large or is malformed; the quarantine is made anew then."""
+    def fetch(self, address: str, env: Mapping[str, str], branch: str | None = None) -> dict[str, str]:
+        """What the other repository has below refs/swarm/ now, by name without that beginning, and the branch, if one
+        is asked for, by its full name. Raises RepoError for what cannot be reached, is too large or is malformed; the
+        quarantine is made anew then."""
         if address.startswith("-"):
             raise RepoError(f"{address!r} is no address of a repository")
         git = self._made()
         careful = replace(git, flags=_CAREFUL, timeout_s=FETCH_LIMIT_S, file_limit_mib=MAX_PACK_MIB)
-        wanted = f"+{refs}:{_INCOMING}*"
+        wanted = [f"+refs/swarm/*:{_INCOMING}*", *([f"+{branch}:{_INCOMING}{branch}"] if branch else [])]
         try:
-            careful("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--prune", address, wanted, env=env)
+            careful("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--prune", address, *wanted, env=env)
             found = self._incoming(git)
             self._check(git, found)
         except RepoError:
