@@ -4,7 +4,6 @@ A `flock` belongs to an open file description: a process that inherits the descr
 when the last of them is dead. No timeout, no liveness guess, no pid that can be used again.
 """
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def open_locked(path: Path) -> int:
 
 
 def try_lock(descriptor: int) -> bool:
+    import fcntl  # here, since what only reads a ledger runs where there is none, too
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
