@@ -23,6 +23,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 test-slow: $(READY)  ## real trainings and whole studies, minutes each
 	$(BIN)/python -m pytest -n 0 -m slow --timeout 1200

@@ -18,6 +18,7 @@ from fakes.tiny_study import TinyStudy, make_tiny_study
 
 from swarm.brain import Brain, verify
 from swarm.pods.inside import start
+from swarm.pods.inside.health import healthy
 from swarm.pods.inside.seed import seed
 from swarm.pods.inside.told import BadOrder, Order, Source, SyncTarget, read_order, without_pod_secrets
 from swarm.pods.order import Source as OrderedSource
@@ -113,11 +114,13 @@ def test_nothing_that_ends_pods_is_handed_to_the_study() -> None:
 
 def test_a_pod_to_which_no_code_comes_ends_itself(tmp_path: Path) -> None:
     with fake_provider() as provider:
-        pod = FolderPod(tmp_path / "pod", order_for(NO_SOURCE, now=time.time(), bundle_wait_s=1), provider.url)
+        pod = FolderPod(tmp_path / "pod", order_for(NO_SOURCE, now=time.time(), bundle_wait_s=3), provider.url)
         with ended(pod.start(tmp_path / "ledger")) as process:
+            pod.wait_for(lambda: pod.state().get("phase") == "waiting")
+            assert healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
             assert process.wait(60) == 1
-            all_is_over(pod, provider)
-    assert provider.asked == ["DELETE /v2/pods/pod1"] or "stop" in provider.asked[0]
+        all_is_over(pod, provider)
+        assert not healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
     assert "no code came" in str(pod.state()["why"])
 
 
@@ -161,6 +164,24 @@ def test_a_pod_runs_its_study_makes_its_report_and_ends_itself(tmp_path: Path, t
     assert verify(pod.home / "repo" / "swarm_brain.jsonl").ok
     assert (pod.home / "report" / "report.html").exists()
     assert pod.state()["phase"] == "done" and pod.state()["exit_code"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_plain_folder_runs_a_study_by_words_alone(tmp_path: Path, tiny: TinyStudy) -> None:
+    """No provider, no renter, no environment of ours: what a container or another launcher does."""
+    home = tmp_path / "plain"
+    pod = FolderPod(home, order_for(NO_SOURCE, now=time.time()))
+    up = ["--target", "tiny", "--data", "standin", "--device", "cpu", "--trials", "2"]
+    words = ["--repository", str(tiny.root), "--hours", "0.2", "--", *up]
+    environment = pod.environment(tmp_path / "ledger")
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen([sys.executable, "-m", "swarm.pods.entry", *words], env=environment, stderr=said)
+        with ended(process):
+            assert process.wait(250) == 0, (tmp_path / "said").read_text()
+    pod.wait_for(lambda: pod.processes() == [], 20)
+    assert [trial.state for trial in study_of(pod).trials.values()] == [TrialState.COMPLETE] * 2
+    assert (home / "report" / "report.md").exists()
 
 
 @pytest.mark.slow
