@@ -29,6 +29,10 @@ def opened(provider: str, ledger: Ledger, clock: Clock, host: str | None = None)
             from swarm.pods.runpod import RunpodPods
 
             return RunpodPods.from_environment(clock)
+        case "host" if host is not None:
+            from swarm.pods.host import HostPods
+
+            return HostPods(host, clock)
         case _:
             raise Refused(f"there is no provider {provider!r}")
 

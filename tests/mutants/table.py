@@ -6,6 +6,7 @@ from mutants.rows import (
     cards,
     documentation,
     gate,
+    home,
     pods,
     proposers,
     repo,
@@ -22,7 +23,7 @@ from mutants.safeguard import Safeguard
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS),
-    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS),
+    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS),
 )
 
 FAST = frozenset(
