@@ -10,7 +10,7 @@ from pathlib import Path
 from swarm.cli.pod_text import StudyLines, ask, moment, tell_accounts, tell_offers, tell_outcome, to_stderr
 from swarm.cli.terminal import lasting_console
 from swarm.clock import SystemClock
-from swarm.errors import PodError, RepoError
+from swarm.errors import NotARepository, PodError, RepoError
 from swarm.pods.ending import bring, take_down
 from swarm.pods.following import Follower
 from swarm.pods.launching import Launch, check_committed, chosen
@@ -114,6 +114,8 @@ def print_logs(name: str | None, cwd: Path, *, follow: bool, as_json: bool) -> i
     offsets = {ENTRY_LOG: 0, STUDY_LOG: 0}
     while True:
         pod = _pod(launch)
+        if pod is None:
+            to_stderr(f"{launch.rental.name} has ended, and its log with it. Its study is here: swarm log")
         reach = launch.reach(pod) if pod is not None else None
         for log, start in offsets.items():
             data = _read(reach, log, start)
@@ -161,10 +163,17 @@ def _saying(as_json: bool) -> Iterator[Say]:
 
 def _launch(name: str | None, cwd: Path, say: Say) -> Launch:
     ledger, clock = Ledger(default_ledger()), SystemClock()
-    rental = named(ledger, name, Repo.open(cwd).root if name is None else None)
+    rental = named(ledger, name, _root(cwd))
     repo = Repo.open(Path(rental.intent.root))
     pods = opened(rental.intent.provider, ledger, clock, rental.intent.host)
     return Launch(Renting(pods, ledger, clock, say), repo, rental)
+
+
+def _root(cwd: Path) -> Path | None:
+    try:
+        return Repo.open(cwd).root
+    except NotARepository:
+        return None
 
 
 def _pod(launch: Launch) -> Pod | None:

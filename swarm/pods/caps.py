@@ -12,6 +12,7 @@ from swarm.pods.provider import Cloud, Offer
 GRACE_S = 120.0
 """After its deadline a pod may go on for so long at most: its own watchdog syncs and ends it in that time, and whoever
 watches ends it then."""
+RESULTS_S = 600.0  # what a pod may run past its deadline when a person starts it for what is on its disk
 SHORTEST_S = 60.0
 PRICE_MARGIN = 1.05
 """What a pod may cost more than its card was offered for, its disk included; at more it is ended at once."""

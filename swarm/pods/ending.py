@@ -19,7 +19,7 @@ def bring(follower: Follower, poll_s: float) -> str | None:
         pod = follower.pod
         if reason is not None and pod is not None and follower.open and pod.state is PodState.STOPPED and not started:
             follower.renting.say(f"Starting {pod.name} again for what is on its disk.")
-            follower.renting.pods.start(pod.id)
+            follower.start_for_results()
             started = True
         elif reason is not None or (follower.collected and not started):
             return reason

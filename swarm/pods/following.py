@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from swarm.errors import PodError, RepoError
 from swarm.failpoints import failpoint
-from swarm.pods.caps import GRACE_S
+from swarm.pods.caps import RESULTS_S
 from swarm.pods.ledger import EntryKind, Rental
 from swarm.pods.order import BUNDLE, COLLECTED, DOWN, ENTRY_LOG, STATE, Collected, PodPhase, PodReport
 from swarm.pods.provider import NoCapacity, Pod, PodState, Unreachable
@@ -25,7 +25,7 @@ from swarm.pods.renting import Renting, end, extras
 
 LEAVES_BY_ITSELF_S = 45.0  # after all is home: time for the pod to end itself before we do
 ENDS_AFTER_DEADLINE_S = 60.0  # its own watchdog comes first; half of the grace is left for our request
-NEVER_STARTED_S = 1200.0  # a pod that cannot be reached for so long after it was made
+NEVER_STARTED_S = 1200.0  # a pod that is still starting so long after it was made
 
 
 class Brought(Protocol):
@@ -68,6 +68,7 @@ class Follower:
     _all_home: bool = False
     _started_again: bool = False
     _delivered: bool = False
+    _results_until: float | None = None
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -112,14 +113,40 @@ class Follower:
         return self._must_end(now)
 
     def _must_end(self, now: float) -> str | None:
+        assert self.pod is not None
         deadline_at = self.rental.deadline_at
-        if deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S:
-            return self._terminated("its deadline is past")
+        if deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S and not self._started_for_results():
+            return self._terminated("its deadline is past") if self.collected else self._put_to_rest()
         if self._all_home and self._done_at is not None and self._since(self._done_at) > LEAVES_BY_ITSELF_S:
             return self._terminated("all is home, and it did not end itself")
-        if self.phase is None and self._since(self._made_at) > NEVER_STARTED_S:
+        if self.pod.state is PodState.STARTING and self._since(self._made_at) > NEVER_STARTED_S:
             return self._terminated(f"it has not started in {NEVER_STARTED_S:g} s")
+        if self.phase is None and self._since(self._made_at) > NEVER_STARTED_S:
+            self._say(
+                f"It runs and cannot be reached since {NEVER_STARTED_S:g} s; it ends at its deadline. Is a public key "
+                "of yours with the provider, and is port 22 of the pod open to you?"
+            )
         return None
+
+    def _started_for_results(self) -> bool:
+        """By a person, past its deadline, for what is on its disk."""
+        return self._results_until is not None and self.renting.clock.monotonic() < self._results_until
+
+    def _put_to_rest(self) -> str:
+        """Past its deadline and not reached: its card is given back, its disk with whatever is on it stays."""
+        assert self.pod is not None
+        self.renting.pods.stop(self.pod.id)
+        return f"its deadline is past, and it could not be reached: stopped. {self._on_its_disk()}"
+
+    def _on_its_disk(self) -> str:
+        return f"What is not home lies on its disk: swarm pod sync {self.rental.name} starts it for a few minutes"
+
+    def start_for_results(self) -> None:
+        """Starts a stopped pod for RESULTS_S at most, also past its deadline. Raises NoCapacity."""
+        assert self.pod is not None
+        self.renting.note(self.rental.name, EntryKind.STARTED)
+        self._results_until = self.renting.clock.monotonic() + RESULTS_S
+        self.renting.pods.start(self.pod.id)
 
     def _collect(self) -> None:
         """Once: deliver, bring home, acknowledge. What cannot be reached now is reached at the next turn."""
@@ -182,10 +209,10 @@ class Follower:
         deadline_at = self.rental.deadline_at
         late = deadline_at is not None and self.renting.clock.now() > deadline_at
         if self._started_again or late:
-            text = f"it is stopped, and what was not home by then lies on its disk: swarm pod sync {self.rental.name}"
-            return text + " starts it for a few minutes"
+            return f"it is stopped. {self._on_its_disk()}"
         self._started_again = True
         self._say("It stopped before all was home: starting it again.")
+        self.renting.note(self.rental.name, EntryKind.STARTED)
         try:
             self.renting.pods.start(self.pod.id)
         except NoCapacity as error:
@@ -202,10 +229,7 @@ class Follower:
     def _ended(self, why: str) -> str:
         rental = self.renting.ledger.rentals()[self.rental.name]
         if rental.ended is None:
-            until = self.renting.clock.now()
-            if rental.deadline_at is not None:
-                until = min(until, rental.deadline_at + GRACE_S)
-            end(self.renting, rental.name, why, rental.cost_usd(until))
+            end(self.renting, rental.name, why, rental.bounded_usd(self.renting.clock.now()))
         return why
 
     def _since(self, moment: float) -> float:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm.errors import PodError
 from swarm.failpoints import failpoint
-from swarm.pods.caps import GRACE_S, Caps
+from swarm.pods.caps import GRACE_S, RESULTS_S, Caps
 from swarm.pods.provider import Cloud
 
 LEDGER_VARIABLE = "SWARM_PODS_DIR"
@@ -31,6 +31,7 @@ class EntryKind(StrEnum):
     ASKED = "asked"  # a request goes out now
     NOT_MADE = "not_made"  # that request surely made nothing
     MADE = "made"
+    STARTED = "started"  # again, after it had stopped
     COLLECTED = "collected"  # all that there was came home
     ENDED = "ended"  # nothing of it is left, or there never was anything
 
@@ -90,6 +91,7 @@ class Rental:
     may_exist: bool = False  # asked, and neither made nor surely not
     first_asked_at: float | None = None  # of those that may have made it
     pod_id: str | None = None
+    started_at: tuple[float, ...] = ()  # again
     collected_at: float | None = None
     ended: Entry | None = None
     lines: tuple[Entry, ...] = field(default=(), repr=False)
@@ -109,6 +111,16 @@ class Rental:
         if self.first_asked_at is None or not (self.may_exist or self.pod_id):
             return 0.0
         return max(0.0, until - self.first_asked_at) / 3600 * self.price_usd_h
+
+    def bounded_usd(self, until: float) -> float:
+        """As `cost_usd`, of a pod that is gone: it was not paid past its deadline and its grace, but for what it ran
+        when it was started again after that."""
+        if self.deadline_at is None:
+            return self.cost_usd(until)
+        ended_at = self.deadline_at + GRACE_S
+        again = [at for at in self.started_at if at > ended_at]
+        more_s = sum(max(0.0, until - at) for at in again[-1:]) + sum(RESULTS_S for _ in again[:-1])
+        return self.cost_usd(min(until, ended_at)) + more_s / 3600 * self.price_usd_h
 
     def overdue(self, now: float) -> bool:
         return self.ended is None and self.deadline_at is not None and now > self.deadline_at + GRACE_S
@@ -208,14 +220,17 @@ def _folded(rental: Rental, entry: Entry) -> Rental:
     match entry.kind:
         case EntryKind.ASKED:
             first = rental.first_asked_at if rental.first_asked_at is not None else entry.at
-            return replace(rental, asked=entry, may_exist=True, first_asked_at=first)
+            rental = replace(rental, asked=entry, may_exist=True, first_asked_at=first)
         case EntryKind.NOT_MADE:
-            return replace(rental, may_exist=False, first_asked_at=None)
+            rental = replace(rental, may_exist=False, first_asked_at=None)
         case EntryKind.MADE:
-            return replace(rental, may_exist=False, pod_id=entry.pod_id)
+            rental = replace(rental, may_exist=False, pod_id=entry.pod_id)
+        case EntryKind.STARTED:
+            rental = replace(rental, started_at=(*rental.started_at, entry.at))
         case EntryKind.COLLECTED:
-            return replace(rental, collected_at=entry.at)
+            rental = replace(rental, collected_at=entry.at)
         case EntryKind.ENDED:
-            return replace(rental, may_exist=False, ended=entry)
+            rental = replace(rental, may_exist=False, ended=entry)
         case EntryKind.INTENT:
-            return rental
+            pass
+    return rental

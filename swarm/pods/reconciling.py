@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from swarm.pods.caps import GRACE_S
 from swarm.pods.ledger import Rental
 from swarm.pods.provider import Pod, PodState
 from swarm.pods.renting import Renting, end, extras
@@ -74,8 +73,7 @@ def _account(renting: Renting, rental: Rental, listed: Sequence[Pod], now: float
     cost = rental.cost_usd(now)
     if pod is None:
         if rental.ended is None and rental.pod_id is not None:
-            until = min(now, (rental.deadline_at or now) + GRACE_S)
-            end(renting, rental.name, "gone from the provider's list", rental.cost_usd(until))
+            end(renting, rental.name, "gone from the provider's list", rental.bounded_usd(now))
         elif rental.may_exist:
             return Account(rental.name, Standing.UNSURE, None, rental, cost)
         return None

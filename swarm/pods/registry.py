@@ -70,17 +70,18 @@ def of_repository(ledger: Ledger, root: Path, provider: str) -> Rental | None:
 
 
 def named(ledger: Ledger, name: str | None, root: Path | None) -> Rental:
-    """By its name or the beginning of it; without one, the repository's latest, an open one before all others."""
+    """By its name or the beginning of it; without one, the latest of the repository, or of all where `root` is None: an
+    open one before all others."""
     rentals = ledger.rentals()
     if name is not None:
         found = [rental for rental in rentals.values() if rental.name.startswith(name)]
         if len(found) != 1:
             raise UsageError(f"{name!r} fits {len(found)} pods of this machine's ledger; swarm pod list shows them")
         return found[0]
-    here = [rental for rental in rentals.values() if rental.intent.root == str(root)]
+    here = [rental for rental in rentals.values() if root is None or rental.intent.root == str(root)]
     still = [rental for rental in here if rental.ended is None] or here
     if not still:
-        raise SwarmError("this repository has rented no pod: swarm pod up rents one, swarm pod list shows all")
+        raise SwarmError("no pod was rented from here: swarm pod up rents one, swarm pod list shows all")
     return still[-1]
 
 

@@ -97,7 +97,7 @@ ROWS = (
     Safeguard(
         "rent-deadline-followed",
         "whoever follows ends a pod whose deadline is past",
-        Edit("swarm/pods/following.py", 'return self._terminated("its deadline is past")', "return None"),
+        Edit("swarm/pods/following.py", 'return self._terminated("its deadline is past") if', "return None if"),
         (f"{_FOLLOWING}test_nothing_is_paid_after_the_deadline_and_its_grace",),
     ),
     Safeguard(
@@ -105,8 +105,8 @@ ROWS = (
         "a pod that never starts is ended",
         Edit(
             "swarm/pods/following.py",
-            "if self.phase is None and self._since(self._made_at)",
-            "if self.phase is None and -self._since(self._made_at)",
+            "if self.pod.state is PodState.STARTING and self._since(self._made_at)",
+            "if self.pod.state is PodState.STARTING and -self._since(self._made_at)",
         ),
         (f"{_FOLLOWING}test_a_pod_that_never_starts_is_ended",),
     ),
@@ -135,6 +135,20 @@ ROWS = (
         "a stopped pod keeps its disk until its results are home",
         Edit("swarm/pods/following.py", "if self._all_home or self.rental.collected_at is not None:", "if True:"),
         (f"{_FOLLOWING}test_a_pod_that_dies_twice_is_left_stopped_and_named",),
+    ),
+    Safeguard(
+        "rent-unreached-kept",
+        "a pod past its deadline that cannot be reached keeps its disk",
+        Edit(
+            "swarm/pods/following.py", "if self.collected else self._put_to_rest()", "if True else self._put_to_rest()"
+        ),
+        (f"{_FOLLOWING}test_a_pod_past_its_deadline_that_cannot_be_reached_keeps_its_disk",),
+    ),
+    Safeguard(
+        "rent-started-for-results",
+        "a pod that is started for its results is not ended before they are home",
+        Edit("swarm/pods/following.py", " and not self._started_for_results():", ":"),
+        (f"{_FOLLOWING}test_a_pod_that_stopped_past_its_deadline_is_started_for_its_results_and_billed_for_it",),
     ),
     Safeguard(
         "rent-overdue-named",

@@ -164,6 +164,29 @@ def test_a_pod_that_dies_twice_is_left_stopped_and_named(stages: ExitStack, tmp_
     assert not stage.follower.open
 
 
+def test_a_pod_that_stopped_past_its_deadline_is_started_for_its_results_and_billed_for_it(
+    stages: ExitStack, tmp_path: Path
+) -> None:
+    """As its watchdog leaves it when nobody has fetched anything: the renter's machine was off all night."""
+    stage = staged(stages, tmp_path)
+    stage.clock.advance(3600)
+    stage.desk.pods.stop(stage.pod_id())
+    stage.clock.advance(8 * 3600)
+    stage.state("done")
+    assert stage.follower.turn() is not None and stage.follower.open
+    assert bring(stage.follower, 5.0) == "all is home, and it did not end itself"
+    assert stage.desk.ledger.rentals()[NAME].collected_at is not None and living(stage.server) == []
+    assert stage.paid() <= stage.booked() + 1e-6 <= 0.69 * (3600 + GRACE_S + 120) / 3600
+
+
+def test_a_pod_past_its_deadline_that_cannot_be_reached_keeps_its_disk(stages: ExitStack, tmp_path: Path) -> None:
+    stage = staged(stages, tmp_path)
+    stage.follower.means = Means(lambda pod: None, stage._collect, None)
+    assert "could not be reached: stopped" in stage.to_the_end(every_s=30)
+    assert stage.server.cloud.pods[stage.pod_id()].status == "EXITED" and stage.follower.open
+    assert any("public key" in text for text in stage.said)
+
+
 def test_a_stopped_pod_whose_results_are_home_loses_its_disk(stages: ExitStack, tmp_path: Path) -> None:
     stage = staged(stages, tmp_path)
     stage.state("done")

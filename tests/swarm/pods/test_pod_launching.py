@@ -122,7 +122,7 @@ def open_rental(ledger: Ledger, name: str, **changed: object) -> None:
 
 def test_a_pod_is_named_by_its_beginning_or_by_its_repository(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    with pytest.raises(SwarmError, match="has rented no pod"):
+    with pytest.raises(SwarmError, match="no pod was rented"):
         named(ledger, None, Path("/a"))
     for name, root in (("swarm-a-1", "/a"), ("swarm-a-2", "/a"), ("swarm-b-1", "/b")):
         open_rental(ledger, name, root=root)
