@@ -184,3 +184,26 @@ def test_a_pod_that_is_taken_down_brings_home_what_there_is(desk: Desk) -> None:
     assert [bill["status"] for bill in desk.bills()] == ["TERMINATED"] and desk.processes() == []
     assert Brain(desk.tiny.brain).snapshot().latest is not None
     desk.no_key_is_written()
+
+
+def test_with_the_renters_machine_off_the_pod_stops_in_time_and_its_results_wait(desk: Desk) -> None:
+    """Nobody follows it: its own watchdog gives the card back at the deadline and keeps the disk."""
+    up = ("up", "--fake", "--gpu", CARD, "--hours", "0.05", "--max-usd", "1", "--yes", "--", *STUDY[:-1], "999")
+    first = desk.start(*up)
+    desk.wait_for("begins")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    deadline_at = desk.rental().deadline_at
+    assert deadline_at is not None
+    while desk.bills()[0]["paid"]:
+        assert time.time() < deadline_at + 120, desk.tell()
+        time.sleep(0.5)
+    listed = desk.pod("list")
+    assert listed.returncode == 1 and "stopped" in listed.stdout and "swarm pod down" in listed.stdout
+    synced = desk.pod("sync")
+    assert synced.returncode == 0, synced.stdout + synced.stderr + desk.tell()
+    rental, bill = desk.rental(), desk.bills()[0]
+    assert rental.ended is not None and rental.collected_at is not None and bill["status"] == "TERMINATED"
+    assert float(str(bill["cost_usd"])) <= float(str(rental.ended.cost_usd)) + 1e-6
+    assert any(trial.finished is not None for trial in desk.tiny.study().trials.values())
+    assert list((desk.root / rental.name).rglob("report.html")) and desk.processes() == []
