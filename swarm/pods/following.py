@@ -44,11 +44,12 @@ class Brought(Protocol):
 @dataclass(frozen=True)
 class Means:
     """How a pod's files are reached and brought. `reach` is None while there is no address; `collect` may raise
-    OutOfReach, RepoError and whatever PodError."""
+    OutOfReach, RepoError and whatever PodError. `pushed` brings what the pod has pushed to a remote, if it does."""
 
     reach: Callable[[Pod], Reach | None]
     collect: Callable[[Reach], Brought]
     bundle: Path | None = None
+    pushed: Callable[[], Brought] | None = None
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Follower:
             self.renting.pods.terminate(extra.id)
         self.pod = next((pod for pod in listed if pod.id == self.rental.pod_id), None)
         if self.pod is None or self.pod.state is PodState.ENDED:
+            self._collect_pushed()
             return self._ended("it ended itself" if self._all_home else "it is gone, and its end was not seen")
         self._collect()
         if self.pod.state is PodState.STOPPED:
@@ -166,8 +168,7 @@ class Follower:
             failpoint("follow.before_collect")
             brought = self.means.collect(reach)
             failpoint("follow.after_collect")
-            self.records += brought.records
-            self.refs += brought.refs
+            self._count(brought)
             done = before.phase in (PodPhase.DONE, PodPhase.FAILED)
             self._acknowledge(reach, brought, done)
             self.collected = True
@@ -175,6 +176,28 @@ class Follower:
             self._say(f"Not in reach yet: {error}")
         except (PodError, RepoError) as error:
             self._say(f"Could not bring everything home, trying again: {error}")
+
+    def _collect_pushed(self) -> None:
+        """Of a pod that is gone: what it has pushed, with its last words."""
+        if self.means.pushed is None or self._all_home:
+            return
+        try:
+            brought = self.means.pushed()
+        except (PodError, RepoError) as error:
+            self._say(f"Could not fetch what it has pushed: {error}")
+            return
+        self._count(brought)
+        if brought.report:
+            self._is_home()
+
+    def _count(self, brought: Brought) -> None:
+        self.records += brought.records
+        self.refs += brought.refs
+
+    def _is_home(self) -> None:
+        self._all_home, self._done_at = True, self.renting.clock.monotonic()
+        self.renting.note(self.rental.name, EntryKind.COLLECTED)
+        self._say("All is home.")
 
     def _deliver(self, reach: Reach) -> None:
         if self.means.bundle is None or self._delivered:
@@ -196,9 +219,7 @@ class Follower:
         note = Collected(brain_bytes=brought.brain_bytes, at=self.renting.clock.now(), report=brought.report)
         _put_text(reach, COLLECTED, note.model_dump_json())
         if done and not self._all_home:
-            self._all_home, self._done_at = True, self.renting.clock.monotonic()
-            self.renting.note(self.rental.name, EntryKind.COLLECTED)
-            self._say("All is home.")
+            self._is_home()
 
     def _stopped(self) -> str | None:
         """It costs no card any more. With its results home its disk goes too; without them it is started again once,

@@ -13,7 +13,7 @@ from pathlib import Path
 from swarm.errors import PodError, UsageError
 from swarm.pods.caps import Choice, choose
 from swarm.pods.following import Brought, Follower, Means, digest
-from swarm.pods.home import bring_home
+from swarm.pods.home import bring_home, bring_home_from
 from swarm.pods.host import HostPods
 from swarm.pods.inside import start
 from swarm.pods.ledger import Intent, Rental
@@ -118,7 +118,8 @@ class Launch:
 
     def follower(self) -> Follower:
         rental = self.renting.ledger.rentals()[self.rental.name]
-        return Follower(self.renting, rental, Means(self.reach, self._collect, self.bundle))
+        pushed = self._collect_pushed if rental.intent.sync_url is not None else None
+        return Follower(self.renting, rental, Means(self.reach, self._collect, self.bundle, pushed))
 
     def reach(self, pod: Pod) -> Reach | None:
         """None while it has no address."""
@@ -128,6 +129,11 @@ class Launch:
 
     def _collect(self, reach: Reach) -> Brought:
         return bring_home(reach, self.repo, self.repo.root / MIRROR, self.mirror)
+
+    def _collect_pushed(self) -> Brought:
+        url = self.rental.intent.sync_url
+        assert url is not None
+        return bring_home_from(url, self.rental.name, self.repo, self.repo.root / MIRROR, self.mirror)
 
     def _order(self, offer: Offer, deadline_at: float) -> PodOrder:
         intent, now = self.rental.intent, self.renting.clock.now()

@@ -187,6 +187,16 @@ def test_a_pod_past_its_deadline_that_cannot_be_reached_keeps_its_disk(stages: E
     assert any("public key" in text for text in stage.said)
 
 
+def test_a_pod_that_pushed_and_left_is_fetched_from_its_remote(stages: ExitStack, tmp_path: Path) -> None:
+    stage = staged(stages, tmp_path)
+    stage.follower.means = Means(lambda pod: None, stage._collect, None, pushed=lambda: Brought(records=7))
+    stage.follower.turn()
+    stage.desk.pods.terminate(stage.pod_id())
+    assert stage.follower.turn() is not None
+    rental = stage.desk.ledger.rentals()[NAME]
+    assert (stage.follower.records, rental.collected_at is not None, rental.ended is not None) == (7, True, True)
+
+
 def test_a_stopped_pod_whose_results_are_home_loses_its_disk(stages: ExitStack, tmp_path: Path) -> None:
     stage = staged(stages, tmp_path)
     stage.state("done")
