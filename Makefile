@@ -9,7 +9,7 @@ TRIALS ?= 12
 WORKERS ?= 2
 RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py)
 
-.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-gpu docs wheel notebook clean
+.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-gpu gpu-evening docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -42,6 +42,9 @@ mutants-fast: $(READY)  ## a few of them, in seconds
 
 redteam: $(READY)  ## hostile candidates against the harness, alone on the machine: a table of what each came to
 	$(BIN)/python -m pytest -n 0 -m redteam --timeout 900 $(RED)
+
+gpu-evening: $(READY)  ## half an hour on a card: results, a figure and a table in gpu-evening/; ARGS="--device cpu --short" without one
+	$(BIN)/python benchmarks/gpu_evening $(ARGS)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -n 0 -m gpu --timeout 1200

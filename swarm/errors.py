@@ -18,7 +18,8 @@
     │   ├── DirtyTarget             the target folder has uncommitted changes
     │   └── MergeConflict           two edits of one file do not combine
     ├── AdmissionError              no device memory can be reserved; Unusable: a card that is there does not work
-    │   └── NeverFits               larger than the device, even alone
+    │   ├── NeverFits               larger than the device, even alone
+    │   └── NoCardLeft              exit code 2: every card of the study is lost, and no restart brings one back
     ├── PodError                    a rented machine or its provider; the kinds are in swarm/pods/provider.py
     ├── SandboxError                the requested isolation is not available on this machine
     └── TrialError                  a trial could not be set up (a failed set-up is not a failed trial)
@@ -146,6 +147,10 @@ class AdmissionError(SwarmError):
 
 class NeverFits(AdmissionError):
     pass
+
+
+class NoCardLeft(AdmissionError):
+    exit_code = 2
 
 
 class PodError(SwarmError):

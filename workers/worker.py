@@ -50,7 +50,9 @@ class Worker:
         self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self._sources = Sources(settings, self._repo)
         probe = detect_probe(settings.device)
-        self._device_mib = max((reading.total_mib for reading in probe.read()), default=None)
+        mine = (reading for reading in probe.read() if not settings.cards or reading.uuid in settings.cards)
+        self._device_mib = max((reading.total_mib for reading in mine), default=None)
+        self._admission = AdmissionController(default_root(), probe, clock, cards=settings.cards)
         background = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
@@ -64,7 +66,7 @@ class Worker:
             LocalExecutor(
                 settings.layout.trials(settings.study_id),
                 settings.data_dir,
-                AdmissionController(default_root(), probe, clock),
+                self._admission,
                 clock,
                 zygote=zygote,
             ),
@@ -94,12 +96,13 @@ class Worker:
         self._runner.settle(trial, self._known_commit(trial))
 
     def may_start(self) -> bool:
-        """Whether one more trial may begin. Raises DiskFull without room for it, SwarmError when the baseline does not
-        work."""
+        """Whether one more trial may begin. Raises DiskFull without room for it, NoCardLeft when every card is lost,
+        SwarmError when the baseline does not work."""
         study = self._session.study()
         if not self._session.has_room(study):
             return False
         require_room(self.settings.root)
+        self._admission.require_card()
         self._require_working_baseline(study)
         return True
 

@@ -18,7 +18,7 @@ from swarm.admission.ledger.history import append_history, load_history
 from swarm.admission.ledger.identity import identify
 from swarm.admission.ledger.intake import Intake, largest_room_mib, lease_entry
 from swarm.admission.ledger.ledger import Ledger
-from swarm.admission.ledger.snapshot import Snapshot, names_of, take_snapshot
+from swarm.admission.ledger.snapshot import Snapshot, names_of, require_card, take_snapshot
 from swarm.admission.policy.core import decide, lone_room_mib, never_fits, throttled
 from swarm.admission.policy.ended_run import EndedRun
 from swarm.admission.policy.events import Grant, Kill, Tick
@@ -27,7 +27,7 @@ from swarm.admission.policy.model import DRAIN_LIMIT_S, Device, Ending, Hold
 from swarm.admission.policy.oom import Observed, classify, deficit_mib
 from swarm.admission.policy.predict import Prediction
 from swarm.admission.policy.request import Released, Request
-from swarm.admission.policy.runtime import endangered, is_over
+from swarm.admission.policy.runtime import endangered, gone, is_over
 from swarm.admission.ticket import Ticket
 from swarm.clock import Clock
 from swarm.errors import NeverFits
@@ -41,19 +41,31 @@ CONTEXT_MIB = 600  # of a bare CUDA context; an assumption until `swarm gpu self
 class AdmissionController:
     """Admits trials of one machine to its devices. Not for use by several threads at once."""
 
-    def __init__(self, root: Path, probe: GpuProbe, clock: Clock, limits: HostLimits | None = None) -> None:
-        """Raises AdmissionError when the ledger's folder cannot be used."""
+    def __init__(
+        self,
+        root: Path,
+        probe: GpuProbe,
+        clock: Clock,
+        limits: HostLimits | None = None,
+        cards: tuple[str, ...] = (),
+    ) -> None:
+        """`cards`: UUIDs of the devices that its requests may have, all of one model; empty is any. Raises
+        AdmissionError when the ledger's folder cannot be used."""
         self._ledger = Ledger(root)
         self._probe = probe
         self._clock = clock
         self._context_mib = CONTEXT_MIB if probe.kind == "cuda" else 0
         self._limits = host_limits() if limits is None else limits
         self._incidents: list[int] = []
+        self._cards = cards
 
     def request(self, request: Request) -> Ticket:
-        """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it."""
+        """Take a place in the queue. Raises NeverFits when no idle device of this machine could grant it, NoCardLeft
+        when all that it may have are gone."""
+        request = replace(request, cards=self._cards)
         with self._ledger.locked():
             snapshot = self._snapshot()
+            require_card(snapshot, self._cards, self._clock.monotonic())
             intake, prediction = self._predict(request, snapshot)
             sequence, now = self._ledger.next_sequence(), self._clock.monotonic()
             entry = intake.ticket_entry(request, prediction, sequence, now)
@@ -67,12 +79,25 @@ class AdmissionController:
         with self._ledger.locked():
             return self._predict(request, self._snapshot())[1]
 
+    def require_card(self) -> None:
+        """Raises NoCardLeft when every device that its requests may have is gone."""
+        with self._ledger.locked():
+            require_card(self._snapshot(), self._cards, self._clock.monotonic())
+
+    def lost_card(self, lease: Lease) -> str | None:
+        """What the driver says of a lease's device that it has just lost; None while it has not."""
+        with self._ledger.locked():
+            readings = self._snapshot().readings
+        lost = next((reading for reading in readings if reading.uuid == lease.device and reading.gone), None)
+        return None if lost is None else f"its card is lost: {lost.name} ({lost.uuid}), {lost.fault}"
+
     def try_grant(self, ticket: Ticket) -> Lease | str:
-        """The lease, or why there is none yet."""
+        """The lease, or why there is none yet. Raises NoCardLeft."""
         with self._ledger.locked():
             now = self._clock.monotonic()
             self._ledger.mark_polled(ticket.entry, now)
             snapshot = self._snapshot()
+            require_card(snapshot, self._cards, now)
             _, actions = decide(snapshot.state, Tick(), now)
             mine = (a for a in actions if isinstance(a, Grant) and a.ticket_id == ticket.ticket_id)
             grant = next(mine, None)
@@ -106,6 +131,8 @@ class AdmissionController:
             peak = max(entry.peak_mib, hold.measured_mib)
             self._ledger.save_lease(replace(entry, hold=hold, heartbeat_s=now, peak_mib=peak))
             failpoint("heartbeat.after_record")
+            if (lost := gone(device, now)) is not None:
+                return Kill(lease.lease_id, lost, lost=True)
             reason = endangered(snapshot.state, device, hold) if is_over(hold, now) else None
             return None if reason is None else Kill(lease.lease_id, reason)
 
@@ -143,7 +170,7 @@ class AdmissionController:
         with self._ledger.locked():
             device = self._snapshot().state.devices[lease.device]
             failpoint("release.before_history")
-            self._record_peak(ended, self._peak_on_device(lease))
+            self._record_peak(ended, device.name, self._peak_on_device(lease))
             failpoint("release.after_history")
             self._note_incident(device, lease.lease_id, ended)
             self._give_back(lease, device)
@@ -162,14 +189,20 @@ class AdmissionController:
             observed=observed,
         )
         with self._ledger.locked():
-            room_mib = largest_room_mib(self._snapshot().state)
-            self._record_peak(ended)
+            snapshot = self._snapshot()
+            room_mib = largest_room_mib(snapshot.state, self._cards)
+            self._record_peak(ended, self._device_name(snapshot))
         return Released(ended.ending, ended.following(self._context_mib, room_mib))
 
     def _predict(self, request: Request, snapshot: Snapshot) -> tuple[Intake, Prediction]:
-        room_mib, ram_mib = largest_room_mib(snapshot.state), self._limits.ram_mib
-        intake = Intake(self._probe.kind, self._probe.name, self._context_mib, room_mib, ram_mib)
+        room_mib, ram_mib = largest_room_mib(snapshot.state, self._cards), self._limits.ram_mib
+        intake = Intake(self._probe.kind, self._device_name(snapshot), self._context_mib, room_mib, ram_mib)
         return intake, intake.predict(request, load_history(self._ledger.root / "history.jsonl"))
+
+    def _device_name(self, snapshot: Snapshot) -> str:
+        """Of all that its requests may have: peaks are known by it."""
+        mine = (reading.name for reading in snapshot.readings if reading.uuid in self._cards)
+        return next(mine, self._probe.name)
 
     def _snapshot(self) -> Snapshot:
         return take_snapshot(self._ledger, self._probe, self._limits, self._clock.monotonic())
@@ -204,8 +237,8 @@ class AdmissionController:
             _keeper=self,
         )
 
-    def _record_peak(self, ended: EndedRun, on_device_mib: int = 0) -> None:
-        if (record := ended.peak_record(self._probe.name, on_device_mib)) is not None:
+    def _record_peak(self, ended: EndedRun, device_name: str, on_device_mib: int = 0) -> None:
+        if (record := ended.peak_record(device_name, on_device_mib)) is not None:
             append_history(self._ledger.root / "history.jsonl", record)
 
     def _peak_on_device(self, lease: Lease) -> int:

@@ -71,6 +71,7 @@ def up(
     memory: flags.Memory = "shared",
     sandbox: flags.Sandbox = "auto",
     gpu_mode: flags.GpuMode = "auto",
+    gpus: flags.Gpus = "all",
     early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
     notify: flags.Notify = None,
@@ -107,6 +108,7 @@ def up(
         memory=memory,  # type: ignore[arg-type]
         sandbox=sandbox,  # type: ignore[arg-type]
         gpu_mode=gpu_mode,  # type: ignore[arg-type]
+        gpus=gpus,
         early_stop=early_stop,
         start_up=start_up,  # type: ignore[arg-type]
     )

@@ -83,6 +83,14 @@ GpuMode = Annotated[
     ),
 ]
 
+Gpus = Annotated[
+    str,
+    typer.Option(
+        metavar="all|0,1|UUID",
+        help="Cards that trials may have, all of one model. all: every visible one of the first card's model.",
+    ),
+]
+
 
 def given(context: typer.Context) -> frozenset[str]:
     """The options that a person named, also where the value is the default."""

@@ -42,6 +42,7 @@ class Watch:
     co_tenants: set[str] = field(default_factory=set)
     overlap_s: float = 0.0
     over_reservation: str | None = None
+    lost_card: str | None = None
     scored: set[int] = field(default_factory=set)
     rungs: list[tuple[float, float]] = field(default_factory=list)
     looked: float = 0.0

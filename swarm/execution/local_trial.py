@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from swarm.admission import AdmissionController, Infeasible, Lease, Released, Request, Retry
 from swarm.clock import Clock
-from swarm.errors import NeverFits, TrialError, TrialLost
+from swarm.errors import NeverFits, NoCardLeft, TrialError, TrialLost
 from swarm.execution import phases
 from swarm.execution.account import Note, Watch, note_of, resources_of
 from swarm.execution.attempt import Attempt, read_attempt, read_probe
@@ -98,6 +98,8 @@ class LocalTrial:
                 attempt = yield from self._attempt(note_of(request, lease, waited_s, probe_s), lease, watch)
             except NeverFits as error:
                 return self._unrun(FailReason.INFEASIBLE, str(error))
+            except NoCardLeft as error:
+                return self._unrun(FailReason.ABANDONED, str(error))
             except _Stopped:
                 return self._unrun(FailReason.ABANDONED, f"{self.stop_reason} while it waited")
             except TrialLost as error:
@@ -116,7 +118,7 @@ class LocalTrial:
             return request, None
         try:
             lease = yield from self._leased(probe_request(request, phases.PROBE_WALLTIME_S))
-        except (NeverFits, _Stopped):
+        except (NeverFits, NoCardLeft, _Stopped):
             return request, None  # the trial's own request will meet the same, and say so
         began, watch, probe = self._clock.monotonic(), Watch(), None
         order = self._order.model_copy(update={"trial_id": f"{self._order.trial_id}.probe", "rungs": ()})
@@ -136,7 +138,7 @@ class LocalTrial:
         return informed(request, probe, released), round(self._clock.monotonic() - began, 3)
 
     def _leased(self, request: Request) -> Stepping[Lease]:
-        """Waits for memory. Raises NeverFits, and _Stopped."""
+        """Waits for memory. Raises NeverFits, NoCardLeft and _Stopped."""
         ticket = self._admission.request(request)
         try:
             while (lease := ticket.poll()) is None:
@@ -191,6 +193,8 @@ class LocalTrial:
         result = yield from self._until_over(running, lease, watch, "running")
         attempt = read_attempt(self._folder, result, self._terms)
         self._folder.drop_predictions()
+        if watch.lost_card is not None and attempt.score is None:  # whatever it died of, its program is not to blame
+            return replace(attempt, reason=FailReason.ABANDONED, detail=watch.lost_card)
         if harness_sha256() == self._order.harness_sha256:
             return attempt
         detail = "the harness's files changed while the trial ran; its result is not comparable"
@@ -204,7 +208,7 @@ class LocalTrial:
         try:
             while (result := running.poll()) is None:
                 self._look(lease, watch, rungs=state == "running")
-                reason = self.stop_reason or watch.over_reservation
+                reason = self.stop_reason or watch.over_reservation or watch.lost_card
                 if reason is not None and not stopping:
                     running.stop(reason)
                     stopping = True
@@ -213,6 +217,8 @@ class LocalTrial:
             kill_leftovers(running.folder)
             raise TrialLost(str(error)) from error
         watch.ended(self._clock.monotonic())
+        if lease is not None and watch.lost_card is None:
+            watch.lost_card = self._admission.lost_card(lease)
         return result
 
     def _look(self, lease: Lease | None, watch: Watch, *, rungs: bool) -> None:
@@ -229,7 +235,11 @@ class LocalTrial:
         watch.co_tenants |= neighbours
         watch.beside = bool(neighbours)
         watch.overlap_s += since if neighbours else 0.0
-        if (kill := lease.poll()) is not None:
+        if (kill := lease.poll()) is None:
+            return
+        if kill.lost:
+            watch.lost_card = kill.reason
+        else:
             watch.over_reservation = f"over_reservation: {kill.reason}"
 
     @property

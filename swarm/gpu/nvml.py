@@ -90,6 +90,20 @@ class NvmlProbe:
             return ""
         return COMPUTE_MODES.get(int(mode), "")
 
+    def divided_by_mig(self) -> tuple[str, ...]:
+        """Names of the cards that are. One that does not know the mode, or does not answer, is not."""
+        return tuple(f"{known.name} ({known.uuid})" for known in self._known if self._is_divided(known.uuid))
+
+    def _is_divided(self, uuid: str) -> bool:
+        nvml = self._nvml
+        try:
+            current, _ = self._caller.call(
+                lambda: nvml.nvmlDeviceGetMigMode(nvml.nvmlDeviceGetHandleByUUID(uuid.encode()))
+            )
+        except (NoData, nvml.NVMLError, AttributeError):
+            return False
+        return bool(current)
+
     def offers_memory_limits(self) -> bool:
         """Whether the binding knows limits of a card's memory by cgroup; not whether the driver does."""
         return hasattr(self._nvml, "nvmlDeviceSetMemoryLimits_v1")

@@ -51,6 +51,15 @@ class DeviceReading:
     lost: bool = False
     fault: str | None = None
 
+    @property
+    def gone(self) -> bool:
+        """The driver says that it has lost the card (an Xid, a card off the bus): it needs a reset to come back. One
+        that only gives no answer may do so again."""
+        return self.lost and (self.fault or "").startswith(_GONE)
+
+
+_GONE = ("NVMLError_GpuIsLost", "NVMLError_NotFound")
+
 
 class GpuProbe(Protocol):
     """Seam: what the devices say now. `read` never blocks for longer than a few seconds and never raises."""

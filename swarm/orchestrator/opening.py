@@ -19,12 +19,13 @@ from swarm.brain import Brain
 from swarm.brain.room import require_room
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, MissingExtra, OutdatedExtra, SwarmError, TargetError, UsageError
-from swarm.gpu import NvmlProbe, detect_probe
+from swarm.gpu import NvmlProbe
+from swarm.orchestrator.cards import cards_for, device_for, device_name, with_cards
 from swarm.orchestrator.data import prepare_data
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget, StudyOpened
 from swarm.repo import Repo
-from swarm.study.options import DeviceChoice, UpOptions, check_options, worker_names
+from swarm.study.options import UpOptions, check_options, worker_names
 from swarm.study.resuming import proposer_settings, resumed
 from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, Sandbox
 from swarm.study.state import StudyState
@@ -72,6 +73,8 @@ def open_study(
     if options.resume:
         latest = brain.snapshot().latest
         settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
+        ran_on = latest.opened.device_name if latest is not None else ""
+        settings, changes = with_cards(settings, changes, ran_on, options, say)
         _need_extras(settings.proposers)
         require_usable_card(settings.device, settings.sandbox, say)
     else:
@@ -107,14 +110,15 @@ def _fresh(
     proposers = {agent: _asked(options, agent) for agent in worker_names(options.workers)}
     target = load_target(options.target, repo.root)
     require_committed(repo, target)
-    device = _device(options.device)
+    device = device_for(options.device)
     require_usable_card(device, options.sandbox, say)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
+    cards = cards_for(device, options.gpus, say)
     head = repo.head()
     source = target.base_source(repo.read(head, str(target.editable_path)), profile)
     if (refusal := gate.check_base(source)) is not None:
         raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
-    mode = options.gpu_mode if options.gpu_mode != "auto" else advice(_device_name(device), target.name)
+    mode = options.gpu_mode if options.gpu_mode != "auto" else advice(device_name(device, cards), target.name)
     data = prepare_data(options.data, device, say)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = repo.commit_change(
@@ -133,6 +137,7 @@ def _fresh(
         base_commit=base,
         program_text=_program_text(repo.root),
         device=device,
+        cards=cards,
         gpu_mode=mode,
         dataset=data.dataset,
         data_dir=data.data_dir,
@@ -197,14 +202,6 @@ def require_committed(repo: Repo, target: Target) -> None:
             f"{', '.join(changed[:3])} has uncommitted changes, and a study starts from a commit. "
             f"Commit or stash {target.folder} first; changes elsewhere do not matter."
         )
-
-
-def _device(choice: DeviceChoice) -> Device:
-    return "cuda" if detect_probe(choice).kind == "cuda" else "cpu"
-
-
-def _device_name(device: Device) -> str:
-    return detect_probe(device).name
 
 
 def _threads(profile: Profile, workers: int, device: Device) -> int:
@@ -272,7 +269,7 @@ def _first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) -
         data=settings.dataset,
         classes=settings.classes,
         device=settings.device,
-        device_name=_device_name(settings.device),
+        device_name=device_name(settings.device, settings.cards),
         workers=settings.workers,
         seed=settings.seed,
         memory=settings.memory,

@@ -43,6 +43,7 @@ class UpOptions:
     memory: Memory = "shared"
     sandbox: Sandbox = "auto"
     gpu_mode: GpuModeChoice = "auto"
+    gpus: str = "all"
     early_stop: bool = True
     start_up: Literal["zygote", "spawn"] = "zygote"
     given: frozenset[str] = frozenset()
@@ -94,6 +95,8 @@ def check_options(options: UpOptions) -> None:
     for flag, choice, allowed in choices:
         if choice not in allowed:
             raise UsageError(f"{flag} is {choice!r}; it is one of {', '.join(allowed)}")
+    if options.gpus != "all" and options.device == "cpu":
+        raise UsageError(f"--gpus is {options.gpus!r}, and --device cpu uses none: leave one of them out")
     for spec in (options.proposer, *options.worker_proposers.values()):
         check_proposer(spec)
     if not options.resume:  # a study that goes on may have other workers

@@ -92,6 +92,7 @@ class RunSettings(BaseModel):
     base_commit: str
     program_text: str
     device: Device
+    cards: tuple[str, ...] = ()  # UUIDs that its trials may have; empty is any, as on a CPU
     gpu_mode: GpuMode = "shared"
     dataset: str
     data_dir: Path

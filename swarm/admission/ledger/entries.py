@@ -67,6 +67,7 @@ class DeviceEntry:
     foreign_floor_mib: int = 0
     last_assigned: int = 0
     boot: str = ""
+    gone_since_s: float | None = None
 
 
 Entry = TypeVar("Entry", TicketEntry, LeaseEntry, DeviceEntry, Throttle)

@@ -53,6 +53,7 @@ class Intake:
                 alone=alone or request.alone,
                 cpu_slots=request.cpu_slots,
                 host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
+                cards=request.cards,
             ),
             sequence=sequence,
             agent_id=request.agent_id,
@@ -79,6 +80,7 @@ def lease_entry(ticket: TicketEntry, grant: Grant, now: float) -> LeaseEntry:
     )
 
 
-def largest_room_mib(state: AdmissionState) -> int:
-    """What a lone job may have on the largest device."""
-    return max((lone_room_mib(device) for device in state.devices.values()), default=0)
+def largest_room_mib(state: AdmissionState, cards: tuple[str, ...]) -> int:
+    """What a lone job may have on the largest device of those that it may have; all where none is named."""
+    devices = (device for device in state.devices.values() if not cards or device.uuid in cards)
+    return max((lone_room_mib(device) for device in devices), default=0)

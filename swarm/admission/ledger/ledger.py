@@ -217,12 +217,15 @@ class Ledger:
             foreign_seen=stored.foreign_seen,
             foreign_floor_mib=stored.foreign_floor_mib,
             last_assigned=stored.last_assigned,
+            gone_since_s=stored.gone_since_s,
         )
         return DeviceEntries(device, leases)
 
     def save_device(self, device: Device) -> None:
         failpoint("device.before_record")
-        entry = DeviceEntry(device.foreign_seen, device.foreign_floor_mib, device.last_assigned, boot_id())
+        entry = DeviceEntry(
+            device.foreign_seen, device.foreign_floor_mib, device.last_assigned, boot_id(), device.gone_since_s
+        )
         write_entry(self._folder(device.uuid, "leases").parent / "device.json", entry)
         failpoint("device.after_record")
 

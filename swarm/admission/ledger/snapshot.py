@@ -9,6 +9,7 @@ from swarm.admission.ledger.ledger import Ledger
 from swarm.admission.policy.core import refreshed
 from swarm.admission.policy.events import Sampled
 from swarm.admission.policy.model import AdmissionState, Host, opening
+from swarm.errors import NoCardLeft
 from swarm.gpu.host import HostLimits
 from swarm.gpu.reading import Attribution, DeviceReading, GpuProbe
 
@@ -45,6 +46,21 @@ def take_snapshot(ledger: Ledger, probe: GpuProbe, limits: HostLimits, now: floa
     # A process that is stopped keeps its place, but delays nobody.
     queue = tuple(ticket.demand for ticket in tickets if now - ticket.polled_s <= ASLEEP_AFTER_S)
     return Snapshot(opening(tuple(devices), host, queue), leases, readings, tickets)
+
+
+def require_card(snapshot: Snapshot, cards: tuple[str, ...], now: float) -> None:
+    """Raises NoCardLeft when every one of `cards` (empty: of the machine's devices) is gone for good."""
+    devices = snapshot.state.devices
+    mine = [devices[uuid] for uuid in cards if uuid in devices] if cards else list(devices.values())
+    if not all(device.is_gone(now) for device in mine):
+        return
+    faults = {reading.uuid: reading.fault for reading in snapshot.readings}
+    lost = [f"{device.name} ({device.uuid}) is lost, {faults[device.uuid]}" for device in mine]
+    lost += [f"{uuid} is not in this machine any more" for uuid in cards if uuid not in devices]
+    raise NoCardLeft(
+        f"no card is left: {'; '.join(lost)}. What ran is recorded. Look for Xid in `dmesg`, reset the card or restart "
+        "the machine, and go on with `swarm up --resume`, or on another card with --gpus."
+    )
 
 
 def names_of(snapshot: Snapshot) -> dict[str, str]:

@@ -26,7 +26,7 @@ from swarm.admission.policy.model import (
     Hold,
     Throttle,
 )
-from swarm.admission.policy.runtime import endangered, is_over, with_sample
+from swarm.admission.policy.runtime import endangered, gone, is_over, with_sample
 from swarm.admission.policy.scheduling import put, schedule
 from swarm.gpu.reading import Attribution
 
@@ -54,11 +54,12 @@ def never_fits(state: AdmissionState, demand: Demand) -> str | None:
             f"the machine has {state.limits.cpu_slots} CPU slots and {state.limits.ram_mib} MiB RAM; "
             f"requested are {demand.cpu_slots} and {demand.host_ram_mib}. Lower the request."
         )
-    if not state.devices:
-        return "there is no device"
-    if any(demand.memory_mib <= lone_room_mib(device) for device in state.devices.values()):
+    devices = [device for device in state.devices.values() if demand.may_have(device.uuid)]
+    if not devices:
+        return f"there is no device {' or '.join(demand.cards)}".rstrip() if demand.cards else "there is no device"
+    if any(demand.memory_mib <= lone_room_mib(device) for device in devices):
         return None
-    largest = max(state.devices.values(), key=lone_room_mib)
+    largest = max(devices, key=lone_room_mib)
     return (
         f"{largest.name} cannot hold {demand.memory_mib} MiB, even alone: {largest.total_mib} total, "
         f"{largest.reserved_mib} reserved by the driver, {base_headroom_mib(largest)} headroom. "
@@ -83,6 +84,8 @@ def _submit(state: AdmissionState, demand: Demand) -> AdmissionState:
 def _sample(state: AdmissionState, event: Sampled, now: float) -> tuple[AdmissionState, list[Kill]]:
     device = refreshed(state.devices[event.reading.uuid], event, now)
     state = put(state, device)
+    if (lost := gone(device, now)) is not None:
+        return state, [Kill(hold.lease_id, lost, lost=True) for hold in device.holds]
     suspects = [(hold, endangered(state, device, hold)) for hold in device.holds if is_over(hold, now)]
     return state, [Kill(hold.lease_id, reason) for hold, reason in suspects if reason is not None]
 
@@ -92,7 +95,8 @@ def refreshed(device: Device, event: Sampled, now: float) -> Device:
     throttles = tuple(t for t in device.throttles if now - t.at_s < THROTTLE_WINDOW_S)
     reading = event.reading
     if reading.lost:
-        return replace(device, lost=True, throttles=throttles)
+        since_s = (now if device.gone_since_s is None else device.gone_since_s) if reading.gone else None
+        return replace(device, lost=True, gone_since_s=since_s, throttles=throttles)
     holds = device.holds
     if reading.attribution is Attribution.MATCHED:
         holds = tuple(_measured(hold, event.measured.get(hold.lease_id, 0), now) for hold in holds)
@@ -103,6 +107,7 @@ def refreshed(device: Device, event: Sampled, now: float) -> Device:
         free_mib=reading.free_mib,
         attribution=reading.attribution,
         lost=False,
+        gone_since_s=None,
         holds=holds,
         drains=tuple(drain for drain in device.drains if now < drain.until_s),
         throttles=throttles,

@@ -55,8 +55,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
+    """`lost`: its device is gone; it is not the job's doing and teaches nothing about its memory."""
+
     lease_id: str
     reason: str
+    lost: bool = False
 
 
 Action: TypeAlias = Grant | Kill

@@ -49,13 +49,14 @@ def _reason(state: AdmissionState, demand: Demand, position: int, names: Mapping
         head = state.queue[0]
         return f"there is room, but {_name(head.ticket_id, names)} is before it, and passing would delay that one"
     devices = enumerate(state.devices.values())
-    return "; ".join(_device_reason(index, device, demand, names) for index, device in devices)
+    mine = ((index, device) for index, device in devices if demand.may_have(device.uuid))
+    return "; ".join(_device_reason(index, device, demand, names) for index, device in mine)
 
 
 def _device_reason(index: int, device: Device, demand: Demand, names: Mapping[str, str]) -> str:
     title = "the CPU" if device.uuid.startswith("CPU-") else f"GPU {index}"
     if device.lost:
-        return f"{title} does not answer"
+        return f"{title} is lost" if device.gone_since_s is not None else f"{title} does not answer"
     alone = next((hold for hold in device.holds if hold.alone), None)
     if alone is not None:
         return f"{title} is held by {_name(alone.lease_id, names)} alone"

@@ -15,6 +15,7 @@ HEADROOM_MIB = 512
 HEADROOM_FRACTION = 0.03
 FOREIGN_WINDOW_S = 30.0
 DRAIN_LIMIT_S = 10.0
+GONE_AFTER_S = 10.0
 MAX_BYPASSES = 4
 THROTTLE_WINDOW_S = 600.0
 THROTTLE_AFTER = 2
@@ -35,7 +36,10 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One waiting request. `alone` asks for a device without co-tenants; `memory_mib` is then the least it accepts."""
+    """One waiting request. `alone` asks for a device without co-tenants; `memory_mib` is then the least it accepts.
+
+    `cards`: the UUIDs that it may have; empty is any.
+    """
 
     ticket_id: str
     memory_mib: int
@@ -44,6 +48,10 @@ class Demand:
     cpu_slots: int = 1
     host_ram_mib: int = 0
     bypasses: int = 0
+    cards: tuple[str, ...] = ()
+
+    def may_have(self, uuid: str) -> bool:
+        return not self.cards or uuid in self.cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ class Throttle:
 class Device:
     """`reserved_mib` belongs to the driver, `foreign` memory to anybody else.
 
+    `lost`: it does not answer now. `gone_since_s`: since when the driver has said that it is lost for good.
     `returns_slowly`: memory of a dead process comes back some time after it; true for GPUs.
     """
 
@@ -110,6 +119,7 @@ class Device:
     reserved_mib: int = 0
     free_mib: int = 0
     lost: bool = False
+    gone_since_s: float | None = None
     returns_slowly: bool = True
     holds: tuple[Hold, ...] = ()
     drains: tuple[Drain, ...] = ()
@@ -118,6 +128,10 @@ class Device:
     foreign_floor_mib: int = 0
     attribution: Attribution = Attribution.UNAVAILABLE
     last_assigned: int = 0
+
+    def is_gone(self, now: float) -> bool:
+        """Whether nobody need wait for it: the driver has said so for a while, and not in passing."""
+        return self.gone_since_s is not None and now - self.gone_since_s >= GONE_AFTER_S
 
     @cached_property
     def usable_mib(self) -> int:

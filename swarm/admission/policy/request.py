@@ -15,6 +15,7 @@ class Request:
     constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
     not counted again; on a GPU a job that asks for more than the machine has is alone in it.
+    `cards`: UUIDs of the devices that it may have; empty is any.
     """
 
     agent_id: str
@@ -32,6 +33,7 @@ class Request:
     cpu_slots: int = 1
     host_ram_mib: int = 0
     attempt: int = 0
+    cards: tuple[str, ...] = ()
 
     def again(self, retry: Retry) -> "Request":
         """The request for the next attempt of the same trial."""

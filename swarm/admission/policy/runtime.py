@@ -36,6 +36,13 @@ def is_over(hold: Hold, now: float) -> bool:
     return sum(over for _, over in window) >= SHARE * len(window)
 
 
+def gone(device: Device, now: float) -> str | None:
+    """Why no job on this device can come to an end; None while it may."""
+    if not device.is_gone(now):
+        return None
+    return f"its card is lost: {device.name} ({device.uuid})"
+
+
 def endangered(state: AdmissionState, device: Device, hold: Hold) -> str | None:
     """Who suffers from this job's excess; None when nobody does, and then it may go on."""
     if device.attribution is not Attribution.MATCHED or device.lost:

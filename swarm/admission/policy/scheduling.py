@@ -57,10 +57,11 @@ def best_fit(state: AdmissionState, demand: Demand) -> Device | None:
     if not state.free.covers(demand):
         return None
     first = bisect_left(state.by_offer, (demand.memory_mib,))
-    candidates = state.by_offer[first:] if demand.alone else state.by_offer[first : first + 1]
+    any_will_do = not demand.alone and not demand.cards
+    candidates = state.by_offer[first : first + 1] if any_will_do else state.by_offer[first:]
     for offer, _, uuid in candidates:
         device = state.devices[uuid]
-        if offer > 0 and not (demand.alone and (device.holds or device.drains)):
+        if offer > 0 and demand.may_have(uuid) and not (demand.alone and (device.holds or device.drains)):
             return device
     return None
 
@@ -95,7 +96,7 @@ def _earliest(devices: Iterable[Device], head: Demand) -> tuple[float, str, int,
     """(time, device, MiB to spare, jobs to spare) of the first moment at which the deadlines make room for the head."""
     best: tuple[float, str, int, float] | None = None
     for device in devices:
-        if device.lost:
+        if device.lost or not head.may_have(device.uuid):
             continue
         most = 0 if head.alone else device.concurrency_limit - 1
         for at, room, left in device.releases:

@@ -1,6 +1,6 @@
 """A simulated device: it enforces its total, and each process's allocator cap where one is set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from swarm.admission.policy.model import HEADROOM_FRACTION, HEADROOM_MIB
@@ -40,6 +40,7 @@ class Card:
     foreign_mib: int = 0
     returning_mib: int = 0
     used_mib: int = 0
+    lost: bool = False
     processes: dict[str, Process] = field(default_factory=dict)
 
     @property
@@ -59,7 +60,10 @@ class Card:
         return sum(max(process.reservation_mib, process.used_mib) for process in self.processes.values())
 
     def reading(self, attribution: Attribution) -> DeviceReading:
-        return DeviceReading(self.uuid, self.uuid, self.total_mib, self.free_mib, self.reserved_mib, attribution)
+        reading = DeviceReading(self.uuid, self.uuid, self.total_mib, self.free_mib, self.reserved_mib, attribution)
+        return (
+            replace(reading, free_mib=0, lost=True, fault="NVMLError_GpuIsLost: GPU is lost") if self.lost else reading
+        )
 
     def start(self, run_id: str, process: Process) -> None:
         self.processes[run_id] = process

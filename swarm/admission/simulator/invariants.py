@@ -8,6 +8,8 @@
     I6 a head that fits starts at once
     I7 a lease of a dead job is gone within 15 s
     I8 a throttle is gone ten minutes after its cause
+    I11 nothing starts on a lost card
+    I12 what ran on a card when it was lost is ended within 15 s
 
 I9 (same seed, same log) and I10 (replay changes nothing) compare whole runs and are tests.
 """
@@ -37,9 +39,12 @@ class Checker:
     _unsettled_until: dict[str, float] = field(default_factory=dict)
     _over_since: dict[str, float] = field(default_factory=dict)
     _dead: dict[str, float] = field(default_factory=dict)
+    _on_lost: dict[str, float] = field(default_factory=dict)
     _oom_at: float = -THROTTLE_WINDOW_S
 
     def granted(self, card: Card, now: float) -> None:
+        if card.lost:
+            self._add("I11", now, f"{card.uuid} is lost")
         total = card.counted_mib + card.foreign_mib + card.headroom_mib
         if total > card.usable_mib:
             self._add("I1", now, f"{total} MiB promised of {card.usable_mib} on {card.uuid}")
@@ -58,6 +63,9 @@ class Checker:
         if since is None or now - since < OVER_S:
             self._add("I4", now, f"{run_id} was killed without ten seconds over its reservation")
 
+    def lost(self, card: Card, now: float) -> None:
+        self._on_lost |= dict.fromkeys(card.processes, now)
+
     def used(self, card: Card, run_id: str, now: float) -> None:
         if card.processes[run_id].over:
             self._over_since.setdefault(run_id, now)
@@ -70,6 +78,7 @@ class Checker:
 
     def ended(self, card: Card, run_id: str, now: float, *, silently: bool) -> None:
         self._over_since.pop(run_id, None)
+        self._on_lost.pop(run_id, None)
         settled = self._unsettled_until.get(card.uuid, 0.0)
         self._unsettled_until[card.uuid] = max(settled, now + DRAIN_LIMIT_S + RECLAIM_S)
         if silently:
@@ -79,6 +88,9 @@ class Checker:
         """After each decision."""
         queue = policy.waiting()
         self._check_head(queue, now)
+        for run_id in [name for name, since in self._on_lost.items() if now - since > RECLAIM_S]:
+            self._add("I12", now, f"{run_id} still runs on a lost card")
+            del self._on_lost[run_id]
         if isinstance(policy, SwarmPolicy):
             self._check_reclaim(policy, now)
             self._check_throttle(policy, now)
@@ -89,7 +101,8 @@ class Checker:
             self._head = None if head is None else (head.ticket_id, now)
             self._blocked_since = None
             return
-        if not any(head.memory_mib + c.foreign_mib + c.headroom_mib <= c.usable_mib for c in self.cards.values()):
+        living = [card for card in self.cards.values() if not card.lost]
+        if not any(head.memory_mib + c.foreign_mib + c.headroom_mib <= c.usable_mib for c in living):
             self._head = (head.ticket_id, now)  # others have the memory: no policy can bound that wait
             return
         bound = (MAX_BYPASSES + 1) * self.walltime_limit_s
@@ -109,7 +122,8 @@ class Checker:
         if head.alone or throttled:
             return False
         return any(
-            now >= self._unsettled_until.get(card.uuid, 0.0)
+            not card.lost
+            and now >= self._unsettled_until.get(card.uuid, 0.0)
             and not any(process.alone for process in card.processes.values())
             and card.counted_mib + card.foreign_mib + card.headroom_mib + head.memory_mib <= card.usable_mib
             for card in self.cards.values()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken invariant: its name (I1 to I8), when, and what was seen."""
+    """One broken invariant: its name (I1 to I12), when, and what was seen."""
 
     invariant: str
     at_s: float
@@ -17,6 +17,7 @@ class SimulationReport:
     """`device_ooms`: the card was full (somebody else's fault); `own_ooms`: a job passed its own cap and was repeated.
 
     `over_reservation`: mean of (reservation - context - peak) / peak; None for policies that reserve nothing.
+    `abandoned`: trials that ended with their card.
     `utilisation`: share of the cards' usable memory that jobs held, over the makespan. Trials have a fixed length, so
     the makespan measures packing; what sharing does to the speed of a training is not modelled.
     """
@@ -32,6 +33,7 @@ class SimulationReport:
     own_ooms: int
     kills: int
     crashes: int
+    abandoned: int
     lost_work_s: float
     makespan_s: float
     wait_mean_s: float

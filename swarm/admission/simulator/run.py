@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from swarm.admission.policy.events import Event, Finished, Grant, Kill, Sampled, Submitted
-from swarm.admission.policy.model import Demand, Ending
+from swarm.admission.policy.model import GONE_AFTER_S, Demand, Ending
 from swarm.admission.policy.oom import Infeasible, Retry, after_oom
 from swarm.admission.policy.predict import History, PeakQuery, PeakRecord, predict, under_prediction_rate
 from swarm.admission.simulator.card import Answer, Card, Process
@@ -18,6 +18,7 @@ from swarm.admission.simulator.report import SimulationReport
 from swarm.admission.simulator.tally import Setup, Tally, summarise
 from swarm.admission.simulator.trial import Run
 from swarm.admission.simulator.workload import CONTEXT_MIB, Step, Workload, make_jobs
+from swarm.errors import UsageError
 from swarm.gpu.reading import Attribution
 
 BOOKED_CONTEXT_MIB = 600
@@ -39,13 +40,19 @@ def simulate(
     workload: Workload | None = None,
     foreign_surge_mib: int | None = None,
     attribution: Attribution = Attribution.MATCHED,
+    lost_at_s: float | None = None,
 ) -> SimulationReport:
     """Run `jobs` trials of `workers` workers on `cards` equal cards (24,564 MiB).
 
+    `lost_at_s`: then the first of several cards is lost for good, and what ran on it hangs. Only with the policy
+    `swarm`: the others would wait for it for ever.
     `foreign_surge_mib`: most that other people's processes grow by at once; default is half the headroom, more than
     the headroom breaks the policy's premise. Invariants are checked on up to 8 cards.
     """
-    setup = Setup(cards, workers, jobs, seed, policy, workload or Workload(), foreign_surge_mib, attribution)
+    if lost_at_s is not None and (cards < 2 or policy != "swarm"):
+        raise UsageError("a card can be lost where there is another, and with the policy swarm")
+    load = workload or Workload()
+    setup = Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution, lost_at_s)
     return _Simulation(setup).run()
 
 
@@ -76,6 +83,8 @@ class _Simulation:
             self._at(self.rng.uniform(0, 5), partial(self._next_trial, worker))
         for uuid in self.cards:
             self._at(self.rng.uniform(0, FOREIGN_EVERY_S), partial(self._foreign, uuid))
+        if self.setup.lost_at_s is not None:
+            self._at(self.setup.lost_at_s, partial(self._lose, "GPU-0000"))
         while self._heap and (self.todo or self.runs):
             at, _, action = heapq.heappop(self._heap)
             self.tally.used_mib_s += self.used_mib * (at - self.now)
@@ -132,7 +141,7 @@ class _Simulation:
         self._at(run.job.duration_s, partial(self._complete, run.run_id))
 
     def _use(self, run_id: str, step: Step) -> None:
-        if run_id not in self.running:
+        if not self._steps(run_id):
             return
         run = self.runs[run_id]
         card = self.cards[run.card]
@@ -168,8 +177,12 @@ class _Simulation:
             self._sample(self.runs[run_id].card)
             self._watch(run_id, left - 1)
 
+    def _steps(self, run_id: str) -> bool:
+        """Whether it still makes steps: it is there, and so is its card."""
+        return run_id in self.running and not self.cards[self.runs[run_id].card].lost
+
     def _complete(self, run_id: str) -> None:
-        if run_id not in self.running:
+        if not self._steps(run_id):
             return
         run = self.runs[run_id]
         self._record_peak(run, run.job.peak_mib, too_small=False)
@@ -180,7 +193,7 @@ class _Simulation:
 
     def _crash(self, run_id: str) -> None:
         """It dies without a word; the next look at the ledger notices within two seconds."""
-        if run_id not in self.running:
+        if not self._steps(run_id):
             return
         self.tally.crashes += 1
         self._free(run_id, silently=True)
@@ -263,6 +276,26 @@ class _Simulation:
         measured = {name: process.used_mib for name, process in card.processes.items()} if matched else {}
         self._tell(Sampled(card.reading(self.setup.attribution), measured))
 
+    def _lose(self, uuid: str) -> None:
+        """It is looked at once a second for as long as it takes to be sure."""
+        card = self.cards[uuid]
+        card.lost = True
+        self._note(f"lost {uuid}")
+        self.checker.lost(card, self.now)
+        for second in range(int(GONE_AFTER_S) + 3):
+            self._at(float(second), partial(self._sample, uuid))
+
+    def _abandon(self, run_id: str) -> None:
+        """Its card is lost: its worker goes on with another trial."""
+        if run_id not in self.running:
+            return
+        self._free(run_id, silently=False)
+        run = self.runs.pop(run_id)
+        self._note(f"abandon {run_id}")
+        self._tell(Finished(run_id, Ending.OTHER))
+        self.tally.abandoned += 1
+        self._at(self.rng.uniform(*THINK_S), partial(self._next_trial, run.worker))
+
     # The policy
 
     def _tell(self, event: Event) -> None:
@@ -275,7 +308,7 @@ class _Simulation:
         for action in actions:
             if isinstance(action, Kill):
                 self._note(f"kill {action.lease_id}")
-                self._kill(action.lease_id)
+                (self._abandon if action.lost else self._kill)(action.lease_id)
         if self.checking:
             self.checker.looked(self.policy, self.now)
 

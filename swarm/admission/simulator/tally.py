@@ -19,6 +19,7 @@ class Setup:
     load: Workload
     surge_mib: int | None
     attribution: Attribution
+    lost_at_s: float | None = None
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Tally:
     own_ooms: int = 0
     kills: int = 0
     crashes: int = 0
+    abandoned: int = 0
     lost_work_s: float = 0.0
     used_mib_s: float = 0.0
     most_running: int = 0
@@ -60,6 +62,7 @@ def summarise(
         own_ooms=tally.own_ooms,
         kills=tally.kills,
         crashes=tally.crashes,
+        abandoned=tally.abandoned,
         lost_work_s=tally.lost_work_s,
         makespan_s=makespan_s,
         wait_mean_s=mean(waits) if waits else 0.0,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from swarm.admission.simulator import POLICIES, Peaks, PolicyName, Workload, simulate
+from swarm.errors import UsageError
 from swarm.gpu.reading import Attribution
 
 CROWDED = Workload(peaks=Peaks(5_600, 0.1), spike_share=0.5)
@@ -22,6 +23,21 @@ def test_the_policy_holds_every_invariant(seed: int) -> None:
     assert report.violations == ()
     assert report.device_ooms == 0
     assert report.finished + report.infeasible == 150
+
+
+@pytest.mark.parametrize("cards", [2, 3, 4])
+def test_a_lost_card_ends_its_trials_and_nothing_else(cards: int) -> None:
+    for seed in range(2):
+        report = simulate(cards, cards + 2, 100, seed=seed, lost_at_s=2500.0)
+        assert report.violations == ()
+        assert 1 <= report.abandoned <= cards + 2
+        assert report.finished + report.infeasible + report.abandoned == 100
+        assert report.device_ooms == 0
+
+
+def test_a_lost_card_needs_another_one() -> None:
+    with pytest.raises(UsageError, match="where there is another"):
+        simulate(1, 2, 10, lost_at_s=100.0)
 
 
 @pytest.mark.chaos

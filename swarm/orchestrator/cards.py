@@ -1,0 +1,50 @@
+"""What a study runs on: the CPU, or which cards of this machine."""
+
+from collections.abc import Callable
+
+from swarm.errors import UsageError
+from swarm.gpu import detect_probe
+from swarm.gpu.cards import chosen_cards, left_out
+from swarm.gpu.unsupported import unsupported
+from swarm.study.options import DeviceChoice, UpOptions
+from swarm.study.settings import RunSettings
+from swarm.trial.config import Device
+
+
+def device_for(choice: DeviceChoice) -> Device:
+    """Raises UsageError for a GPU that is there and that no study can use."""
+    probe = detect_probe(choice)
+    if choice != "cpu" and (refusal := unsupported(probe)) is not None:
+        raise UsageError(refusal)
+    return "cuda" if probe.kind == "cuda" else "cpu"
+
+
+def cards_for(device: Device, asked: str, say: Callable[[str], None]) -> tuple[str, ...]:
+    """The UUIDs of the cards that the study's trials may have; none on a CPU. Raises UsageError."""
+    if device == "cpu":
+        return ()
+    readings = detect_probe(device).read()
+    chosen = chosen_cards(readings, asked)
+    if (others := left_out(readings, chosen)) is not None:
+        say(others)
+    return tuple(reading.uuid for reading in chosen)
+
+
+def with_cards(
+    settings: RunSettings, changes: tuple[str, ...], ran_on: str, options: UpOptions, say: Callable[[str], None]
+) -> tuple[RunSettings, tuple[str, ...]]:
+    """Other cards for a study that goes on, where a person names some. Raises UsageError for another model."""
+    if "gpus" not in options.given or settings.device == "cpu":
+        return settings, changes
+    cards = cards_for(settings.device, options.gpus, say)
+    if (name := device_name(settings.device, cards)) != ran_on:
+        raise UsageError(
+            f"--resume: --gpus names a {name}, and the study ran on a {ran_on}: results would not compare."
+        )
+    change = f"cards: {','.join(settings.cards) or 'any'} -> {','.join(cards)}"
+    return settings.model_copy(update={"cards": cards}), (*changes, change)
+
+
+def device_name(device: Device, cards: tuple[str, ...]) -> str:
+    probe = detect_probe(device)
+    return next((reading.name for reading in probe.read() if reading.uuid in cards), probe.name)
