@@ -5,9 +5,9 @@
 The same seed gives the same log, byte for byte.
 """
 
+from swarm.admission.simulator.entry import simulate
 from swarm.admission.simulator.policies import POLICIES, PolicyName
 from swarm.admission.simulator.report import SimulationReport, Violation
-from swarm.admission.simulator.run import simulate
 from swarm.admission.simulator.workload import Peaks, Workload
 
 __all__ = ["POLICIES", "Peaks", "PolicyName", "SimulationReport", "Violation", "Workload", "simulate"]

@@ -13,12 +13,11 @@ from swarm.admission.policy.oom import Infeasible, Retry, after_oom
 from swarm.admission.policy.predict import History, PeakQuery, PeakRecord, predict, under_prediction_rate
 from swarm.admission.simulator.card import Answer, Card, Process
 from swarm.admission.simulator.invariants import Checker
-from swarm.admission.simulator.policies import PolicyName, make_policy
+from swarm.admission.simulator.policies import make_policy
 from swarm.admission.simulator.report import SimulationReport
 from swarm.admission.simulator.tally import Setup, Tally, summarise
 from swarm.admission.simulator.trial import Run
-from swarm.admission.simulator.workload import CONTEXT_MIB, Step, Workload, make_jobs
-from swarm.errors import UsageError
+from swarm.admission.simulator.workload import CONTEXT_MIB, Step, make_jobs
 from swarm.gpu.reading import Attribution
 
 BOOKED_CONTEXT_MIB = 600
@@ -30,33 +29,9 @@ CHECKED_CARDS = 8
 GIVE_UP_AFTER = 8
 
 
-def simulate(
-    cards: int = 1,
-    workers: int = 2,
-    jobs: int = 1000,
-    seed: int = 0,
-    *,
-    policy: PolicyName = "swarm",
-    workload: Workload | None = None,
-    foreign_surge_mib: int | None = None,
-    attribution: Attribution = Attribution.MATCHED,
-    lost_at_s: float | None = None,
-) -> SimulationReport:
-    """Run `jobs` trials of `workers` workers on `cards` equal cards (24,564 MiB).
+class Simulation:
+    """One run over its events. Call `run` once."""
 
-    `lost_at_s`: then the first of several cards is lost for good, and what ran on it hangs. Only with the policy
-    `swarm`: the others would wait for it for ever.
-    `foreign_surge_mib`: most that other people's processes grow by at once; default is half the headroom, more than
-    the headroom breaks the policy's premise. Invariants are checked on up to 8 cards.
-    """
-    if lost_at_s is not None and (cards < 2 or policy != "swarm"):
-        raise UsageError("a card can be lost where there is another, and with the policy swarm")
-    load = workload or Workload()
-    setup = Setup(cards, workers, jobs, seed, policy, load, foreign_surge_mib, attribution, lost_at_s)
-    return _Simulation(setup).run()
-
-
-class _Simulation:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.load = setup.load

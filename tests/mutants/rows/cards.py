@@ -11,6 +11,9 @@ def _row(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Sa
     return Safeguard(name, what, Edit(file, old, new), tests)
 
 
+_SEVERAL = "swarm/execution/test_several_cards.py::"
+_CHOICE = "swarm/gpu/test_gpu_cards.py::"
+
 ROWS = (
     _row(
         "compiler-may-fail",
@@ -107,5 +110,78 @@ ROWS = (
         "if _share_in_company(trial) >= PAIRED_SHARE]",
         "if _tenants(trial)]",
         "swarm/compare/test_calibrate.py::test_runs_that_only_met_in_passing_are_no_pair",
+    ),
+    _row(
+        "lost-card-ends-its-trials",
+        "a trial on a lost card is ended",
+        "swarm/execution/local_trial.py",
+        "self.stop_reason or watch.over_reservation or watch.lost_card\n",
+        "self.stop_reason or watch.over_reservation\n",
+        f"{_SEVERAL}test_a_trial_goes_where_it_fits_and_a_lost_card_ends_its_trials_only",
+    ),
+    _row(
+        "lost-card-blames-no-program",
+        "a program that died of its lost card is not blamed",
+        "swarm/execution/local_trial.py",
+        "        if watch.lost_card is not None and attempt.score is None:",
+        "        if False:",
+        f"{_SEVERAL}test_a_program_that_dies_of_its_lost_card_is_not_blamed",
+    ),
+    _row(
+        "no-card-left-ends-it",
+        "without a card left nothing waits for ever",
+        "swarm/admission/ledger/snapshot.py",
+        "    if not all(device.is_gone(now) for device in mine):\n",
+        "    if True:\n",
+        f"{_SEVERAL}test_without_a_card_left_nothing_waits_for_ever",
+        f"{_SEVERAL}test_cards_that_are_not_there_any_more_end_the_study_too",
+    ),
+    _row(
+        "study-keeps-to-its-cards",
+        "a trial gets none but its study's cards",
+        "swarm/admission/policy/model.py",
+        "        return not self.cards or uuid in self.cards\n",
+        "        return True\n",
+        f"{_SEVERAL}test_a_study_keeps_to_its_cards",
+    ),
+    _row(
+        "lost-card-in-the-policy",
+        "the policy ends what runs on a lost card",
+        "swarm/admission/policy/core.py",
+        "    if (lost := gone(device, now)) is not None:\n",
+        "    if (lost := None) is not None:\n",
+        "swarm/admission/test_admission_core.py::test_what_runs_on_a_lost_card_is_ended_once_it_is_sure",
+    ),
+    _row(
+        "one-model-a-study",
+        "a study's cards are of one model",
+        "swarm/gpu/cards.py",
+        "    if len(models) > 1:\n",
+        "    if False:\n",
+        f"{_CHOICE}test_a_choice_that_makes_no_study_says_why",
+    ),
+    _row(
+        "mig-refused",
+        "a card divided by MIG is refused by name",
+        "swarm/gpu/unsupported.py",
+        "(divided := probe.divided_by_mig())",
+        "(divided := ())",
+        f"{_CHOICE}test_mig_is_refused_by_name_with_the_remedy",
+    ),
+    _row(
+        "mps-refused",
+        "an MPS server is refused by name",
+        "swarm/gpu/unsupported.py",
+        "    if pipe.exists():\n",
+        "    if False:\n",
+        f"{_CHOICE}test_an_mps_server_is_refused_by_name_with_the_remedy",
+    ),
+    _row(
+        "amd-refused",
+        "an AMD card is refused by name",
+        "swarm/gpu/unsupported.py",
+        '    if "+rocm" in version:\n',
+        "    if False:\n",
+        f"{_CHOICE}test_amd_is_refused_by_name_with_the_remedy",
     ),
 )

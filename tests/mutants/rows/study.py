@@ -323,7 +323,7 @@ ROWS = (
         "room-before-a-trial",
         "no trial begins on a full disk",
         "workers/worker.py",
-        "        require_room(self.settings.root)\n        self._require",
+        "        require_room(self.settings.root)\n        self._admission.require",
         "        self._require",
         f"{_WORKER}test_no_trial_begins_without_room_on_the_disk",
     ),

@@ -188,6 +188,31 @@ def test_cpu_slots_and_ram_are_part_of_the_request() -> None:
     assert bench.granted(Finished("a", Ending.CLEAN)) == ["ram"]
 
 
+def test_what_runs_on_a_lost_card_is_ended_once_it_is_sure() -> None:
+    """The driver's word counts after ten seconds; a card that only gives no answer is waited for."""
+    bench = Bench()
+    bench.granted(Submitted(demand("a", 8200)))
+    gone = replace(
+        sampled(0, lost=True), reading=replace(sampled(0, lost=True).reading, fault="NVMLError_GpuIsLost: x")
+    )
+    assert bench.tell(gone) == []
+    assert bench.tell(gone, after_s=9) == []
+    (kill,) = bench.tell(gone, after_s=2)
+    assert isinstance(kill, Kill) and kill.lost and "its card is lost: Fake 4090 (GPU-a)" in kill.reason
+    bench = Bench()
+    bench.granted(Submitted(demand("a", 8200)))
+    assert [bench.tell(sampled(0, lost=True), after_s=60) for _ in range(3)] == [[], [], []]
+
+
+def test_a_demand_goes_to_one_of_its_cards_only() -> None:
+    cards = tuple(Device(f"GPU-{name}", "Fake 4090", 24_564, 464, 24_100) for name in "abc")
+    state = opening(cards, Host(8, 64_000))
+    for wanted in (("GPU-b",), ("GPU-c", "GPU-b")):
+        found = best_fit(state, replace(demand("j", 8200), cards=wanted))
+        assert found is not None and found.uuid in wanted
+    assert "no device GPU-z" in str(never_fits(state, replace(demand("j", 8200), cards=("GPU-z",))))
+
+
 def test_a_lost_card_admits_nothing_kills_nothing_and_resumes_by_itself() -> None:
     bench = Bench()
     bench.tell(Submitted(demand("a", 4_000)))
