@@ -24,13 +24,8 @@ from swarm import verdict
 from swarm.admission import AdmissionController
 from swarm.brain import Brain, read_records
 from swarm.clock import SystemClock
-<<<<<<< HEAD
-from swarm.errors import DiskFull, Escaped, RepoError, StaleSnapshot, SwarmError, contained
+from swarm.errors import DiskFull, Escaped, NoCardLeft, RepoError, StaleSnapshot, SwarmError, UsageError, contained
 from swarm.records import FailReason, Operator, WorkerStatus
-=======
-from swarm.errors import DiskFull, Escaped, NoCardLeft, RepoError, SwarmError, UsageError, contained
-from swarm.records import FailReason, WorkerStatus
->>>>>>> ab253c4 (Cards, their loss and what is refused: pages, decisions, switches; what the harness costs in a step)
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings
 from swarm.study.state import StudyState, Trial
@@ -411,7 +406,6 @@ def test_a_trial_that_took_its_worker_with_it_twice_is_ended_and_not_run_again(t
         assert on.worker.claim_baseline().trial_id == "t0002", "it goes on with something else"
 
 
-<<<<<<< HEAD
 def beside_the_leader(on: Bench, old: str, new: str, loss: float = 1.5) -> str:
     """A change of the baseline by worker_2 that helped it and came too late to lead."""
     name = on.study.next_trial_id
@@ -540,7 +534,8 @@ def test_a_model_whose_draft_could_not_follow_is_told_why_and_asked_again(tiny: 
         on.worker.prepare_next()
         on.draft()
         assert f"the incumbent is {leader} now" not in on.server.requests[-1].prompt
-=======
+
+
 def test_without_a_card_left_a_worker_ends_with_the_message(tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code says that the next one would find the same: the orchestrator gives it up, and the study ends."""
     message = "no card is left: Fake 4090 (GPU-a) is lost"
@@ -548,4 +543,3 @@ def test_without_a_card_left_a_worker_ends_with_the_message(tiny: TinyStudy, mon
     with bench(tiny) as at, pytest.raises(NoCardLeft, match="no card is left"):
         work(at.worker)
     assert NoCardLeft.exit_code == UsageError.exit_code
->>>>>>> ab253c4 (Cards, their loss and what is refused: pages, decisions, switches; what the harness costs in a step)
