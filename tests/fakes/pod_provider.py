@@ -18,7 +18,7 @@ class FakeProvider:
 
 
 @contextmanager
-def fake_provider(*statuses: int) -> Iterator[FakeProvider]:
+def fake_provider(*statuses: int, host: str = "127.0.0.1") -> Iterator[FakeProvider]:
     provider = FakeProvider(statuses=list(statuses) or [204])
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,8 +38,8 @@ def fake_provider(*statuses: int) -> Iterator[FakeProvider]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    provider.url = f"http://127.0.0.1:{server.server_address[1]}/v2"
+    server = ThreadingHTTPServer((host, 0), Handler)
+    provider.url = f"http://{host}:{server.server_address[1]}/v2"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

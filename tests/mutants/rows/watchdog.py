@@ -152,13 +152,13 @@ ROWS = (
         "pod-key-over-https",
         "the pod's key leaves the machine over https only",
         Edit(_LEAVING, '    if address.scheme != "https" and', "    if False and"),
-        (f"{_LEAVE}test_its_key_goes_over_https_or_stays_on_the_machine",),
+        (f"{_LEAVE}test_an_address_without_encryption_is_not_even_asked",),
     ),
     Safeguard(
         "pod-key-not-redirected",
         "a redirect does not take the pod's key elsewhere",
         Edit(_LEAVING, "build_opener(_NoRedirect, ", "build_opener("),
-        (f"{_LEAVE}test_it_is_gone_when_the_provider_says_so",),
+        (f"{_LEAVE}test_a_redirect_takes_the_key_nowhere",),
     ),
     Safeguard(
         "merge-contradiction-refused",

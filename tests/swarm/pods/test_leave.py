@@ -34,6 +34,19 @@ def test_its_key_is_in_nothing_that_it_says(capfd: pytest.CaptureFixture[str]) -
     assert KEY not in "".join(capfd.readouterr())
 
 
+def test_a_redirect_takes_the_key_nowhere() -> None:
+    """A POST would be followed by a GET of that address, key and all."""
+    with fake_provider(302) as provider:
+        assert asked(provider, keep_disk=True) == 1
+    assert [line.split()[0] for line in provider.asked] == ["POST", "DELETE"]
+
+
+def test_an_address_without_encryption_is_not_even_asked() -> None:
+    with fake_provider(host="127.0.0.2") as provider:
+        assert asked(provider) == 1
+    assert provider.asked == []
+
+
 @pytest.mark.parametrize("url", ["http://api.example.org/v2", "ftp://127.0.0.2/v2", "file:///etc/passwd"])
 def test_its_key_goes_over_https_or_stays_on_the_machine(url: str) -> None:
     assert asked(FakeProvider(url=url)) == 1
