@@ -10,10 +10,11 @@ from plotly import graph_objects as go
 
 from swarm.report.figures.constants import constants
 from swarm.report.figures.curves import curves
-from swarm.report.figures.history import history
+from swarm.report.figures.drawing import Drawing
+from swarm.report.figures.history import draw_history, history
 from swarm.report.figures.lineage import lineage
 from swarm.report.figures.pareto import pareto
-from swarm.report.figures.timeline import timeline
+from swarm.report.figures.timeline import draw_timeline, timeline
 from swarm.study.state import StudyState
 
 FIGURES: Mapping[str, Callable[[StudyState | None], go.Figure]] = {
@@ -25,4 +26,18 @@ FIGURES: Mapping[str, Callable[[StudyState | None], go.Figure]] = {
     "constants": constants,
 }
 
-__all__ = ["FIGURES", "constants", "curves", "history", "lineage", "pareto", "timeline"]
+DRAWINGS: Mapping[str, Callable[[StudyState | None], Drawing]] = {
+    "history": draw_history,
+    "timeline": draw_timeline,
+}
+"""Those that are drawn without plotly's objects, in a fraction of their time."""
+
+
+def draw(name: str, study: StudyState | None) -> Drawing:
+    """A figure as values. KeyError when there is none of this name."""
+    if name in DRAWINGS:
+        return DRAWINGS[name](study)
+    return Drawing.of(FIGURES[name](study))
+
+
+__all__ = ["DRAWINGS", "FIGURES", "Drawing", "constants", "curves", "draw", "history", "lineage", "pareto", "timeline"]

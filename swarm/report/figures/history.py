@@ -1,93 +1,114 @@
 """Every trial's result in the order in which they ended, and what the workers built on."""
 
 import bisect
+import itertools
 import math
 
 from plotly import graph_objects as go
 
+from swarm.report.figures.drawing import Drawing
 from swarm.report.figures.style import (
     BLUE,
+    GREY,
     INK,
     LOOKS,
     WORKER_SYMBOLS,
+    common_layout,
     describe,
-    empty_figure,
-    finish_figure,
+    empty_layout,
     focus,
+    marks,
 )
 from swarm.study.state import StudyState, Trial
 from swarm.study.trajectory import Step, trajectory
 from swarm.target.objective import Objective
 from swarm.verdict import study_noise
-from swarm.verdict.standing import Standing, standing_of_trial
+from swarm.verdict.standing import GAINS
 
 TITLE = "Result of each trial"
+CROWDED = 150  # trials from which on the marks shrink
 
 
 def history(study: StudyState | None) -> go.Figure:
-    """One mark a trial: colour for the standing, shape for the worker; the incumbent's mean as a step line in its band.
+    """As plotly's objects; see `draw_history`."""
+    return draw_history(study).figure()
+
+
+def draw_history(study: StudyState | None) -> Drawing:
+    """One mark a trial: colour for the standing, shape for the worker; the incumbent's mean as a step line in its band,
+    and the best single run so far, which is mostly luck, as a thin one.
 
     Replicates are small and hollow. Failed trials have no result and stand on a line on the worse side of the others;
-    results far off the bulk are drawn at the same edge with their true value in the hover text.
+    results far off the bulk are drawn at the same edge with their true value in the hover text. With many trials the
+    marks shrink.
     """
     if study is None:
-        return empty_figure(TITLE, "No study yet. Start one with: swarm up")
+        return Drawing(layout=empty_layout(TITLE, "No study yet. Start one with: swarm up"))
     trials = study.finished_trials()
     objective = study.objective
     values = [objective.value(trial.cost) for trial in trials if trial.cost is not None]
     if not values:
-        return empty_figure(TITLE, f"No finished trial yet, {len(study.open_trials())} on the way.", study)
-    figure = go.Figure()
+        missing = f"No finished trial yet, {len(study.open_trials())} on the way."
+        return Drawing(layout=empty_layout(TITLE, missing, study))
     low, high = focus(objective, values)
-    edge = low if objective.maximized else high
-    _add_incumbent(figure, study, trials)
-    symbols = _symbols(trials)
-    for standing in LOOKS:
-        _add_marks(figure, study, trials, standing, edge=edge, symbols=symbols)
-    _add_worker_keys(figure, symbols)
-    figure.update_xaxes(title="trial, in the order of their ends", range=[0.3, len(trials) + 0.7])
     pad = 0.06 * (high - low)
-    figure.update_yaxes(title=objective.label, range=[low - pad, high + pad])
     noise = study_noise(study)
     note = f"noise floor {objective.size(noise.sigma)}" if noise is not None else "noise floor not measured yet"
-    return finish_figure(figure, study, TITLE, note=note, height=520)
+    drawing = Drawing(layout=common_layout(study, TITLE, note=note, height=520))
+    drawing.layout["xaxis"] = {
+        "title": {"text": "trial, in the order of their ends"},
+        "range": [0.3, len(trials) + 0.7],
+    }
+    drawing.layout["yaxis"] = {"title": {"text": objective.label}, "range": [low - pad, high + pad]}
+    _add_incumbent(drawing, study, trials, noise.sigma if noise is not None else 0.0)
+    _add_best(drawing, objective, trials)
+    _add_marks(drawing, study, trials, edge=low if objective.maximized else high)
+    return drawing
+
+
+def _add_marks(drawing: Drawing, study: StudyState, trials: list[Trial], *, edge: float) -> None:
+    """A trace for each standing, also when it is empty: a live figure then keeps its traces and only data changes."""
+    words, symbols = marks(study, trials), _symbols(trials)
+    scale = min(1.0, max(0.4, math.sqrt(CROWDED / len(trials))))
+    evidence: dict[str, list[str]] = {}
+    for word, look in LOOKS.items():
+        chosen = [(place, t) for place, t in enumerate(trials, 1) if words[t.trial_id] is word]
+        drawing.add(
+            "scatter",
+            x=[place for place, _ in chosen],
+            y=[_height(study.objective, trial, edge) for _, trial in chosen],
+            mode="markers",
+            name=word.value,
+            legendgroup="standing",
+            legendgrouptitle={"text": "standing"},
+            showlegend=bool(chosen),
+            marker={
+                "color": look.colour,
+                "size": [scale * (look.size if is_first(study, trial) else 0.7 * look.size) for _, trial in chosen],
+                "symbol": [look.symbol or _symbol(study, t, edge, symbols) for _, t in chosen],
+                "line": {"width": 1.5 * scale},
+                "opacity": 1.0 if scale == 1.0 or word in GAINS else 0.6,
+            },
+            hovertext=[describe(study, trial, evidence) for _, trial in chosen],
+            hoverinfo="text",
+        )
+    for worker, symbol in symbols.items():
+        drawing.add(
+            "scatter",
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=worker,
+            legendgroup="worker",
+            legendgrouptitle={"text": "worker"},
+            marker={"color": INK, "symbol": symbol, "size": 9},
+            hoverinfo="skip",
+        )
 
 
 def _symbols(trials: list[Trial]) -> dict[str, str]:
     workers = sorted({trial.claim.agent_id for trial in trials})
     return {worker: WORKER_SYMBOLS[index % len(WORKER_SYMBOLS)] for index, worker in enumerate(workers)}
-
-
-def _add_marks(
-    figure: go.Figure,
-    study: StudyState,
-    trials: list[Trial],
-    standing: Standing,
-    *,
-    edge: float,
-    symbols: dict[str, str],
-) -> None:
-    """One trace, also when it is empty: a live figure then keeps its traces and only their data changes."""
-    chosen = [(place, t) for place, t in enumerate(trials, 1) if standing_of_trial(study, t) is standing]
-    look = LOOKS[standing]
-    figure.add_scatter(
-        x=[place for place, _ in chosen],
-        y=[_height(study.objective, trial, edge) for _, trial in chosen],
-        mode="markers",
-        name=standing,
-        legendgroup="standing",
-        legendgrouptitle_text="standing",
-        showlegend=bool(chosen),
-        marker={
-            "color": look.colour,
-            "size": [look.size if is_first(study, trial) else 0.7 * look.size for _, trial in chosen],
-            "symbol": [look.symbol or _symbol(study, t, edge, symbols) for _, t in chosen],
-            "line": {"width": 1.5},
-            "opacity": 1.0,
-        },
-        hovertext=[describe(study, trial) for _, trial in chosen],
-        hoverinfo="text",
-    )
 
 
 def is_first(study: StudyState, trial: Trial) -> bool:
@@ -107,40 +128,26 @@ def _symbol(study: StudyState, trial: Trial, edge: float, symbols: dict[str, str
     return symbols[trial.claim.agent_id] + ("" if is_first(study, trial) else "-open")
 
 
-def _add_worker_keys(figure: go.Figure, symbols: dict[str, str]) -> None:
-    for worker, symbol in symbols.items():
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=worker,
-            legendgroup="worker",
-            legendgrouptitle_text="worker",
-            marker={"color": INK, "symbol": symbol, "size": 9},
-            hoverinfo="skip",
-        )
-
-
-def _add_incumbent(figure: go.Figure, study: StudyState, trials: list[Trial]) -> None:
+def _add_incumbent(drawing: Drawing, study: StudyState, trials: list[Trial], sigma: float) -> None:
     """The mean of the incumbent of the time: it steps back again when a leader's replicates take its luck away."""
     places, steps = _by_place(study, trials)
     objective = study.objective
     means = [objective.value(step.mean) for step in steps]
-    noise = study_noise(study)
-    sigma = noise.sigma if noise is not None else 0.0
     for offset, fill in ((sigma, None), (-sigma, "tonexty")):
-        figure.add_scatter(
+        drawing.add(
+            "scatter",
             x=places,
             y=[mean + offset for mean in means],
             mode="lines",
             line={"width": 0, "shape": "hv"},
-            fill=fill,
-            fillcolor="rgba(0,114,178,0.12)",
+            **({"fill": fill} if fill is not None else {}),
+            fillcolor="rgba(0,114,178,0.16)",
             name="± one sigma of a single run",
             showlegend=fill is not None and sigma > 0,
             hoverinfo="skip",
         )
-    figure.add_scatter(
+    drawing.add(
+        "scatter",
         x=places,
         y=means,
         mode="lines",
@@ -150,6 +157,20 @@ def _add_incumbent(figure: go.Figure, study: StudyState, trials: list[Trial]) ->
             f"incumbent {step.program}<br>mean {objective.text(step.mean)} over {step.runs} run(s)" for step in steps
         ],
         hoverinfo="text",
+    )
+
+
+def _add_best(drawing: Drawing, objective: Objective, trials: list[Trial]) -> None:
+    scored = [(place, trial.cost) for place, trial in enumerate(trials, 1) if trial.cost is not None]
+    best = itertools.accumulate((cost for _, cost in scored), min)
+    drawing.add(
+        "scatter",
+        x=[place for place, _ in scored],
+        y=[objective.value(cost) for cost in best],
+        mode="lines",
+        line={"width": 1.2, "color": GREY, "dash": "dot", "shape": "hv"},
+        name="best single run so far",
+        hoverinfo="skip",
     )
 
 

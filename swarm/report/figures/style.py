@@ -4,12 +4,13 @@ import html
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from plotly import graph_objects as go
 
 from swarm.study.state import Program, StudyState, Trial
 from swarm.target.objective import Objective
-from swarm.verdict.standing import Standing, standing
+from swarm.verdict.standing import Standing, standing, standing_of_trial
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness, and in print.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -43,40 +44,74 @@ LOOKS: dict[Standing, Look] = {
 
 def finish_figure(figure: go.Figure, study: StudyState, title: str, *, note: str = "", height: int = 460) -> go.Figure:
     """Title, subtitle with the study and what it ran on, and the common look."""
-    figure.update_layout(
-        template="plotly_white",
-        title={"text": f"<b>{title}</b>", "subtitle": {"text": _subtitle(study, note)}, "x": 0.01, "xanchor": "left"},
-        uirevision=study.study_id,
-        height=height,
-        margin={"l": 70, "r": 20, "t": 90, "b": 60},
-        font={"family": "Inter, Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": INK}},
-        legend={"itemsizing": "constant", "groupclick": "toggleitem", "traceorder": "grouped"},
-    )
+    figure.update_layout(**common_layout(study, title, note=note, height=height))
     return figure
+
+
+def common_layout(study: StudyState, title: str, *, note: str = "", height: int = 460) -> dict[str, object]:
+    """The same as values."""
+    return {
+        "template": "plotly_white",
+        "title": {
+            "text": f"<b>{title}</b>",
+            "subtitle": {"text": _subtitle(study, note)},
+            "x": 0.01,
+            "xanchor": "left",
+        },
+        "uirevision": study.study_id,
+        "height": height,
+        "margin": {"l": 70, "r": 20, "t": 90, "b": 60},
+        "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK}},
+        "legend": {"itemsizing": "constant", "groupclick": "toggleitem", "traceorder": "grouped"},
+    }
 
 
 def empty_figure(title: str, missing: str, study: StudyState | None = None) -> go.Figure:
     """A figure that says what it waits for."""
-    figure = go.Figure()
-    if study is not None:
-        finish_figure(figure, study, title, height=320)
-    else:
-        figure.update_layout(template="plotly_white", title={"text": f"<b>{title}</b>", "x": 0.01}, height=320)
-    figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    figure.add_annotation(text=missing, showarrow=False, font={"size": 16, "color": "#666666"})
-    return figure
+    return go.Figure(layout=empty_layout(title, missing, study))
 
 
-def describe(study: StudyState, trial: Trial) -> str:
-    """The hover text of a trial."""
+def empty_layout(title: str, missing: str, study: StudyState | None = None) -> dict[str, object]:
+    """The same as values."""
+    bare: dict[str, object] = {
+        "template": "plotly_white",
+        "title": {"text": f"<b>{title}</b>", "x": 0.01},
+        "height": 320,
+    }
+    layout = bare if study is None else common_layout(study, title, height=320)
+    said = {"text": missing, "showarrow": False, "font": {"size": 16, "color": "#666666"}}
+    hidden = {"visible": False}
+    return {**layout, "xaxis": hidden, "yaxis": hidden, "annotations": [{**said, "xref": "paper", "yref": "paper"}]}
+
+
+def describe(study: StudyState, trial: Trial, evidence: dict[str, list[str]] | None = None) -> str:
+    """The hover text of a trial. `evidence`: of programs that were described before; it is added to."""
     lines = [f"<b>{trial.trial_id}</b> {trial.claim.agent_id}, {trial.claim.operator.value}"]
     lines.append(_wrapped(trial.claim.description))
     if trial.cost is not None:
         lines.append(f"{study.objective.name} {study.objective.text(trial.cost)}")
     if trial.reason is not None:
         lines.append(f"failed: {trial.reason.value}")
-    return "<br>".join([*lines, *_evidence(study, study.program_of(trial.trial_id))])
+    known = evidence if evidence is not None else {}
+    if trial.claim.program not in known:
+        known[trial.claim.program] = _evidence(study, study.program_of(trial.trial_id))
+    return "<br>".join([*lines, *known[trial.claim.program]])
+
+
+def marks(study: StudyState, trials: Sequence[Trial]) -> dict[str, Standing]:
+    """The standing for the mark of each trial, by its id. Each program is asked for once."""
+    words: dict[str, Standing] = {}
+    found = {}
+    for trial in trials:
+        if trial.reason is not None:
+            found[trial.trial_id] = standing_of_trial(study, trial)
+            continue
+        name = trial.claim.program
+        if name not in words:
+            words[name] = standing(study, study.programs[name])
+        found[trial.trial_id] = words[name]
+    return found
 
 
 def describe_program(study: StudyState, program: Program) -> str:
@@ -130,6 +165,10 @@ def _bulk(costs: Sequence[float]) -> tuple[float, float]:
     return low - pad, top + pad
 
 
+def _title(title: str) -> dict[str, object]:
+    return {"text": f"<b>{title}</b>", "x": 0.01}
+
+
 def _evidence(study: StudyState, program: Program) -> list[str]:
     lines = []
     if program.mean is not None and len(program.costs) > 1:
@@ -139,6 +178,7 @@ def _evidence(study: StudyState, program: Program) -> list[str]:
     return lines
 
 
+@lru_cache(maxsize=16384)
 def _wrapped(text: str) -> str:
     return "<br>".join(textwrap.wrap(html.escape(text, quote=False), 70))
 

@@ -5,11 +5,24 @@ from dataclasses import dataclass
 
 from plotly import graph_objects as go
 
-from swarm.report.figures.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, VERMILLION, empty_figure, finish_figure
+from swarm.report.figures.drawing import Drawing
+from swarm.report.figures.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    common_layout,
+    empty_layout,
+)
 from swarm.study.state import StudyState, Trial, overlapping_pairs
 
 TITLE = "What each worker did"
 PARALLEL = "side by side"
+LONG_S = 3 * 3600.0  # from which on the axis counts hours
+CROWDED = 300  # trials from which on neighbouring spans are drawn as one
+FINEST = 2000  # of the axis: what is closer than this part of it cannot be told apart
 _AFTER_TRAINING = ("stage", "predict", "score")
 _COLOURS = {
     "proposing": FAINT,
@@ -33,36 +46,55 @@ class Span:
 
 
 def timeline(study: StudyState | None) -> go.Figure:
+    """As plotly's objects; see `draw_timeline`."""
+    return draw_timeline(study).figure()
+
+
+def draw_timeline(study: StudyState | None) -> Drawing:
     """A row a worker, and one for the time in which two or more trials ran at once. Open work lasts to the last record.
 
-    A worker proposes its next change while its trial trains, so *proposing* is only the time that it had no trial.
+    A worker proposes its next change while its trial trains, so *proposing* is only the time that it had no trial. With
+    many trials spans of one kind that lie close together are drawn as one.
     """
     if study is None:
-        return empty_figure(TITLE, "No study yet. Start one with: swarm up")
+        return Drawing(layout=empty_layout(TITLE, "No study yet. Start one with: swarm up"))
     trials = list(study.trials.values())
     if not trials:
-        return empty_figure(TITLE, "No trial has been claimed yet.", study)
+        return Drawing(layout=empty_layout(TITLE, "No trial has been claimed yet.", study))
     origin, end = study.opened.at, _last_at(study)
-    spans = [*worker_spans(trials, end), *parallel_spans(trials, end)]
-    figure = go.Figure()
-    for doing, colour in _COLOURS.items():
-        _add_spans(figure, [span for span in spans if span.doing == doing], doing, colour, origin=origin)
     workers = sorted({trial.claim.agent_id for trial in trials})
-    figure.update_layout(barmode="overlay", bargap=0.35)
-    figure.update_xaxes(title="minutes since the study began")
-    figure.update_yaxes(categoryorder="array", categoryarray=[PARALLEL, *reversed(workers)])
+    shared_spans = parallel_spans(trials, end)
     pairs = sum(1 for _ in overlapping_pairs(trials))
-    shared = sum(span.end - span.start for span in spans if span.doing == PARALLEL)
+    shared = sum(span.end - span.start for span in shared_spans)
     busy = sum(stop - start for start, stop in _merged(_runs(trials, end), at_least=1))
     share = f", {shared / busy:.0%} of the busy time" if busy > 0 else ""
     note = f"{pairs} pairs of trials overlapped{share}"
-    return finish_figure(figure, study, TITLE, note=note, height=240 + 60 * len(workers))
+    drawing = Drawing(layout=common_layout(study, TITLE, note=note, height=240 + 60 * len(workers)))
+    hours = end - origin > LONG_S
+    drawing.layout |= {
+        "barmode": "overlay",
+        "bargap": 0.35,
+        "xaxis": {"title": {"text": f"{'hours' if hours else 'minutes'} since the study began"}},
+        "yaxis": {"categoryorder": "array", "categoryarray": [PARALLEL, *reversed(workers)]},
+    }
+    spans = [*worker_spans(trials, end), *shared_spans]
+    by_kind: dict[str, list[Span]] = {doing: [] for doing in _COLOURS}
+    for span in spans:
+        by_kind[span.doing].append(span)
+    finest = (end - origin) / FINEST if len(trials) > CROWDED else 0.0
+    for doing, colour in _COLOURS.items():
+        drawn = _closed_up(by_kind[doing], finest)
+        _add_spans(drawing, drawn, doing, colour, origin=origin, unit_s=3600.0 if hours else 60.0)
+    return drawing
 
 
 def worker_spans(trials: list[Trial], end: float) -> Iterator[Span]:
-    for worker in sorted({trial.claim.agent_id for trial in trials}):
+    by_worker: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_worker.setdefault(trial.claim.agent_id, []).append(trial)
+    for worker, own in sorted(by_worker.items()):
         free_since: float | None = None
-        for trial in (t for t in trials if t.claim.agent_id == worker):
+        for trial in own:
             if free_since is not None and trial.claim.at > free_since:
                 yield Span(worker, "proposing", free_since, trial.claim.at, f"before {trial.trial_id}")
             yield from _trial_spans(trial, end)
@@ -99,15 +131,31 @@ def _seconds_after_training(trial: Trial) -> float:
     return sum(trial.finished.resources.overhead_s.get(phase, 0.0) for phase in _AFTER_TRAINING)
 
 
-def _add_spans(figure: go.Figure, spans: list[Span], doing: str, colour: str, *, origin: float) -> None:
-    figure.add_bar(
+def _closed_up(spans: list[Span], finest_s: float) -> list[Span]:
+    """Spans of one worker that are less than `finest_s` apart as one, in the order of their starts."""
+    if finest_s <= 0:
+        return spans
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: (one.worker, one.start)):
+        last = found[-1] if found else None
+        if last is not None and last.worker == span.worker and span.start - last.end < finest_s:
+            text = f"{last.text.partition(' to ')[0]} to {span.text}"
+            found[-1] = Span(span.worker, span.doing, last.start, max(last.end, span.end), text)
+        else:
+            found.append(span)
+    return found
+
+
+def _add_spans(drawing: Drawing, spans: list[Span], doing: str, colour: str, *, origin: float, unit_s: float) -> None:
+    drawing.add(
+        "bar",
         y=[span.worker for span in spans],
-        x=[(span.end - span.start) / 60 for span in spans],
-        base=[(span.start - origin) / 60 for span in spans],
+        x=[(span.end - span.start) / unit_s for span in spans],
+        base=[(span.start - origin) / unit_s for span in spans],
         orientation="h",
         name=doing,
         showlegend=bool(spans),
-        marker={"color": colour, "line": {"width": 0.5, "color": "white"}},
+        marker={"color": colour, "line": {"width": 0.5 if len(spans) < CROWDED else 0, "color": "white"}},
         hovertext=[f"<b>{span.text}</b><br>{doing} {span.end - span.start:.1f} s" for span in spans],
         hoverinfo="text",
     )

@@ -1,14 +1,27 @@
 import dataclasses
+import json
 import random
+import time
 
 import plotly.graph_objects as go
 import pytest
 from factories.studies import FakeStudy, demo_study
 
-from swarm.report.figures import FIGURES, constants, history, lineage, timeline
+from swarm.report.figures import (
+    DRAWINGS,
+    FIGURES,
+    constants,
+    draw,
+    draw_history,
+    draw_timeline,
+    history,
+    lineage,
+    timeline,
+)
 from swarm.report.figures.constants import value_of
+from swarm.report.figures.drawing import Theme
 from swarm.report.figures.pareto import front
-from swarm.report.figures.style import LOOKS
+from swarm.report.figures.style import BLUE, INK, LOOKS
 from swarm.report.figures.timeline import PARALLEL, parallel_spans
 from swarm.study.state import StudyState, Trial
 from swarm.study.trajectory import incumbent_before, trajectory
@@ -109,6 +122,86 @@ def test_an_outlier_stays_in_sight_without_flattening_the_rest() -> None:
     point = next(i for i, text in enumerate(traces(figure)["discarded"].hovertext) if bad in text)
     assert low < traces(figure)["discarded"].y[point] < high
     assert "validation loss 9.0000" in traces(figure)["discarded"].hovertext[point]
+
+
+def test_the_best_single_run_never_rises_and_is_no_incumbent() -> None:
+    fake = FakeStudy(sigma=0.01)
+    for loss in (2.20, 2.21, 2.19):
+        fake.finish(fake.baseline(), loss)
+    fake.fail(fake.claim(parent="t0001"))
+    line = traces(history(fake.study))["best single run so far"]
+    assert list(line.x) == [1, 2, 3] and list(line.y) == [2.20, 2.20, 2.19]
+
+
+def many(trials: int) -> FakeStudy:
+    """Half of them a millionth of a second apart, as on a fast device, with failures and outliers between."""
+    fake = FakeStudy(seed=5)
+    fake.measure_noise()
+    generator = random.Random(5)
+    while len(fake.study.trials) < trials:
+        trial = fake.claim(
+            parent="t0001", effect=generator.gauss(0.01, 0.03), agent_id=f"worker_{len(fake.records) % 2}"
+        )
+        if generator.random() < 0.05:
+            fake.fail(trial)
+        else:
+            fake.finish(trial, 9.0 if generator.random() < 0.02 else None, conclude_now=False)
+    return fake
+
+
+def test_two_thousand_trials_are_drawn_in_a_fifth_of_a_second_and_stay_readable() -> None:
+    study = many(2000).study
+    for name in DRAWINGS:
+        spent = []
+        for _ in range(3):
+            began = time.process_time()
+            text = draw(name, study).to_json(Theme.DARK)
+            spent.append(time.process_time() - began)
+        assert min(spent) < 0.2, f"{name}: {min(spent):.3f} s"
+        assert len(text) < 2_000_000
+    drawn = draw_history(study)
+    sizes = [size for trace in drawn.traces[4:14] for size in trace["marker"]["size"]]  # type: ignore[index]
+    assert max(sizes) < 6, "marks shrink"
+    low, high = drawn.layout["yaxis"]["range"]  # type: ignore[index]
+    assert 1.8 < low < high < 2.8, "outliers do not set the axis"
+    bars = sum(len(trace["x"]) for trace in draw_timeline(study).traces)  # type: ignore[arg-type]
+    assert bars < 6000
+
+
+def test_the_dark_look_changes_what_would_not_be_seen_and_nothing_else(demo: FakeStudy) -> None:
+    light, dark = (json.loads(draw_history(demo.study).to_json(theme)) for theme in Theme)
+    named = {trace["name"]: trace for trace in dark["data"]}
+    assert named["baseline"]["marker"]["color"] != INK and named["leading"]["marker"]["color"] == BLUE
+    for a, b in zip(light["data"], dark["data"], strict=True):
+        assert (a["x"], a["y"], a.get("hovertext")) == (b["x"], b["y"], b.get("hovertext"))
+    assert light["title"] == "Result of each trial" and "<" not in light["note"]
+    assert light["layout"]["paper_bgcolor"] == dark["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: of two colours such as #0072B2."""
+    lights = []
+    for colour in (one, other):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        lights.append(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+@pytest.mark.parametrize(("theme", "ground"), [(Theme.LIGHT, "#FFFFFF"), (Theme.DARK, "#15181B")])
+def test_every_standing_is_seen_on_both_grounds(demo: FakeStudy, theme: Theme, ground: str) -> None:
+    data = json.loads(draw_history(demo.study).to_json(theme))["data"]
+    colours = {trace["marker"]["color"] for trace in data if "marker" in trace}
+    assert {colour: round(contrast(colour, ground), 2) for colour in colours if contrast(colour, ground) < 2.0} == {}
+
+
+def test_curves_of_a_long_study_are_the_prominent_and_the_newest() -> None:
+    fake = FakeStudy()
+    fake.measure_noise()
+    for _ in range(80):
+        fake.finish(fake.claim(parent="t0001"), 2.5, curve=[(0.5, 2.0), (1.0, 1.0)])
+    figure = FIGURES["curves"](fake.study)
+    assert len(figure.data) == 60 and "60 of 80" in figure.layout.title.subtitle.text
 
 
 def test_the_timeline_shows_which_time_was_shared(demo: FakeStudy) -> None:
