@@ -1,11 +1,14 @@
 """`swarm steer`: a person's word to the workers of a study, while it runs or before it goes on."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from swarm.cli.flags import HELP, Brain, Study
+
+if TYPE_CHECKING:
+    from swarm.study.steering import Action
 
 steer_app = typer.Typer(
     help="Tell the workers something while the study runs: a hint, or what not to touch.",
@@ -14,6 +17,8 @@ steer_app = typer.Typer(
 )
 
 Text = Annotated[str, typer.Argument(help="One line, up to 300 characters.")]
+Program = Annotated[str, typer.Argument(help="A program or trial such as t0007 or 7.")]
+Why = Annotated[str, typer.Option(help="The reason, told to the models.")]
 Family = Annotated[str, typer.Argument(help="Such as schedule, augmentation or architecture.")]
 
 
@@ -24,12 +29,7 @@ def note(text: Text, study: Study = None, brain: Brain = None) -> None:
 
 
 @steer_app.command()
-def veto(
-    family: Family,
-    why: Annotated[str, typer.Option(help="The reason, told to the models.")] = "",
-    study: Study = None,
-    brain: Brain = None,
-) -> None:
+def veto(family: Family, why: Why = "", study: Study = None, brain: Brain = None) -> None:
     """Refuse every change of a family from now on, whoever proposes it. Running trials go on to their end."""
     _steer(brain, study, "veto", family, why)
 
@@ -40,28 +40,27 @@ def allow(family: Family, study: Study = None, brain: Brain = None) -> None:
     _steer(brain, study, "allow", family, "")
 
 
-def _steer(
-    brain: Path | None, study_id: str | None, action: Literal["note", "veto", "allow"], subject: str, text: str
-) -> None:
-    from swarm.cli.read import find_study, open_brain
-    from swarm.errors import UsageError
-    from swarm.program.families import FAMILIES, OTHER
-    from swarm.records import MAX_DESCRIPTION, Steer
+@steer_app.command()
+def pin(program: Program, why: Why = "", study: Study = None, brain: Brain = None) -> None:
+    """Ask the models to build on a program. A hint: the embedded proposers do not read it."""
+    _steer(brain, study, "pin", program, why)
 
-    known = (*FAMILIES, OTHER)
-    if action != "note" and subject not in known:
-        raise UsageError(f"there is no family {subject!r}; the families are {', '.join(known)}")
-    if len(text) > MAX_DESCRIPTION:
-        raise UsageError(f"the text has {len(text)} characters; at most {MAX_DESCRIPTION} are kept: shorten it")
-    if action == "note" and not text.strip():
-        raise UsageError("the note is empty")
+
+@steer_app.command()
+def boost(family: Family, why: Why = "", study: Study = None, brain: Brain = None) -> None:
+    """Ask the models for more changes of a family. A hint: the embedded proposers do not read it."""
+    _steer(brain, study, "boost", family, why)
+
+
+def _steer(brain: Path | None, study_id: str | None, action: "Action", subject: str, text: str) -> None:
+    from swarm.cli.read import find_study, find_trial, open_brain
+    from swarm.study.steering import steer
+
     opened = open_brain(brain)
     study = find_study(opened, study_id)
-    if action == "allow" and subject not in study.vetoes:
-        raise UsageError(f"{subject} is not vetoed in {study.study_id}; vetoed: {', '.join(study.vetoes) or 'nothing'}")
-    opened.append(
-        Steer(agent_id="person", study_id=study.study_id, action=action, subject=subject, description=text.strip())
-    )
+    if action == "pin":
+        subject = find_trial(study, subject).claim.program
+    opened.append(steer(study, action, subject, text))
     vetoed = f" Vetoed now: {', '.join(find_study(opened, study.study_id).vetoes) or 'nothing'}."
     when = "." if study.closed is None else ", which has ended: it counts when you go on with `swarm up --resume`."
-    print(f"Written to {study.study_id}{when}{'' if action == 'note' else vetoed}")
+    print(f"Written to {study.study_id}{when}{vetoed if action in ('veto', 'allow') else ''}")

@@ -46,8 +46,8 @@ def report_html(study: StudyState) -> str:
         draw(study).to_html(full_html=False, include_plotlyjs=index == 0, div_id=name)
         for index, (name, draw) in enumerate(FIGURES.items())
     ]
-    body = "\n".join([_section_html(first), *drawn, *(_section_html(section) for section in others)])
-    return _PAGE.substitute(title=html.escape(_title(study)), warning=_warning_html(study), body=body)
+    body = "\n".join([section_html(first), *drawn, *(section_html(section) for section in others)])
+    return _PAGE.substitute(title=html.escape(_title(study)), warning=warning_html(study), body=body)
 
 
 def report_markdown(study: StudyState) -> str:
@@ -61,20 +61,20 @@ def summary_fragment(study: StudyState | None) -> str:
     """Overview and ranking as a piece of HTML, for a notebook cell."""
     if study is None:
         return "<p>No study in this brain yet. Start one with: <code>swarm up</code></p>"
-    return _warning_html(study) + _section_html(overview(study)) + _section_html(ranking(study))
+    return warning_html(study) + section_html(overview(study)) + section_html(ranking(study))
 
 
 def _title(study: StudyState) -> str:
     return f"Study {study.study_id}: {study.opened.target}"
 
 
-def _warning_html(study: StudyState) -> str:
+def warning_html(study: StudyState) -> str:
     if study.opened.data == "cifar100":
         return ""
     return f'<p class="warning" style="color:#fff;background:#D55E00;padding:.5rem">{data_label(study)}</p>'
 
 
-def _section_html(section: Section) -> str:
+def section_html(section: Section) -> str:
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
     heading = f"<h2>{html.escape(section.title)}</h2>{note}"
     if not section.rows:
