@@ -75,5 +75,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): torch and its libraries are about 5 GB, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt pip
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,models,cost]' --group test --group lint
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,models,cost,web]' --group test --group lint
 	@touch $@

@@ -1,6 +1,7 @@
 """What is installed: the version, which the packaging reads from here, and the libraries that only some commands need.
 
-Without any extra a machine can watch, read, report and steer. A study needs `train`, asking a language model `models`.
+Without any extra a machine can watch, read, report and steer. A study needs `train`, asking a language model `models`,
+and the live page `web`.
 """
 
 from importlib import metadata
@@ -10,6 +11,7 @@ VERSION = "0.1.0"
 EXTRAS = {
     "train": ("torch", "torchvision", "numpy", "optuna"),
     "models": ("openai", "httpx2"),
+    "web": ("starlette", "uvicorn"),
 }
 
 

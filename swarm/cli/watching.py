@@ -1,6 +1,8 @@
 """`swarm watch`: a study from any terminal, as one frame, as a live view, or as lines in a pipe."""
 
+import contextlib
 import json
+import secrets
 from pathlib import Path
 
 from rich.console import Console
@@ -8,6 +10,8 @@ from rich.live import Live
 
 from swarm.cli.read import find_study, open_brain
 from swarm.clock import Clock, SystemClock
+from swarm.errors import MissingExtra
+from swarm.version import missing
 from swarm.watch.frame import Frame
 from swarm.watch.terminal import picture
 from swarm.watch.watching import LOOK_EVERY_S, Watcher, watch_study
@@ -30,6 +34,25 @@ def run_watch(brain: Path | None, study_id: str | None, *, once: bool, as_json: 
             _follow(watcher, console, clock)
     except KeyboardInterrupt:
         return 0
+    return 0
+
+
+def serve_page(brain: Path | None, study_id: str | None, port: int) -> int:
+    """Until Ctrl-C. Raises MissingExtra where what serves it is not installed."""
+    if absent := missing("web"):
+        raise MissingExtra("web", absent)
+    from swarm.watch.web.hub import Hub
+    from swarm.watch.web.server import LOOPBACK, listening, serve
+
+    clock, token = SystemClock(), secrets.token_urlsafe(24)
+    hub = Hub(open_watcher(brain, study_id, clock), lambda: open_brain(brain), clock)
+    hub.frame()
+    with listening(port) as place:
+        here = place.getsockname()[1]
+        print(f"Watch it at http://{LOOPBACK}:{here}/?token={token}")
+        print(f"From elsewhere: ssh -L {here}:{LOOPBACK}:{here} HOST. Ctrl-C ends the page, not the study.", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # the signal comes once more when all connections are closed
+            serve(hub, token, place)
     return 0
 
 

@@ -74,14 +74,15 @@ def warning_html(study: StudyState) -> str:
     return f'<p class="warning" style="color:#fff;background:#D55E00;padding:.5rem">{data_label(study)}</p>'
 
 
-def section_html(section: Section) -> str:
+def section_html(section: Section, *, heading: bool = True) -> str:
+    """A table with its note. `heading`: the title above it, where no page has one."""
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
-    heading = f"<h2>{html.escape(section.title)}</h2>{note}"
+    title = f"<h2>{html.escape(section.title)}</h2>{note}" if heading else note
     if not section.rows:
-        return f'{heading}<p class="note">{html.escape(section.empty)}</p>'
+        return f'{title}<p class="note">{html.escape(section.empty)}</p>'
     head = "".join(f"<th>{html.escape(column)}</th>" for column in section.columns if any(section.columns))
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in section.rows)
-    return f'{heading}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _cell(text: str) -> str:

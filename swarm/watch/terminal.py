@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.watch.frame import Frame, Mean, Slot
-from swarm.watch.words import duration, facts_of, slot_note, waiting_text, warning_of
+from swarm.watch.words import duration, facts_of, slot_note, state_of, waiting_text, warning_of
 
 WIDE = 150  # from here on two columns
 ROOMY = 100  # from here on the training loss has a column
@@ -72,7 +72,7 @@ def _head(seen: Frame) -> Iterator[Text]:
     title = Text()
     title.append(seen.study_id, style="bold")
     title.append(f"  {seen.state}", style="green" if seen.state == "running" else "yellow")
-    title.append(f": {seen.why}" if seen.why else f" for {duration(seen.at - seen.began_at)}")
+    title.append(state_of(seen))
     yield title
     if (warning := warning_of(seen)) is not None:
         yield Text(warning, style="bold red")

@@ -97,11 +97,11 @@ def facts(study: StudyState, seq: int, events: Sequence[Event]) -> Facts:
 def frame(known: Facts, reading: Reading) -> Frame:
     """What is to be seen at the moment of the reading."""
     study, opened, now = known.study, known.study.opened, reading.at
-    rate = trials_an_hour(study, now)
+    state, why = _state(study, reading)
+    rate = trials_an_hour(study, now if state == "running" else min(now, known.last_record_at))
     spend = _spend(study, reading)
     limited = (spend.usd, spend.max_usd) if spend is not None else (None, None)
     spent = (limited[0], limited[1]) if limited[0] is not None and limited[1] is not None else None
-    state, why = _state(study, reading)
     objective = study.objective
     return Frame(
         schema_version=SCHEMA_VERSION,
@@ -145,8 +145,8 @@ def _state(study: StudyState, reading: Reading) -> tuple[str, str]:
     if reading.runs:
         return "running", ""
     if reading.here:
-        return "stopped", "it does not run any more and has no last line; swarm up --resume goes on"
-    return "copy", "seen through its brain alone: no steps, no queue"
+        return "stopped", "it does not run and has no last line; swarm up --resume goes on"
+    return "copy", "seen through its brain alone, without steps and queue"
 
 
 def _counts(study: StudyState) -> Counts:

@@ -22,6 +22,19 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def clock_time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at):%H:%M:%S}"
+
+
+def state_of(seen: Frame) -> str:
+    """How it is with the study, after the one word for it."""
+    if seen.state == "running":
+        return f" for {duration(seen.at - seen.began_at)}"
+    ago = f" ({duration(seen.at - seen.last_record_at)} ago)" if seen.state == "ended" else ""
+    last = "" if ago else f"; last record {duration(seen.at - seen.last_record_at)} ago"
+    return f": {seen.why}{ago}{last}"
+
+
 def warning_of(seen: Frame) -> str | None:
     """What has to stand in red beside every number, if anything has."""
     if seen.data == "cifar100":

@@ -7,10 +7,13 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from factories.records import claim, finished, started, study_opened
+from fakes.fake_clock import FakeClock
 
+from swarm.brain import Brain
 from swarm.records import (
     Budget,
     FailReason,
@@ -293,6 +296,16 @@ def simulate_night(seed: int, effects: Sequence[float], *, sigma: float = SIGMA,
         frozenset(p.name for p in study.programs.values() if p.verdict and p.verdict.level == "confirmed"),
         sum(t.claim.operator == Operator.REPLICATE for t in study.trials.values()),
     )
+
+
+def written(records: Sequence[Record], path: Path) -> Path:
+    """A brain file that holds these records, each at its own time."""
+    clock = FakeClock()
+    brain = Brain(path, clock=clock)
+    for record in records:
+        clock.jump(record.at - clock.now())
+        brain.append(record.model_copy(update={"seq": 0, "prev": ""}))
+    return brain.path
 
 
 def digest(text: str) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from plotly import graph_objects as go
 from plotly import io as plotly_io
 
-from swarm.report.figures.style import FAINT, GREY, INK
+from swarm.report.figures.style import BAND, FAINT, GREY, INK
 
 _TAG = re.compile(r"<[^>]*>")
 CLEAR = "rgba(0,0,0,0)"
@@ -27,7 +27,14 @@ class Theme(StrEnum):
 
 
 # The palette is told apart on both grounds; what is nearly black or nearly white changes sides.
-_IN_THE_DARK = {INK: "#E8EAED", FAINT: "#3C4148", GREY: "#8A9099", "white": "#1B1E22", "#666666": "#9AA0A6"}
+_IN_THE_DARK = {
+    INK: "#E8EAED",
+    FAINT: "#3C4148",
+    GREY: "#8A9099",
+    BAND: "rgba(86,180,233,0.28)",
+    "white": "#1B1E22",
+    "#666666": "#9AA0A6",
+}
 
 
 @dataclass(slots=True)
@@ -62,7 +69,13 @@ class Drawing:
         """For `Plotly.react`, on the ground of the page and without a title."""
         title, note = self.heading()
         layout = {name: value for name, value in self.layout.items() if name not in ("title", "template")}
-        layout |= {"template": _template(theme), "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "autosize": True}
+        layout |= {
+            "template": _template(theme),
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
+            "autosize": True,
+            "modebar": {"bgcolor": CLEAR},
+        }
         fields: dict[str, object] = {"title": title, "note": note, "data": self.traces, "layout": layout}
         if theme is Theme.DARK:
             fields |= {"data": _dark(self.traces), "layout": _dark(layout)}

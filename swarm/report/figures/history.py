@@ -8,6 +8,7 @@ from plotly import graph_objects as go
 
 from swarm.report.figures.drawing import Drawing
 from swarm.report.figures.style import (
+    BAND,
     BLUE,
     GREY,
     INK,
@@ -141,7 +142,7 @@ def _add_incumbent(drawing: Drawing, study: StudyState, trials: list[Trial], sig
             mode="lines",
             line={"width": 0, "shape": "hv"},
             **({"fill": fill} if fill is not None else {}),
-            fillcolor="rgba(0,114,178,0.16)",
+            fillcolor=BAND,
             name="± one sigma of a single run",
             showlegend=fill is not None and sigma > 0,
             hoverinfo="skip",

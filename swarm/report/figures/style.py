@@ -16,6 +16,7 @@ from swarm.verdict.standing import Standing, standing, standing_of_trial
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY, INK = "#CC79A7", "#56B4E9", "#9A9A9A", "#222222"
 FAINT = "#E6E6E6"
+BAND = "rgba(0,114,178,0.16)"
 
 WORKER_SYMBOLS = ("circle", "diamond", "square", "cross", "pentagon", "hexagon", "star-square", "bowtie")
 

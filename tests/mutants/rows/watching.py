@@ -5,6 +5,7 @@ from mutants.safeguard import Edit, Safeguard
 _NOTICES = "swarm/notify/test_notices.py::"
 _NOTIFIER = "swarm/notify/test_notifier.py::"
 _VIEW = "swarm/watch/test_view.py::"
+_PAGE = "swarm/watch/test_page.py::"
 _TERMINAL = "swarm/watch/test_watch_terminal.py::"
 
 
@@ -101,5 +102,77 @@ ROWS = (
         '["/bin/sh", "-c", self.command]',
         '["/bin/sh", "-c", f"{self.command}; : {notice.text}"]',
         f"{_NOTIFIER}test_a_command_gets_the_event_on_its_input_and_nothing_of_it_is_run",
+    ),
+    _row(
+        "page-wants-its-token",
+        "without the token of its address the page shows nothing and takes no word",
+        "swarm/watch/web/guard.py",
+        "    if not hmac.compare_digest(given.encode(), token.encode()):\n",
+        "    if False:\n",
+        f"{_PAGE}test_who_may_pass",
+    ),
+    _row(
+        "page-token-in-a-header",
+        "a button needs the token in a header, which no other site's page can set",
+        "swarm/watch/web/guard.py",
+        'given = headers.get(TOKEN_HEADER, "") if method == "POST" else query.get("token", "")',
+        'given = headers.get(TOKEN_HEADER, "") or query.get("token", "")',
+        f"{_PAGE}test_who_may_pass",
+    ),
+    _row(
+        "page-knows-its-name",
+        "a foreign name that is pointed at this machine reaches nothing",
+        "swarm/watch/web/guard.py",
+        '    if _host_of(f"//{host}") not in OUR_HOSTS:\n',
+        "    if False:\n",
+        f"{_PAGE}test_who_may_pass",
+    ),
+    _row(
+        "page-knows-its-origin",
+        "a word that another site's page sends is refused",
+        "swarm/watch/web/guard.py",
+        '    if method == "POST" and origin is not None and origin != f"http://{host}":\n',
+        "    if False:\n",
+        f"{_PAGE}test_who_may_pass",
+    ),
+    _row(
+        "page-quotes-slots",
+        "what a proposal says is text in the page's list of workers",
+        "swarm/watch/web/page.py",
+        "<p class='what'>{escape(slot_note(slot))}</p>",
+        "<p class='what'>{slot_note(slot)}</p>",
+        f"{_PAGE}test_whatever_stands_in_a_record_is_text_on_the_page",
+    ),
+    _row(
+        "page-quotes-programs",
+        "what a proposal says is text in the page's table of programs",
+        "swarm/watch/web/page.py",
+        """        f"<td class='change'>{escape(mean.description)}</td>",\n""",
+        """        f"<td class='change'>{mean.description}</td>",\n""",
+        f"{_PAGE}test_whatever_stands_in_a_record_is_text_on_the_page",
+    ),
+    _row(
+        "page-quotes-events",
+        "what a proposal says is text in the page's last events",
+        "swarm/watch/web/page.py",
+        "{escape(event.text.strip())}",
+        "{event.text.strip()}",
+        f"{_PAGE}test_whatever_stands_in_a_record_is_text_on_the_page",
+    ),
+    _row(
+        "page-tables-quoted",
+        "what a proposal says is text in the tables of page and report",
+        "swarm/report/render.py",
+        '    return f"<td{marked}>{html.escape(text)}</td>"\n',
+        '    return f"<td{marked}>{text}</td>"\n',
+        f"{_PAGE}test_the_tables_are_those_of_the_report_and_quote_too",
+    ),
+    _row(
+        "outliers-off-the-axis",
+        "a few results far off the others do not set the axis",
+        "swarm/report/figures/style.py",
+        "    top = min(ordered[-1], middle + 4 * max(high - low, 1e-3))\n",
+        "    top = ordered[-1]\n",
+        "swarm/report/test_figures.py::test_an_outlier_stays_in_sight_without_flattening_the_rest",
     ),
 )

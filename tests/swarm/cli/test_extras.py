@@ -64,7 +64,7 @@ def on_the_recorded_brain(command: tuple[str, ...]) -> tuple[str, ...]:
 
 def test_whoever_only_reads_needs_no_extra(tmp_path: Path) -> None:
     commands = [on_the_recorded_brain(command) for command in READING if command[:1] != ("log",) or len(command) == 1]
-    done = without((*EXTRAS["train"], *EXTRAS["models"]), *commands, cwd=tmp_path)
+    done = without((*EXTRAS["train"], *EXTRAS["models"], *EXTRAS["web"]), *commands, cwd=tmp_path)
     assert done.stderr.splitlines() == [f"exit 0 {' '.join(command)}" for command in commands]
     assert "this needs torch, torchvision, numpy, optuna: pip install 'swarm-research[train]'" in done.stdout
     assert (tmp_path / "report" / "report.html").stat().st_size > 1_000_000, "with plotly's code inside"
@@ -85,6 +85,11 @@ def test_a_command_names_the_extra_that_it_lacks(
     done = without((hidden,), command, cwd=repo.root)
     assert done.stderr.splitlines() == [f"swarm: {said}", f"exit 1 {' '.join(command)}"]
     assert not (repo.root / "swarm_brain.jsonl").exists()
+
+
+def test_the_page_names_the_extra_that_it_lacks(tmp_path: Path) -> None:
+    done = without(EXTRAS["web"], ("watch", "--web"), cwd=tmp_path)
+    assert done.stderr.splitlines()[0] == "swarm: this needs starlette, uvicorn: pip install 'swarm-research[web]'"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,223 @@
+"""The page as HTML. Pure: a Frame and a study in, text out. All that comes from outside is quoted here."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from string import Template
+
+from swarm.report.figures import FIGURES
+from swarm.report.render import section_html
+from swarm.report.sections import (
+    Section,
+    failures,
+    memory_use,
+    negative_findings,
+    notes,
+    overview,
+    ran_on,
+    ranking,
+    refusals,
+)
+from swarm.study.state import StudyState
+from swarm.study.steering import KNOWN_FAMILIES
+from swarm.watch.frame import Frame, Mean, Slot
+from swarm.watch.words import clock_time, duration, facts_of, slot_note, state_of, waiting_text, warning_of
+
+OPEN_FIGURES = ("history", "timeline")
+TABLES: Mapping[str, Callable[[StudyState], Section]] = {
+    "overview": overview,
+    "ranking": ranking,
+    "negative_findings": negative_findings,
+    "failures": failures,
+    "refusals": refusals,
+    "memory_use": memory_use,
+    "ran_on": ran_on,
+    "notes": notes,
+}
+"""Those of the report, in its order."""
+
+_TITLES = {
+    "history": "Results",
+    "timeline": "Workers over time",
+    "lineage": "Lineage",
+    "curves": "Training curves",
+    "pareto": "Memory and time",
+    "constants": "Constants",
+    "overview": "Overview",
+    "ranking": "Programs, best first",
+    "negative_findings": "What did not help",
+    "failures": "Failed trials",
+    "refusals": "Refused proposals",
+    "memory_use": "Use of the shared memory",
+    "ran_on": "What it was run on",
+    "notes": "Notes",
+}
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="page.css?token=$token">
+<script src="page.js?token=$token" defer></script>
+</head>
+<body>
+<header id="head">$head</header>
+<p id="link" role="status" hidden></p>
+<main>
+<section id="facts" aria-label="The study">$facts</section>
+<section id="slots" aria-label="Workers">$slots</section>
+<section id="programs" aria-label="Best programs">$programs</section>
+$figures
+<section id="events" aria-label="Last events">$events</section>
+$more
+<section id="steer" aria-label="Steer">$steer</section>
+</main>
+</body>
+</html>
+""")
+
+
+def page(seen: Frame, token: str, *, may_steer: bool) -> str:
+    """The first answer: everything but figures and long tables is in it already."""
+    figures = "".join(_figure(name) for name in OPEN_FIGURES)
+    more = "".join(_folded("figure", name) for name in FIGURES if name not in OPEN_FIGURES)
+    more += "".join(_folded("table", name) for name in TABLES)
+    parts = sections(seen)
+    return _PAGE.substitute(
+        title=escape(f"{seen.study_id} · swarm"),
+        token=escape(token),
+        figures=figures,
+        more=f'<section id="more"><h2>More</h2>{more}</section>',
+        steer=steering(seen, may_steer=may_steer),
+        **parts,
+    )
+
+
+def sections(seen: Frame) -> dict[str, str]:
+    """What changes while one looks, by the id of its place."""
+    return {
+        "head": _head(seen),
+        "facts": _facts(seen),
+        "slots": _slots(seen) + _queue(seen),
+        "programs": _programs(seen),
+        "events": _events(seen),
+    }
+
+
+def table(name: str, study: StudyState) -> str:
+    """A section of the report. KeyError when there is none of this name."""
+    return section_html(TABLES[name](study), heading=False)
+
+
+def steering(seen: Frame, *, may_steer: bool) -> str:
+    """The buttons, or why there are none."""
+    if not may_steer:
+        return '<h2>Steer</h2><p class="note">This is a copy of a brain: steer the study where it runs.</p>'
+    families = "".join(f"<option>{escape(family)}</option>" for family in KNOWN_FAMILIES)
+    programs = "".join(f"<option>{escape(mean.program)}</option>" for mean in seen.best)
+    return f"""<h2>Steer</h2>
+<form data-actions="note"><label>Tell the models <input name="text" maxlength="300" autocomplete="off"></label>
+<button value="note">Send</button></form>
+<form data-actions="family"><label>Family <select name="subject">{families}</select></label>
+<label>Why <input name="text" maxlength="300" autocomplete="off"></label>
+<button value="veto">Veto</button><button value="allow">Lift the veto</button>
+<button value="boost">Boost</button></form>
+<form data-actions="pin"><label>Program <select name="subject">{programs}</select></label>
+<button value="pin">Pin</button></form>
+<form data-actions="stop"><button value="drain" class="grave">Stop when running trials are done</button>
+<button value="now" class="grave">Stop now</button></form>
+<p class="note">A veto is enforced. Boost, pin and a note are hints that language models read.</p>
+<p id="said" role="status" aria-live="polite"></p>"""
+
+
+def _figure(name: str) -> str:
+    return (
+        f'<section class="figure" data-figure="{name}"><h2>{_TITLES[name]}</h2><p class="note"></p>'
+        f'<div class="plot" role="img" aria-label="{_TITLES[name]}: the same numbers are in the tables below"></div>'
+        "</section>"
+    )
+
+
+def _folded(kind: str, name: str) -> str:
+    inside = '<p class="note"></p><div class="plot"></div>' if kind == "figure" else '<div class="table"></div>'
+    return f'<details data-{kind}="{name}"><summary>{_TITLES[name]}</summary>{inside}</details>'
+
+
+def _head(seen: Frame) -> str:
+    warnings = "".join(
+        f'<p class="warning">{escape(text)}</p>' for text in (warning_of(seen), seen.trouble) if text is not None
+    )
+    return (
+        f'<h1>{escape(seen.target)} <span class="id">{escape(seen.study_id)}</span></h1>'
+        f'<p class="state {escape(seen.state)}">{escape(seen.state)}{escape(state_of(seen))}</p>{warnings}'
+    )
+
+
+def _facts(seen: Frame) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts_of(seen))
+    return f"<dl>{rows}</dl>"
+
+
+def _slots(seen: Frame) -> str:
+    if not seen.slots:
+        return ""
+    return f"<h2>Workers</h2><ul class='slots'>{''.join(map(_slot, seen.slots))}</ul>"
+
+
+def _slot(slot: Slot) -> str:
+    head = f"<b>{escape(slot.agent_id)}</b> <span class='doing {escape(slot.doing)}'>{escape(slot.doing)}</span>"
+    head += f" {escape(slot.trial_id)}" if slot.trial_id else ""
+    bar = ""
+    if slot.progress is not None and slot.doing != "waiting":
+        left = f", {duration(slot.ends_in_s)} left" if slot.ends_in_s is not None else ""
+        loss = f", loss {slot.loss:.3g}" if slot.loss is not None else ""
+        share = f"{slot.progress:.0%}"
+        bar = (
+            f"<progress max='1' value='{slot.progress:.3f}' aria-label='{escape(slot.agent_id)}'>{share}</progress>"
+            f"<span class='left'>{share}{left}{loss}</span>"
+        )
+    return f"<li><p>{head}</p>{bar}<p class='what'>{escape(slot_note(slot))}</p></li>"
+
+
+def _queue(seen: Frame) -> str:
+    if not seen.waiting:
+        return ""
+    rows = "".join(f"<li>{escape(waiting_text(one))}</li>" for one in seen.waiting)
+    return f"<h2>Queue</h2><ol class='queue'>{rows}</ol>"
+
+
+def _programs(seen: Frame) -> str:
+    if not seen.best:
+        return "<h2>Programs</h2><p class='note'>No program has a result yet.</p>"
+    rows = "".join(_program(seen, mean) for mean in seen.best)
+    head = "".join(
+        f"<th scope='col'>{escape(name)}</th>" for name in ("program", seen.objective, "n", "standing", "change")
+    )
+    return (
+        "<h2>Programs</h2><div class='scroll' tabindex='0' role='group' aria-label='Programs'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _program(seen: Frame, mean: Mean) -> str:
+    half = "" if mean.high is None else f" <small>± {seen.amount(mean.high - mean.value)}</small>"
+    word = escape(mean.standing)
+    cells = (
+        f"<td>{escape(mean.program)}</td>",
+        f"<td class='number'>{seen.amount(mean.value)}{half}</td>",
+        f"<td>{mean.runs}</td>",
+        f"<td class='{word}'>{word}</td>",
+        f"<td class='change'>{escape(mean.description)}</td>",
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _events(seen: Frame) -> str:
+    rows = "".join(
+        f"<li><time>{clock_time(event.at)}</time> {escape(event.text.strip())}</li>"
+        for event in reversed(seen.events[-20:])
+    )
+    return f"<h2>Last events</h2><ul class='log'>{rows}</ul>"
