@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swarm.admission import OomReport
+from swarm.admission.policy.oom import LACKS
 from swarm.records import Budget
 from swarm.supervisor import PhaseResult, TrialResult
 from swarm.trial.config import Device
@@ -186,8 +187,9 @@ class Evidence:
 
     @property
     def oom(self) -> OomReport | None:
-        """What the allocator said when it gave up; the file is in bytes."""
-        fields = read_json(self.folder.oom_report) or {}
+        """What was known when memory ran out, in training or in a prediction; the file is in bytes."""
+        found = (read_json(path) for path in self.folder.oom_reports)
+        fields = next((fields for fields in found if fields), {})
         requested, reserved, allowed, free = (
             fields.get(name) for name in ("requested", "reserved", "allowed", "device_free")
         )
@@ -198,4 +200,5 @@ class Evidence:
             reserved_mib=-(-reserved // MIB),
             allowed_mib=allowed // MIB if isinstance(allowed, int) else None,
             device_free_mib=free // MIB if isinstance(free, int) else None,
+            lack=next((lack for lack in LACKS if lack == fields.get("lack")), "cap"),
         )

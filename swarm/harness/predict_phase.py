@@ -19,6 +19,7 @@ from swarm.harness.checkpoint import load_weights
 from swarm.harness.errors import ContractBroken, DataMissing, InvalidOutput
 from swarm.harness.handin import memory_facts
 from swarm.harness.loop import forward
+from swarm.harness.memory_errors import reported
 from swarm.harness.optimizers import StepCount
 from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
@@ -41,6 +42,11 @@ def _predict(config: TrialConfig) -> None:
 
 def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict[str, object]:
     """Logits for the images in the file `shown`, into the file `answers`; returns what there is to say about it."""
+    with reported(config, answers.with_name(config.folder.oom_report.name)):
+        return _predicted(config, shown, answers, batch)
+
+
+def _predicted(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict[str, object]:
     try:
         images = np.load(shown, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -120,6 +120,11 @@ class TrialFolder:
     def oom_report(self) -> Path:
         return self.train_out / "oom.json"
 
+    @property
+    def oom_reports(self) -> tuple[Path, ...]:
+        """Of every process of the candidate, each in its own output folder."""
+        return tuple(folder / self.oom_report.name for folder in (self.train_out, self.predict_out, self.repeat_out))
+
     def rung_logits(self, percent: int) -> Path:
         return self.train_out / f"rung_{percent}.npy"
 

@@ -17,7 +17,7 @@ from swarm.harness.config import load
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import Layout
 from swarm.trial.config import TrialConfig, WorkBudget
-from swarm.trial.contract import Phase, code_root, program_sha256
+from swarm.trial.contract import ExitCode, Phase, code_root, program_sha256
 from swarm.trial.heartbeat import read_beat
 
 ROWS = {"train": 400, "rung": 100, "val": 200, "test": 300}
@@ -80,6 +80,10 @@ PROGRAMS = {
     "nan": PROGRAM.replace("clock.report(loss)", "clock.report(loss * float('nan'))"),
     "diverging": PROGRAM.replace("clock.report(loss)", "clock.report(loss + 100)"),
     "hungry": PROGRAM.replace("train = data.train()", "torch.empty(1 << 50)"),
+    "hungry_in_predict": PROGRAM.replace("return nn.Sequential(", "return Hungry(")
+    + "\nclass Hungry(nn.Sequential):\n"
+    + "    def forward(self, x):\n"
+    + "        return super().forward(x) if len(x) <= 100 else torch.empty(1 << 50)\n",  # of 200 at once
     "untrained": PROGRAM.replace("    for images", "    finish(model)\n    for images"),
     "pickle_bomb": BOMB + CHEATED.replace("CONTENT", "pickle.dumps(Bomb())"),
     "tensor_bomb": BOMB + PROGRAM + "    torch.save({'0.weight': Bomb()}, '../train_out/weights.pt')\n",
@@ -289,12 +293,19 @@ def test_training_that_fails_says_why(
 def test_out_of_memory_leaves_a_sidecar(trials: Trials, trained: dict[str, int]) -> None:
     facts = json.loads(trials["hungry"].folder.oom_report.read_text())
     assert facts == {
+        "lack": "host",
         "requested": 4 << 50,
         "reserved": None,
         "allowed": 2000 << 20,
         "device_free": None,
         "device_total": None,
     }
+
+
+def test_out_of_memory_in_a_prediction_is_one(trials: Trials, predicted: dict[str, int]) -> None:
+    assert predicted["hungry_in_predict"] == ExitCode.OUT_OF_MEMORY
+    trained, left, repeated = trials["hungry_in_predict"].folder.oom_reports
+    assert json.loads(left.read_text())["lack"] == "host" and not trained.exists() and not repeated.exists()
 
 
 def test_averaged_weights_are_unwrapped(trials: Trials, trained: dict[str, int], predicted: dict[str, int]) -> None:

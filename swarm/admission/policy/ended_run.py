@@ -41,12 +41,16 @@ class EndedRun:
         allocator or above a lifted cap; 0 where the driver does not tell.
         """
         observed = self.observed
-        if observed is None or observed.peak_mib is None or not self.request.code_sha256:
+        if observed is None or not self.request.code_sha256:
             return None
         too_small = self.ending in TOO_SMALL
-        peak = max(observed.peak_mib, on_device_mib)
-        if observed.report is not None:
-            peak = max(peak, observed.report.reserved_mib + observed.report.requested_mib)
+        report = observed.report
+        if observed.peak_mib is None and report is None:
+            return None
+        # A training that ran out of memory has left no peak: what it held and what it asked for is its least.
+        peak = max(observed.peak_mib or 0, on_device_mib)
+        if report is not None:
+            peak = max(peak, report.reserved_mib + report.requested_mib)
         if observed.alloc_retries and not too_small:
             peak = round_up(peak * AFTER_RETRIES)  # it succeeded, but only just: the next one gets a little more
         if self.ending is not Ending.CLEAN and not too_small and not 0 < self.predicted_mib < peak:

@@ -5,6 +5,7 @@ Either the job's own cap, or the device, or the host. Only the first is the tria
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from swarm.admission.policy.model import Ending
 
@@ -13,6 +14,7 @@ ATTEMPTS_AT_MOST = 4
 GROWTH = 1.5
 SAFETY = 1.15
 ROUND_MIB = 64
+LARGE_PIECE_MIB = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,23 @@ class Infeasible:
     reason: str
 
 
+Lack = Literal["cap", "device", "context", "host"]
+LACKS: tuple[Lack, ...] = get_args(Lack)
+
+
 @dataclass(frozen=True, slots=True)
 class OomReport:
-    """What the allocator said when it gave up, in MiB. `allowed_mib` is None when no cap was set."""
+    """What was known when memory ran out, in MiB. `allowed_mib` is None when no cap was set.
+
+    `lack`: what failed. "cap", the allocator, at its cap or at the end of the device; "device" and "context", something
+    beside it, to which no cap applies; "host", the machine's RAM.
+    """
 
     requested_mib: int
     reserved_mib: int
     allowed_mib: int | None
     device_free_mib: int | None = None
+    lack: Lack = "cap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,8 @@ class Observed:
 
 
 def classify(observed: Observed, cap_mib: int | None) -> Ending:
-    """Own cap: the next allocation would have passed the cap. Device: it failed although the cap still had room."""
+    """Own cap: the next allocation, in the pieces in which torch takes memory, would have passed the cap. Device: it
+    failed although the cap still had room, or was not the allocator's."""
     if observed.over_reservation:
         return Ending.OVER_RESERVATION
     if observed.host_oom:
@@ -71,11 +83,20 @@ def classify(observed: Observed, cap_mib: int | None) -> Ending:
         killed = observed.failed or observed.signal is not None
         return Ending.OTHER if killed else Ending.CLEAN
     report = observed.report
+    if report is not None and report.lack != "cap":
+        return Ending.HOST_OOM if report.lack == "host" else Ending.DEVICE_OOM
     allowed = report.allowed_mib if report is not None and report.allowed_mib is not None else cap_mib
     if report is None or allowed is None:
         # Without a report the cap is the likelier cause: the ledger keeps the device from filling up.
         return Ending.OWN_CAP if cap_mib is not None else Ending.DEVICE_OOM
-    return Ending.OWN_CAP if report.reserved_mib + report.requested_mib > allowed else Ending.DEVICE_OOM
+    return Ending.OWN_CAP if report.reserved_mib + _piece_mib(report.requested_mib) > allowed else Ending.DEVICE_OOM
+
+
+def _piece_mib(requested_mib: int) -> int:
+    """What torch takes of the device for a request: 20 MiB for one of 1 to 10 MiB, else whole pieces of 2 MiB
+    (`kLargeBuffer` and `kRoundLarge` in CUDACachingAllocator), and one of both for what rounding to MiB hides."""
+    piece = LARGE_PIECE_MIB if requested_mib < LARGE_PIECE_MIB // 2 else 2 * math.ceil(requested_mib / 2)
+    return piece + 2
 
 
 def needed_mib(report: OomReport | None, context_mib: int) -> int:

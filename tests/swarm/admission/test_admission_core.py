@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from swarm.admission.policy.core import decide, never_fits
+from swarm.admission.policy.ended_run import EndedRun
 from swarm.admission.policy.events import (
     Action,
     Event,
@@ -28,6 +29,7 @@ from swarm.admission.policy.predict import (
     under_prediction_rate,
     upper_quantile,
 )
+from swarm.admission.policy.request import Request
 from swarm.admission.policy.scheduling import best_fit
 from swarm.gpu.reading import Attribution, DeviceReading
 
@@ -358,10 +360,38 @@ def test_events_told_twice_change_nothing() -> None:
         (Observed(out_of_memory=True), None, Ending.DEVICE_OOM),
         (Observed(out_of_memory=True, report=OomReport(500, 6800, 7000)), 7000, Ending.OWN_CAP),
         (Observed(out_of_memory=True, report=OomReport(500, 3000, 7000)), 7000, Ending.DEVICE_OOM),
+        # Near the cap: torch asks the device for 20 MiB where a program wants two, and for whole pieces of 2 MiB.
+        (Observed(out_of_memory=True, report=OomReport(2, 6985, 7000, 12_000)), 7000, Ending.OWN_CAP),
+        (Observed(out_of_memory=True, report=OomReport(2, 6970, 7000, 1)), 7000, Ending.DEVICE_OOM),
+        (Observed(out_of_memory=True, report=OomReport(499, 6499, 7000, 12_000)), 7000, Ending.OWN_CAP),
+        # Beside the allocator no cap applies.
+        (Observed(out_of_memory=True, report=OomReport(0, 6999, 7000, 3, "device")), 7000, Ending.DEVICE_OOM),
+        (Observed(out_of_memory=True, report=OomReport(600, 0, None, None, "context")), 7000, Ending.DEVICE_OOM),
+        (Observed(out_of_memory=True, report=OomReport(0, 6999, 7000, 3, "host")), 7000, Ending.HOST_OOM),
     ],
 )
 def test_an_out_of_memory_has_an_owner(observed: Observed, cap_mib: int | None, ending: Ending) -> None:
     assert classify(observed, cap_mib) is ending
+
+
+@pytest.mark.parametrize(
+    ("report", "ending", "learnt_mib"),
+    [
+        (OomReport(500, 6_800, 7_000), Ending.OWN_CAP, 7_300),  # it has left no peak, and wanted that at least
+        (OomReport(0, 3_000, 7_000, 3, "device"), Ending.DEVICE_OOM, None),  # below what was predicted
+        (OomReport(0, 6_900, 7_000, 3, "device"), Ending.DEVICE_OOM, 6_900),
+        (None, Ending.OWN_CAP, None),
+    ],
+)
+def test_a_lack_of_memory_teaches_what_was_held_and_asked_for(
+    report: OomReport | None, ending: Ending, learnt_mib: int | None
+) -> None:
+    request = Request("w", "t", "s", 60.0, code_sha256="x")
+    observed = Observed(out_of_memory=True, report=report, failed=True)
+    run = EndedRun(request, 7_600, False, 6_000, "parents", ending, observed)
+    record = run.peak_record("card")
+    assert (record and record.peak_mib) == learnt_mib
+    assert record is None or record.too_small == (ending is Ending.OWN_CAP)
 
 
 def test_the_retry_ladder() -> None:
