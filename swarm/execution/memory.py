@@ -6,7 +6,7 @@ from dataclasses import replace
 from swarm.admission import Ending, Observed, Released, Request, Retry
 from swarm.execution.attempt import Attempt
 from swarm.execution.executor import MemoryEvidence, TrialOrder
-from swarm.records import FailReason, Operator, ProposalClaimed
+from swarm.records import BESIDE_TRAINING_S, FailReason, Operator, ProposalClaimed
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState
 
@@ -60,7 +60,16 @@ def request_of(order: TrialOrder) -> Request:
         profile_mib=order.memory.profile_mib,
         cpu_slots=order.threads if order.device == "cpu" else 1,
         host_ram_mib=order.memory.host_ram_mib,
+        most_tenants=_most_tenants(order),
     )
+
+
+def _most_tenants(order: TrialOrder) -> int:
+    """Each tenant of a card may take the budget's seconds for itself while the others wait, so that the walltime limit
+    is good for so many; 0 where the budget is not counted as if alone."""
+    if order.device != "cuda" or order.budget.kind != "solo_seconds":
+        return 0
+    return max(1, int((order.budget.walltime_limit_s - BESIDE_TRAINING_S) // order.budget.amount))
 
 
 def probe_request(request: Request, walltime_limit_s: float) -> Request:

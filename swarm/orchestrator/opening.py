@@ -127,6 +127,8 @@ def _fresh(
     budget = profile.trial_budget
     if options.budget_s is not None:
         budget = _scaled(budget, options.budget_s)
+    if device == "cuda" and mode == "shared":
+        budget = budget.for_tenants(options.workers)
     return RunSettings(
         study_id=study_id,
         root=repo.root,

@@ -30,6 +30,7 @@ from swarm.records.kinds import (
 )
 from swarm.records.text import Block, Line, block, one_line
 from swarm.records.values import (
+    BESIDE_TRAINING_S,
     FORMAT_VERSION,
     MAX_DESCRIPTION,
     MAX_LINE_BYTES,
@@ -47,6 +48,7 @@ from swarm.records.values import (
 )
 
 __all__ = [
+    "BESIDE_TRAINING_S",
     "FORMAT_VERSION",
     "KNOWN_KINDS",
     "MAX_DESCRIPTION",

@@ -55,12 +55,24 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+BESIDE_TRAINING_S = 240.0
+"""Of a walltime limit, for what is not counted in seconds as if alone: start-up, compiling, rungs, waits at a gate."""
+
+
 class Budget(Value):
     """How much work one trial may do. `walltime_limit_s` is the kill limit, not a budget."""
 
     kind: Literal["solo_seconds", "seconds", "samples"]
     amount: float = Field(gt=0)
     walltime_limit_s: float = Field(gt=0)
+
+    def for_tenants(self, tenants: int) -> "Budget":
+        """With a kill limit that is long enough where so many share a device. Seconds as if alone may take each as many
+        times as long; other budgets are as they are."""
+        if self.kind != "solo_seconds":
+            return self
+        limit_s = max(self.walltime_limit_s, self.amount * tenants + BESIDE_TRAINING_S)
+        return self.model_copy(update={"walltime_limit_s": limit_s})
 
 
 class ObjectiveTerms(Value):

@@ -54,6 +54,7 @@ class Intake:
                 cpu_slots=request.cpu_slots,
                 host_ram_mib=0 if self.kind == "cpu" else min(request.host_ram_mib, self.ram_mib),
                 cards=request.cards,
+                most_tenants=request.most_tenants,
             ),
             sequence=sequence,
             agent_id=request.agent_id,

@@ -66,6 +66,11 @@ def _device_reason(index: int, device: Device, demand: Demand, names: Mapping[st
             f"{title} takes {device.concurrency_limit:g} jobs for now, after {len(device.throttles)} device "
             f"out-of-memory events, and runs {running}"
         )
+    most = min(device.tenants_limit, demand.most_tenants or device.tenants_limit)
+    if len(device.holds) >= most:
+        running = ", ".join(_name(hold.lease_id, names) for hold in device.holds)
+        beyond = f"with more than {most:g} at once a budget would not fit into its walltime limit"
+        return f"{title} runs {running}, and {beyond}"
     parts = [f"{device.total_mib} total"]
     parts += [f"{hold.counted_mib} leased by {_name(hold.lease_id, names)}" for hold in device.holds]
     parts += [f"{drain.memory_mib} of {_name(drain.lease_id, names)} not yet returned" for drain in device.drains]

@@ -38,7 +38,8 @@ class Ending(StrEnum):
 class Demand:
     """One waiting request. `alone` asks for a device without co-tenants; `memory_mib` is then the least it accepts.
 
-    `cards`: the UUIDs that it may have; empty is any.
+    `cards`: the UUIDs that it may have; empty is any. `most_tenants`: with how many jobs in all on its device its budget
+    still fits into its walltime; 0 is any number.
     """
 
     ticket_id: str
@@ -49,6 +50,7 @@ class Demand:
     host_ram_mib: int = 0
     bypasses: int = 0
     cards: tuple[str, ...] = ()
+    most_tenants: int = 0
 
     def may_have(self, uuid: str) -> bool:
         return not self.cards or uuid in self.cards
@@ -72,6 +74,7 @@ class Hold:
     fading_mib: int = 0
     fading_until_s: float = 0.0
     over: tuple[tuple[float, bool], ...] = ()
+    most_tenants: int = 0
 
     @property
     def counted_mib(self) -> int:
@@ -162,6 +165,11 @@ class Device:
         return self.usable_mib - self.foreign_mib - self.headroom_mib - self.committed_mib
 
     @cached_property
+    def tenants_limit(self) -> float:
+        """What the walltime of those who are there allows; infinite where it does not matter."""
+        return min((hold.most_tenants for hold in self.holds if hold.most_tenants), default=FOREVER)
+
+    @cached_property
     def concurrency_limit(self) -> float:
         """Soft, from recent out-of-memory events of the device; infinite without them."""
         if len(self.throttles) < THROTTLE_AFTER:
@@ -171,7 +179,8 @@ class Device:
     @cached_property
     def offer_mib(self) -> int:
         """The largest reservation that would be granted now; 0 when the device is closed."""
-        if self.lost or len(self.holds) >= self.concurrency_limit or any(hold.alone for hold in self.holds):
+        most = min(self.concurrency_limit, self.tenants_limit)
+        if self.lost or len(self.holds) >= most or any(hold.alone for hold in self.holds):
             return 0
         return max(0, self.room_mib)
 

@@ -15,7 +15,8 @@ class Request:
     constants), `probe_mib` (peak of a few real steps) and `profile_mib` (the target's own figure).
     `walltime_limit_s` is the limit at which the supervisor kills. On a CPU the memory is RAM, and `host_ram_mib` is
     not counted again; on a GPU a job that asks for more than the machine has is alone in it.
-    `cards`: UUIDs of the devices that it may have; empty is any.
+    `cards`: UUIDs of the devices that it may have; empty is any. `most_tenants`: jobs on its device, itself
+    included, with which its budget still fits into that limit; 0 is any number.
     """
 
     agent_id: str
@@ -34,6 +35,7 @@ class Request:
     host_ram_mib: int = 0
     attempt: int = 0
     cards: tuple[str, ...] = ()
+    most_tenants: int = 0
 
     def again(self, retry: Retry) -> "Request":
         """The request for the next attempt of the same trial."""

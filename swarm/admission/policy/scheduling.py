@@ -27,13 +27,15 @@ SHADOW_CANDIDATES = 32
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """When and where the head will start at the latest, and what is to spare there beside it."""
+    """When and where the head will start at the latest, and what is to spare there beside it. `left`: jobs that are
+    still there then."""
 
     at_s: float
     uuid: str
     spare_mib: int
     spare_holds: float
     spare_host: Host
+    left: int = 0
 
 
 def schedule(state: AdmissionState, now: float) -> tuple[AdmissionState, tuple[Grant, ...]]:
@@ -57,10 +59,12 @@ def best_fit(state: AdmissionState, demand: Demand) -> Device | None:
     if not state.free.covers(demand):
         return None
     first = bisect_left(state.by_offer, (demand.memory_mib,))
-    any_will_do = not demand.alone and not demand.cards
+    any_will_do = not demand.alone and not demand.cards and not demand.most_tenants
     candidates = state.by_offer[first : first + 1] if any_will_do else state.by_offer[first:]
     for offer, _, uuid in candidates:
         device = state.devices[uuid]
+        if demand.most_tenants and len(device.holds) >= demand.most_tenants:
+            continue
         if offer > 0 and demand.may_have(uuid) and not (demand.alone and (device.holds or device.drains)):
             return device
     return None
@@ -79,8 +83,8 @@ def shadow_of(state: AdmissionState, head: Demand) -> Shadow | None:
     best = _earliest(roomiest, head) or _earliest(state.devices.values(), head)
     if best is None:
         return None
-    at, uuid, spare_mib, spare_holds = best
-    return Shadow(max(at, host_at), uuid, spare_mib, spare_holds, spare_host)
+    at, uuid, spare_mib, spare_holds, left = best
+    return Shadow(max(at, host_at), uuid, spare_mib, spare_holds, spare_host, left)
 
 
 def put(state: AdmissionState, device: Device) -> AdmissionState:
@@ -92,18 +96,21 @@ def put(state: AdmissionState, device: Device) -> AdmissionState:
     return replace(state, devices={**state.devices, device.uuid: device}, by_offer=tuple(order))
 
 
-def _earliest(devices: Iterable[Device], head: Demand) -> tuple[float, str, int, float] | None:
-    """(time, device, MiB to spare, jobs to spare) of the first moment at which the deadlines make room for the head."""
-    best: tuple[float, str, int, float] | None = None
+def _earliest(devices: Iterable[Device], head: Demand) -> tuple[float, str, int, float, int] | None:
+    """(time, device, MiB to spare, jobs to spare, jobs left) of the first moment at which the deadlines make room for
+    the head."""
+    best: tuple[float, str, int, float, int] | None = None
     for device in devices:
         if device.lost or not head.may_have(device.uuid):
             continue
-        most = 0 if head.alone else device.concurrency_limit - 1
+        most = 0 if head.alone else min(device.concurrency_limit, device.tenants_limit) - 1
+        if head.most_tenants:
+            most = min(most, head.most_tenants - 1)
         for at, room, left in device.releases:
             if best is not None and at >= best[0]:
                 break
             if room >= head.memory_mib and left <= most:
-                best = (at, device.uuid, 0 if head.alone else room - head.memory_mib, most - left)
+                best = (at, device.uuid, 0 if head.alone else room - head.memory_mib, most - left, left)
                 break
     return best
 
@@ -136,6 +143,8 @@ def _harmless(demand: Demand, device: Device, shadow: Shadow, now: float) -> boo
         return False
     if device.uuid != shadow.uuid:
         return True
+    if demand.most_tenants and demand.most_tenants < shadow.left + 2:  # the head would be one too many for it
+        return False
     return not demand.alone and demand.memory_mib <= shadow.spare_mib and shadow.spare_holds >= 1
 
 
@@ -146,7 +155,8 @@ def _after(shadow: Shadow, demand: Demand, device: Device, now: float) -> Shadow
     shadow = replace(shadow, spare_host=shadow.spare_host.minus(demand))
     if device.uuid != shadow.uuid:
         return shadow
-    return replace(shadow, spare_mib=shadow.spare_mib - demand.memory_mib, spare_holds=shadow.spare_holds - 1)
+    spare_mib, spare_holds = shadow.spare_mib - demand.memory_mib, shadow.spare_holds - 1
+    return replace(shadow, spare_mib=spare_mib, spare_holds=spare_holds, left=shadow.left + 1)
 
 
 def _host_when(state: AdmissionState, head: Demand) -> tuple[float, Host] | None:
@@ -172,6 +182,7 @@ def _take(
         alone=demand.alone,
         cpu_slots=demand.cpu_slots,
         host_ram_mib=demand.host_ram_mib,
+        most_tenants=demand.most_tenants,
     )
     grants = state.grants + 1
     state = put(state, replace(device, holds=(*device.holds, hold), last_assigned=grants))
