@@ -25,7 +25,16 @@ def main(order_path: str) -> None:
     switch_off(order["without"])
     report = ladder.apply(SandboxPolicy(**fields), "auto", folder=order["folder"])
     outcome = {path: opened(access, path) for access, path in order["opens"]}
-    print(json.dumps({"level": report.level, "detail": report.detail, "outcome": outcome}), flush=True)
+    held = [str(Path(f"/proc/self/fd/{name}").readlink()) for name in descriptors() if linked(name)]
+    print(json.dumps({"level": report.level, "detail": report.detail, "outcome": outcome, "held": held}), flush=True)
+
+
+def descriptors() -> list[str]:
+    return [entry.name for entry in Path("/proc/self/fd").iterdir()]
+
+
+def linked(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")  # the listing's own is closed by now
 
 
 def switch_off(rungs: list[str]) -> None:

@@ -150,7 +150,7 @@ class Device:
         (100.0, 95.0, 40.0),  # a minute is free and no more
     ],
 )
-def test_the_free_minute_on_a_gpu_is_for_compiler_and_not_for_training(
+def test_the_free_minute_on_a_gpu_is_for_compiling_and_not_for_training(
     shared: bool, setup_s: float, compiled_s: float, charged_s: float
 ) -> None:
     device = Device()
@@ -182,7 +182,7 @@ def test_a_compiler_on_the_cpu_is_on_the_budget() -> None:
     assert cpu_time() - before >= 0.3 and meter.used >= 0.3
 
 
-def test_the_seconds_of_compiler_are_torchs_own() -> None:
+def test_the_seconds_of_compiling_are_torchs_own() -> None:
     before = compiler.compiled_s()
     torch._dynamo.reset()
 

@@ -2,6 +2,7 @@
 
 from mutants.rows import (
     admission,
+    box,
     brain,
     cards,
     documentation,
@@ -22,7 +23,7 @@ from mutants.safeguard import Safeguard
 
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
-    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS),
+    *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
     *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS),
 )
 

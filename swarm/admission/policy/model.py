@@ -38,8 +38,8 @@ class Ending(StrEnum):
 class Demand:
     """One waiting request. `alone` asks for a device without co-tenants; `memory_mib` is then the least it accepts.
 
-    `cards`: the UUIDs that it may have; empty is any. `most_tenants`: with how many jobs in all on its device its budget
-    still fits into its walltime; 0 is any number.
+    `cards`: the UUIDs that it may have; empty is any. `most_tenants`: with how many jobs in all on its device its
+    budget still fits into its walltime; 0 is any number.
     """
 
     ticket_id: str

@@ -153,7 +153,7 @@ ROWS = (
         "own-cap-is-the-trials-fault",
         "a lack of memory has an owner: own cap, device or host",
         "swarm/admission/policy/oom.py",
-        "    return Ending.OWN_CAP if report.reserved_mib + report.requested_mib > allowed else Ending.DEVICE_OOM\n",
+        "    return Ending.OWN_CAP if report.reserved_mib + _piece_mib(report.requested_mib) > allowed else Ending.DEVICE_OOM\n",
         "    return Ending.OWN_CAP\n",
         "test_an_out_of_memory_has_an_owner",
     ),

@@ -27,8 +27,8 @@ class Bench:
         card = Device("GPU-a", "Fake 4090", 24_564, 464, free_mib=24_100)
         self.state, self.now = opening((card,), Host(16, 64_000)), 0.0
 
-    def submit(self, name: str, *, slots: int = 1, most: int = 0) -> list[str]:
-        return self._tell(Submitted(Demand(name, 2_000, 900.0, cpu_slots=slots, most_tenants=most)))
+    def submit(self, name: str, *, slots: int = 1, most: int = 0, limit_s: float = 900.0) -> list[str]:
+        return self._tell(Submitted(Demand(name, 2_000, limit_s, cpu_slots=slots, most_tenants=most)))
 
     def end(self, name: str) -> list[str]:
         return self._tell(Finished(name, Ending.CLEAN))
@@ -65,8 +65,8 @@ def test_who_passes_a_waiting_head_does_not_keep_it_out_later() -> None:
     bench = Bench()
     assert bench.submit("a", slots=15) == ["a"]
     assert bench.submit("head", slots=4) == []
-    assert bench.submit("picky", most=2) == []
-    assert bench.submit("patient", most=3) == ["patient"]
+    assert bench.submit("picky", most=2, limit_s=2000) == []
+    assert bench.submit("patient", most=3, limit_s=2000) == ["patient"]
 
 
 @pytest.mark.parametrize(("workers", "limit_s"), [(1, 840), (2, 840), (3, 1140), (6, 2040)])
