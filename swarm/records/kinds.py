@@ -99,6 +99,9 @@ class ProposalClaimed(Record):
     usage: Usage | None = None
     warnings: tuple[Line, ...] = ()
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes were combined")
+    left_out: tuple[Line, ...] = Field(
+        default=(), description="trials whose changes were taken out of the parent, by an attribution"
+    )
     made_on: Line | None = Field(
         default=None, description="trial of the program that the edit was made on, where it was moved to its parent"
     )

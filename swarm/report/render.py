@@ -5,7 +5,8 @@ import string
 
 from swarm.report.figures import FIGURES
 from swarm.report.figures.style import data_label
-from swarm.report.sections import Section, overview, ranking, sections
+from swarm.report.section import Section
+from swarm.report.sections import overview, ranking, sections
 from swarm.study.state import StudyState
 from swarm.verdict.standing import Standing
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from statistics import stdev
 
+from swarm.report.attribution import attribution
 from swarm.report.memory import lift_text, memory_rows, percent, prediction_error
+from swarm.report.section import Section
 from swarm.report.summary import mean_top1, summarize
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
@@ -15,23 +16,13 @@ from swarm.verdict.standing import Standing, is_simplification, kept, standing
 MOST_REFUSALS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A titled table. `empty` is what to say when it has no rows."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    empty: str = "Nothing."
-
-
 def sections(study: StudyState) -> list[Section]:
     return [
         overview(study),
         ranking(study),
         negative_findings(study),
         failures(study),
+        attribution(study),
         refusals(study),
         memory_use(study),
         ran_on(study),

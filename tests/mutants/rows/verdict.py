@@ -5,6 +5,7 @@ from mutants.safeguard import Edit, Safeguard
 _DECISIONS = "swarm/verdict/decisions.py"
 _EARLY = "swarm/verdict/early_stop.py"
 _TESTS = ("swarm/verdict/test_verdict.py",)
+_ATTRIBUTION = "swarm/verdict/attribution.py"
 _MERGES, _MERGE_TESTS = "swarm/verdict/merges.py", ("swarm/verdict/test_merges.py",)
 _EARLY_TESTS = ("swarm/verdict/test_early_stop.py",)
 
@@ -254,5 +255,45 @@ ROWS = (
         "dict.fromkeys((*proposal.changed_under, *changed_under(base, proposal.source, ours)))",
         "proposal.changed_under",
         ("workers/test_worker.py::test_a_draft_that_was_moved_says_where_it_was_made_and_what_changed_under_it",),
+    ),
+    _row(
+        "rerun-beside-the-noise",
+        "a rerun that is further away than the noise does not reproduce",
+        "swarm/verdict/rerun.py",
+        "chance >= BY_CHANCE else",
+        "True else",
+        ("swarm/verdict/test_rerun.py",),
+    ),
+    _row(
+        "rerun-of-the-same-program",
+        "what is run again is the program that was claimed",
+        "swarm/orchestrator/rerun.py",
+        "    if gate.tree_sha256(source) == trial.claim.tree_sha256:\n",
+        "    if True:\n",
+        ("swarm/orchestrator/test_rerun_records.py",),
+    ),
+    _row(
+        "rerun-no-research-record",
+        "a rerun is a line of the audit and no record of the study",
+        "swarm/orchestrator/rerun.py",
+        '    return brain.with_name(f"{brain.stem}_audit.jsonl")\n',
+        "    return brain\n",
+        ("swarm/orchestrator/test_rerun_records.py",),
+    ),
+    _row(
+        "attribution-on-fresh-runs",
+        "an edit's worth is measured on runs made for that alone",
+        _ATTRIBUTION,
+        "trial.claim.arm == ARM and trial.cost is not None]",
+        "trial.cost is not None]",
+        ("swarm/verdict/test_attribution.py",),
+    ),
+    _row(
+        "smallest-is-as-good",
+        "the smallest program is no worse than a quarter of a sigma",
+        _ATTRIBUTION,
+        "contributions(study, subject) if one.gain <= limit]\n    return min(",
+        "contributions(study, subject)]\n    return min(",
+        ("swarm/verdict/test_attribution.py",),
     ),
 )
