@@ -48,7 +48,7 @@ def up_and_follow(wish: Wish, cwd: Path, *, yes: bool, as_json: bool) -> int:
             offers = choice.offers
             rental = begin(renting, unique_name(repo.root, clock.now()), intent)
         launch = Launch(renting, repo, rental)
-        follower = launch.rented(offers)
+        follower = launch.rented(offers) if rental.pod_id is None else launch.follower()
         say(f"{rental.name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
         return _follow(launch, follower, say, as_json=as_json)
 

@@ -14,8 +14,12 @@ GRACE_S = 120.0
 watches ends it then."""
 RESULTS_S = 600.0  # what a pod may run past its deadline when a person starts it for what is on its disk
 SHORTEST_S = 60.0
-PRICE_MARGIN = 1.05
-"""What a pod may cost more than its card was offered for, its disk included; at more it is ended at once."""
+PRICE_MARGIN, DISK_USD_H = 1.05, 0.02
+
+
+def dearest(price_usd_h: float) -> float:
+    """What a pod whose card was offered for this may cost in all, with its disk; one that costs more is ended."""
+    return price_usd_h * PRICE_MARGIN + DISK_USD_H if price_usd_h > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ class Caps:
         by_hours = self.hours * 3600
         if price_usd_h <= 0:
             return by_hours
-        return min(by_hours, self.max_usd / (price_usd_h * PRICE_MARGIN) * 3600 - GRACE_S)
+        return min(by_hours, self.max_usd / dearest(price_usd_h) * 3600 - GRACE_S)
 
     def most_usd(self, price_usd_h: float) -> float:
         """The most that the pod's time can cost, grace and margin included."""
-        return (self.lifetime_s(price_usd_h) + GRACE_S) / 3600 * price_usd_h * PRICE_MARGIN
+        return (self.lifetime_s(price_usd_h) + GRACE_S) / 3600 * dearest(price_usd_h)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from swarm.errors import PodError, RepoError
 from swarm.failpoints import failpoint
-from swarm.pods.caps import RESULTS_S
+from swarm.pods.caps import RESULTS_S, dearest
 from swarm.pods.ledger import EntryKind, Rental
 from swarm.pods.order import BUNDLE, COLLECTED, DOWN, ENTRY_LOG, STATE, Collected, PodPhase, PodReport
 from swarm.pods.provider import NoCapacity, Pod, PodState, Unreachable
@@ -119,6 +119,8 @@ class Follower:
         deadline_at = self.rental.deadline_at
         if deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S and not self._started_for_results():
             return self._terminated("its deadline is past") if self.collected else self._put_to_rest()
+        if (self.pod.price_usd_h or 0.0) > dearest(self.rental.price_usd_h):
+            return self._terminated(f"it costs {self.pod.price_usd_h:g} USD/h, more than it was offered for")
         if self._all_home and self._done_at is not None and self._since(self._done_at) > LEAVES_BY_ITSELF_S:
             return self._terminated("all is home, and it did not end itself")
         if self.pod.state is PodState.STARTING and self._since(self._made_at) > NEVER_STARTED_S:

@@ -27,6 +27,7 @@ from swarm.repo import Repo
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 BUNDLE_TIMEOUT_S = 300.0
 MIRROR = "swarm_brain.jsonl"
+MIN_SECRET = 12  # characters; what is shorter is no key, and may stand anywhere by chance
 _STUDY_ID = re.compile(rb'"study_id": ?"([^"]+)"')
 _SECRET_NAME = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
@@ -177,7 +178,7 @@ class Launch:
 def check_without_secrets(text: str) -> None:
     """Raises UsageError when the text holds the value of a variable of this process that is named like a secret."""
     for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 8 and value in text:
+        if _SECRET_NAME.search(name) and len(value) >= MIN_SECRET and value in text:
             raise UsageError(
                 f"the order would hold the value of ${name}. Put it into the provider's secret store and name it: "
                 f"--secret {name}=NAME"

@@ -16,7 +16,7 @@ from pathlib import Path
 from swarm.clock import Clock
 from swarm.errors import PodError
 from swarm.failpoints import failpoint
-from swarm.pods.caps import PRICE_MARGIN
+from swarm.pods.caps import dearest
 from swarm.pods.ledger import Entry, EntryKind, Intent, Ledger, Rental
 from swarm.pods.provider import NAME_PREFIX, NoCapacity, Offer, Pod, PodOrder, Pods, PodState, Refused, ReplyLost
 
@@ -132,18 +132,19 @@ def _one(renting: Renting, rental: Rental, offer: Offer, order_of: OrderOf) -> P
             if not isinstance(error, (NoCapacity, Refused)):
                 end(renting, name, str(error), 0.0)
             raise
-        return _made(renting, name, pod, offer)
+        return _made(renting, name, pod)
     message = f"{renting.pods.name} lost {MAX_LOST} replies in a row, and lists no pod {name}. Try again later."
     end(renting, name, message, 0.0)
     raise ReplyLost(message)
 
 
-def _made(renting: Renting, name: str, pod: Pod, offer: Offer | None = None) -> Pod:
+def _made(renting: Renting, name: str, pod: Pod) -> Pod:
+    """Writes it down. Raises Refused for one that is dearer than its offer, and ends it."""
     renting.note(name, EntryKind.MADE, pod_id=pod.id)
-    if offer is not None and pod.price_usd_h is not None and pod.price_usd_h > offer.price_usd_h * PRICE_MARGIN:
-        renting.say(f"{name} costs {pod.price_usd_h:g} USD/h and was offered for {offer.price_usd_h:g}: ending it.")
+    offered = renting.ledger.rentals()[name].price_usd_h
+    if pod.price_usd_h is not None and pod.price_usd_h > dearest(offered):
         renting.pods.terminate(pod.id)
-        message = f"{offer.card} costs {pod.price_usd_h:g} USD/h, more than the {offer.price_usd_h:g} of the catalogue"
+        message = f"{name} costs {pod.price_usd_h:g} USD/h, more than the {offered:g} of the catalogue, and was ended"
         end(renting, name, message, None)
         raise Refused(message)
     return pod

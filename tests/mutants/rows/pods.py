@@ -79,7 +79,7 @@ ROWS = (
         "a pod lives no longer than its money lasts, grace and margin included",
         Edit(
             "swarm/pods/caps.py",
-            "return min(by_hours, self.max_usd / (price_usd_h * PRICE_MARGIN) * 3600 - GRACE_S)",
+            "return min(by_hours, self.max_usd / dearest(price_usd_h) * 3600 - GRACE_S)",
             "return by_hours",
         ),
         (f"{_MONEY}test_a_life_with_its_grace_never_costs_more_than_the_limit",),

@@ -197,6 +197,22 @@ def test_a_pod_that_pushed_and_left_is_fetched_from_its_remote(stages: ExitStack
     assert (stage.follower.records, rental.collected_at is not None, rental.ended is not None) == (7, True, True)
 
 
+def test_a_pod_that_is_gone_is_booked_by_whoever_comes_next(stages: ExitStack, tmp_path: Path) -> None:
+    stage = staged(stages, tmp_path)
+    stage.desk.pods.terminate(stage.pod_id())
+    stage.clock.advance(60)
+    assert stage.newcomer().turn() == "it is gone, and its end was not seen"
+    assert stage.booked() == pytest.approx(0.69 / 60, abs=1e-5)
+
+
+def test_a_pod_that_becomes_dearer_than_its_offer_is_ended(stages: ExitStack, tmp_path: Path) -> None:
+    stage = staged(stages, tmp_path)
+    assert stage.follower.turn() is None
+    stage.server.cloud.pods[stage.pod_id()].price = 0.9
+    assert stage.follower.turn() == "it costs 0.9 USD/h, more than it was offered for"
+    assert living(stage.server) == []
+
+
 def test_a_stopped_pod_whose_results_are_home_loses_its_disk(stages: ExitStack, tmp_path: Path) -> None:
     stage = staged(stages, tmp_path)
     stage.state("done")

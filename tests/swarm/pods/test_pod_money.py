@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import PodError, UsageError
-from swarm.pods.caps import GRACE_S, PRICE_MARGIN, Caps, choose
+from swarm.pods.caps import DISK_USD_H, GRACE_S, Caps, choose
 from swarm.pods.ledger import Entry, EntryKind, Ledger, default_ledger
 from swarm.pods.provider import Offer
 
@@ -31,7 +31,7 @@ def test_a_life_with_its_grace_never_costs_more_than_the_limit(
     life_s = caps.lifetime_s(price)
     assert life_s <= hours * 3600
     if life_s > 0:
-        assert (life_s + GRACE_S) / 3600 * price * dearer <= max_usd * 1.000001
+        assert (life_s + GRACE_S) / 3600 * (price * dearer + DISK_USD_H) <= max_usd * 1.000001
     assert caps.most_usd(price) >= life_s / 3600 * price
 
 
@@ -152,4 +152,3 @@ def test_where_the_ledger_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert default_ledger() == tmp_path
     monkeypatch.delenv("SWARM_PODS_DIR")
     assert default_ledger() == Path.home() / ".local/state/swarm/pods"
-    assert PRICE_MARGIN > 1

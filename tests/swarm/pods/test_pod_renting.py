@@ -146,7 +146,14 @@ def test_a_pod_that_shows_up_after_a_second_was_made_is_found(tmp_path: Path) ->
 
 def test_a_price_that_is_higher_than_the_offer_ends_the_pod_at_once(tmp_path: Path) -> None:
     with paper_cloud() as (server, clock):
-        with pytest.raises(Refused, match=r"more than the 0\.5 of the catalogue"):
+        with pytest.raises(Refused, match=r"more than the 0\.5 of the catalogue, and was ended"):
+            rented(renting(server, clock, tmp_path), offer(price=0.5))
+        assert living(server) == []
+
+
+def test_a_dearer_pod_is_ended_also_when_it_was_found_in_the_list(tmp_path: Path) -> None:
+    with paper_cloud(Fault(on="create", what="lost_reply")) as (server, clock):
+        with pytest.raises(Refused, match="and was ended"):
             rented(renting(server, clock, tmp_path), offer(price=0.5))
         assert living(server) == []
 
