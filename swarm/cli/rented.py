@@ -18,8 +18,8 @@ from swarm.pods.ledger import Ledger, default_ledger
 from swarm.pods.order import ENTRY_LOG, STUDY_LOG
 from swarm.pods.provider import Offer, Pod
 from swarm.pods.reach import OutOfReach, Reach
-from swarm.pods.reconciling import Account, Standing
-from swarm.pods.registry import accounts, costs_now, leave, named, of_repository, opened
+from swarm.pods.reconciling import Account
+from swarm.pods.registry import accounts, costs_now, leave, named, of_repository, opened, orphan
 from swarm.pods.renting import Renting, Say, begin, unique_name
 from swarm.pods.wish import Wish
 from swarm.repo import Repo
@@ -48,57 +48,57 @@ def up_and_follow(wish: Wish, cwd: Path, *, yes: bool, as_json: bool) -> int:
             offers = choice.offers
             rental = begin(renting, unique_name(repo.root, clock.now()), intent)
         launch = Launch(renting, repo, rental)
-        follower = launch.rented(offers) if rental.pod_id is None else launch.follower()
-        say(f"{rental.name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
-        return _follow(launch, follower, say, as_json=as_json)
+        try:
+            follower = launch.rented(offers) if rental.pod_id is None else launch.follower()
+            say(f"{rental.name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
+            return _follow(launch, follower, say, as_json=as_json)
+        finally:
+            leave(renting.pods)
 
 
 def watch_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    with _saying(as_json) as say:
-        launch = _launch(name, cwd, say)
+    with _saying(as_json) as say, _launched(name, cwd, say) as launch:
         return _follow(launch, launch.follower(), say, as_json=as_json)
 
 
 def sync_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    launch = _launch(name, cwd, to_stderr)
-    follower = launch.follower()
-    reason = bring(follower, POLL_S[launch.rental.intent.provider])
-    leave(launch.renting.pods)
-    return tell_outcome(launch, follower, reason, as_json=as_json)
+    with _launched(name, cwd, to_stderr) as launch:
+        follower = launch.follower()
+        reason = bring(follower, POLL_S[launch.rental.intent.provider])
+        return tell_outcome(launch, follower, reason, as_json=as_json)
 
 
 def end_pod(name: str | None, cwd: Path, *, now: bool, yes: bool, as_json: bool) -> int:
-    stranger = _stranger(name) if name is not None else None
-    if stranger is not None and stranger.pod is not None:
-        ask(f"End {stranger.line()}? What is on it is lost.", yes=yes)
-        provider = stranger.rental.intent.provider if stranger.rental is not None else "runpod"
-        opened(provider, Ledger(default_ledger()), SystemClock()).terminate(stranger.pod.id)
+    found = orphan(Ledger(default_ledger()), SystemClock(), to_stderr, name) if name is not None else None
+    if found is not None and found[1].pod is not None:
+        pods, account = found
+        ask(f"{account.line()}. End it? What is on it is lost.", yes=yes)
+        pods.terminate(found[1].pod.id)
         print(json.dumps({"schema_version": 1, "name": name, "state": "ended"}) if as_json else f"{name} has ended.")
         return 0
-    launch = _launch(name, cwd, to_stderr)
-    follower = launch.follower()
-    reason = take_down(follower, POLL_S[launch.rental.intent.provider], now=now)
-    leave(launch.renting.pods)
-    return tell_outcome(launch, follower, reason, as_json=as_json)
+    with _launched(name, cwd, to_stderr) as launch:
+        follower = launch.follower()
+        reason = take_down(follower, POLL_S[launch.rental.intent.provider], now=now)
+        return tell_outcome(launch, follower, reason, as_json=as_json)
 
 
 def stop_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    launch = _launch(name, cwd, to_stderr)
-    follower = launch.follower()
-    reason = follower.turn()
-    if reason is None and follower.pod is not None:
-        launch.renting.pods.stop(follower.pod.id)
-        reason = f"stopped by a person; its disk costs until swarm pod down {launch.rental.name}"
-        follower.look()
-    return tell_outcome(launch, follower, reason, as_json=as_json)
+    with _launched(name, cwd, to_stderr) as launch:
+        follower = launch.follower()
+        reason = follower.turn()
+        if reason is None and follower.pod is not None:
+            launch.renting.pods.stop(follower.pod.id)
+            reason = f"stopped by a person; its disk costs until swarm pod down {launch.rental.name}"
+            follower.look()
+        return tell_outcome(launch, follower, reason, as_json=as_json)
 
 
 def print_status(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    launch = _launch(name, cwd, to_stderr)
-    follower = launch.follower()
-    follower.look()
-    tell_outcome(launch, follower, None, as_json=as_json)
-    return 0
+    with _launched(name, cwd, to_stderr) as launch:
+        follower = launch.follower()
+        follower.look()
+        tell_outcome(launch, follower, None, as_json=as_json)
+        return 0
 
 
 def print_list(*, as_json: bool) -> int:
@@ -110,35 +110,35 @@ def print_list(*, as_json: bool) -> int:
 
 
 def print_logs(name: str | None, cwd: Path, *, follow: bool, as_json: bool) -> int:
-    launch = _launch(name, cwd, to_stderr)
-    offsets = {ENTRY_LOG: 0, STUDY_LOG: 0}
-    while True:
-        pod = _pod(launch)
-        if pod is None:
-            to_stderr(f"{launch.rental.name} has ended, and its log with it. Its study is here: swarm log")
-        reach = launch.reach(pod) if pod is not None else None
-        for log, start in offsets.items():
-            data = _read(reach, log, start)
-            offsets[log] += len(data)
-            if data:
-                text = data.decode(errors="replace")
-                sys.stdout.write(json.dumps({"log": log, "text": text}) + "\n" if as_json else text)
-                sys.stdout.flush()
-        if not follow or pod is None or not pod.state.costs:
-            return 0
-        launch.renting.clock.sleep(POLL_S[launch.rental.intent.provider])
+    with _launched(name, cwd, to_stderr) as launch:
+        offsets = {ENTRY_LOG: 0, STUDY_LOG: 0}
+        while True:
+            pod = _pod(launch)
+            if pod is None:
+                to_stderr(f"{launch.rental.name} has ended, and its log with it. Its study is here: swarm log")
+            reach = launch.reach(pod) if pod is not None else None
+            for log, start in offsets.items():
+                data = _read(reach, log, start)
+                offsets[log] += len(data)
+                if data:
+                    text = data.decode(errors="replace")
+                    sys.stdout.write(json.dumps({"log": log, "text": text}) + "\n" if as_json else text)
+                    sys.stdout.flush()
+            if not follow or pod is None or not pod.state.costs:
+                return 0
+            launch.renting.clock.sleep(POLL_S[launch.rental.intent.provider])
 
 
 def open_ssh(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    launch = _launch(name, cwd, to_stderr)
-    pod = _pod(launch)
-    if pod is None:
-        raise PodError(f"{launch.rental.name} is gone: swarm pod status says why")
-    command = launch.shell(pod)
-    if as_json:
-        print(json.dumps({"schema_version": 1, "command": command}))
-        return 0
-    return subprocess.run(command, check=False).returncode
+    with _launched(name, cwd, to_stderr) as launch:
+        pod = _pod(launch)
+        if pod is None:
+            raise PodError(f"{launch.rental.name} is gone: swarm pod status says why")
+        command = launch.shell(pod)
+        if as_json:
+            print(json.dumps({"schema_version": 1, "command": command}))
+            return 0
+        return subprocess.run(command, check=False).returncode
 
 
 def _follow(launch: Launch, follower: Follower, say: Say, *, as_json: bool) -> int:
@@ -151,7 +151,6 @@ def _follow(launch: Launch, follower: Follower, say: Say, *, as_json: bool) -> i
     except KeyboardInterrupt:
         say(f"{launch.rental.name} goes on until its deadline. Back to it: swarm pod watch. End it: swarm pod down.")
         raise
-    leave(launch.renting.pods)
     return tell_outcome(launch, follower, reason, as_json=as_json)
 
 
@@ -161,12 +160,16 @@ def _saying(as_json: bool) -> Iterator[Say]:
         yield lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _launch(name: str | None, cwd: Path, say: Say) -> Launch:
+@contextmanager
+def _launched(name: str | None, cwd: Path, say: Say) -> Iterator[Launch]:
     ledger, clock = Ledger(default_ledger()), SystemClock()
     rental = named(ledger, name, _root(cwd))
     repo = Repo.open(Path(rental.intent.root))
     pods = opened(rental.intent.provider, ledger, clock, rental.intent.host)
-    return Launch(Renting(pods, ledger, clock, say), repo, rental)
+    try:
+        yield Launch(Renting(pods, ledger, clock, say), repo, rental)
+    finally:
+        leave(pods)
 
 
 def _root(cwd: Path) -> Path | None:
@@ -178,13 +181,6 @@ def _root(cwd: Path) -> Path | None:
 
 def _pod(launch: Launch) -> Pod | None:
     return launch.renting.pods.get(launch.rental.pod_id) if launch.rental.pod_id is not None else None
-
-
-def _stranger(name: str) -> Account | None:
-    """A pod of that name that no open rental of this machine waits for."""
-    found = accounts(Ledger(default_ledger()), SystemClock(), to_stderr)
-    orphans = (one for one in found if isinstance(one, Account) and one.standing is Standing.ORPHAN)
-    return next((one for one in orphans if one.name == name), None)
 
 
 def _read(reach: Reach | None, name: str, start: int) -> bytes:

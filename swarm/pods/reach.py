@@ -37,10 +37,13 @@ class FolderReach:
     def put(self, local: Path, name: str) -> None:
         self._there()
         target = self._home / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         half = target.with_name(target.name + ".half")
-        shutil.copyfile(local, half)
-        half.replace(target)
+        try:
+            target.parent.mkdir(exist_ok=True)  # not the home itself: it may have gone meanwhile
+            shutil.copyfile(local, half)
+            half.replace(target)
+        except FileNotFoundError as error:
+            raise OutOfReach(f"{self._home} has gone: the pod has ended") from error
 
     def get(self, name: str, local: Path) -> bool:
         self._there()

@@ -11,7 +11,7 @@ from swarm.clock import Clock
 from swarm.errors import PodError, SwarmError, UsageError
 from swarm.pods.ledger import Ledger, Rental
 from swarm.pods.provider import Pods, Refused
-from swarm.pods.reconciling import Account, reconcile
+from swarm.pods.reconciling import Account, Standing, reconcile
 from swarm.pods.renting import Renting, Say
 
 KEY_VARIABLES = ("RUNPOD_API_KEY", "RUNPOD_API_KEY_FILE")
@@ -61,6 +61,21 @@ def accounts(ledger: Ledger, clock: Clock, say: Say) -> Iterator[Account | PodEr
             yield from reconcile(renting, renting.pods.list())
         except PodError as error:
             yield error
+
+
+def orphan(ledger: Ledger, clock: Clock, say: Say, name: str) -> tuple[Pods, Account] | None:
+    """A pod of this name that nobody here waits for, and the provider that can end it."""
+    for provider, host in to_be_asked(ledger):
+        try:
+            renting = Renting(opened(provider, ledger, clock, host), ledger, clock, say)
+            found = reconcile(renting, renting.pods.list())
+        except PodError as error:
+            say(str(error))
+            continue
+        for account in found:
+            if account.name == name and account.standing is Standing.ORPHAN:
+                return renting.pods, account
+    return None
 
 
 def of_repository(ledger: Ledger, root: Path, provider: str) -> Rental | None:

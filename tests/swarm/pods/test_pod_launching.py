@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes.git_repository import GitRepository, make_repository
-from fakes.pod_cloud import CARD, KEY, intent, offer, paper_cloud, renting
+from fakes.pod_cloud import CARD, KEY, intent, living, offer, paper_cloud, renting
 
 from swarm.clock import SystemClock
 from swarm.errors import PodError, SwarmError, UsageError
@@ -15,7 +15,7 @@ from swarm.pods.ledger import Entry, Ledger
 from swarm.pods.order import ORDER_VARIABLE, StudyOrder
 from swarm.pods.provider import PodOrder, SecretRef
 from swarm.pods.reconciling import Standing
-from swarm.pods.registry import costs_now, named, of_repository, to_be_asked
+from swarm.pods.registry import costs_now, named, of_repository, orphan, to_be_asked
 from swarm.pods.renting import begin
 from swarm.pods.wish import Wish
 from swarm.repo import Repo
@@ -157,3 +157,30 @@ def test_a_study_is_told_what_costs_money_and_waits_two_seconds_at_most(
     (line,) = costs_now(Ledger(tmp_path), SystemClock(), within_s=0.3)
     assert "No answer in 0.3 s" in line and time.monotonic() - begun < 2
     assert KEY not in json.dumps(line)
+
+
+def test_an_orphan_is_found_by_its_name_with_the_provider_that_can_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from swarm.cli.rented import end_pod, print_list
+
+    with paper_cloud() as (server, _):
+        server.cloud.create({"name": "swarm-orphan", "gpu": {"id": CARD}}, 0.5)
+        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+        monkeypatch.setenv("SWARM_RUNPOD_BASE_URL", server.url)
+        monkeypatch.setenv("SWARM_PODS_DIR", str(tmp_path))
+        assert orphan(Ledger(tmp_path), SystemClock(), print, "swarm-other") is None
+        assert print_list(as_json=True) == 1
+        assert json.loads(capsys.readouterr().out)["pods"][0]["standing"] == "orphan"
+        assert end_pod("swarm-orphan", tmp_path, now=False, yes=True, as_json=False) == 0
+        assert living(server) == [] and print_list(as_json=False) == 0
+        assert "No pod costs money now." in capsys.readouterr().out
+
+
+def test_nothing_is_rented_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swarm.cli.pod_text import ask
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(UsageError, match="--yes"):
+        ask("Rent it?", yes=False)
+    ask("Rent it?", yes=True)
