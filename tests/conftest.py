@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 # The tests start hundreds of short processes: none compiles again what another has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# No test rents anything: neither the key nor the ledger of whoever runs them is theirs.
+for name in ("RUNPOD_API_KEY", "RUNPOD_API_KEY_FILE"):
+    os.environ.pop(name, None)
+os.environ["SWARM_PODS_DIR"] = os.path.join(tempfile.gettempdir(), f"swarm-pods-of-tests-{os.getpid()}")  # noqa: PTH118
 
 # The same examples each time and on each machine, so that a failure is one for everybody; its blob stands beside it.
 settings.register_profile("repeatable", derandomize=True, print_blob=True)
