@@ -6,8 +6,8 @@ from string import Template
 
 from swarm.report.figures import FIGURES
 from swarm.report.render import section_html
+from swarm.report.section import Section
 from swarm.report.sections import (
-    Section,
     failures,
     memory_use,
     negative_findings,
