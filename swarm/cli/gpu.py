@@ -89,10 +89,11 @@ def simulate(
 
 
 def status_lines(found: "AdmissionStatus") -> list[str]:
-    """One block a device, then the queue."""
+    """One block a device, with the number that `--gpus` takes where there are several, then the queue."""
     lines: list[str] = []
-    for device in found.devices:
-        lines += _device_lines(device)
+    for number, device in enumerate(found.devices):
+        first, *others = _device_lines(device)
+        lines += [f"GPU {number}: {first}" if len(found.devices) > 1 else first, *others]
     for place, waiter in enumerate(found.waiting, 1):
         lines.append(
             f"waiting {place}: trial {waiter.trial_id} of {waiter.agent_id} wants {waiter.memory_mib} MiB, "

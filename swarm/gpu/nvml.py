@@ -112,11 +112,26 @@ class NvmlProbe:
         return tuple(self._read_one(known) for known in self._known)
 
     def _enumerate(self) -> tuple[DeviceReading, ...]:
+        """A card that is lost already is left out where another one answers."""
         nvml = self._nvml
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        cards = [(_text(nvml.nvmlDeviceGetUUID(h)), _text(nvml.nvmlDeviceGetName(h))) for h in handles]
+        cards: list[tuple[str, str]] = []
+        found: list[DeviceReading] = []
+        lost: Exception | None = None
+        for index in range(nvml.nvmlDeviceGetCount()):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                cards.append((_text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))))
+            except nvml.NVMLError_GpuIsLost as error:
+                lost = error
         names = dict(cards)
-        return tuple(self._measure(uuid, names[uuid]) for uuid in visible(cards, self._environment))
+        for uuid in visible(cards, self._environment):
+            try:
+                found.append(self._measure(uuid, names[uuid]))
+            except nvml.NVMLError_GpuIsLost as error:
+                lost = error
+        if lost is not None and not found:
+            raise lost
+        return tuple(found)
 
     def _read_one(self, known: DeviceReading) -> DeviceReading:
         try:

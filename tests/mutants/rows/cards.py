@@ -184,4 +184,12 @@ ROWS = (
         "    if False:\n",
         f"{_CHOICE}test_amd_is_refused_by_name_with_the_remedy",
     ),
+    _row(
+        "lost-card-left-out",
+        "a worker that starts after a card was lost finds the others",
+        "swarm/gpu/nvml.py",
+        "        if lost is not None and not found:\n",
+        "        if lost is not None:\n",
+        f"{_CHOICE}test_a_worker_that_starts_after_a_card_was_lost_finds_the_others",
+    ),
 )

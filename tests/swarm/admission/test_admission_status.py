@@ -9,12 +9,13 @@ import factories.admission
 import pytest
 from factories.admission import granted
 from fakes.fake_clock import FakeClock
-from fakes.steady_probe import RAM, SteadyProbe
+from fakes.steady_probe import CARD, RAM, SteadyProbe
 
 from swarm.admission import AdmissionController, Observed, Request, status
 from swarm.admission.ledger.entries import LeaseEntry
 from swarm.admission.ledger.identity import boot_id, identify
 from swarm.admission.policy.model import Hold
+from swarm.cli.gpu import status_lines
 from swarm.errors import AdmissionError
 
 BUSY = SteadyProbe(replace(RAM, free_mib=15_000))
@@ -112,3 +113,12 @@ def test_a_file_system_without_exclusion_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("fcntl.flock", lambda *_: None)  # what a broken network file system does
     with pytest.raises(AdmissionError, match="does not exclude"):
         controller(tmp_path, FakeClock())
+
+
+def test_each_card_is_shown_with_the_number_that_names_it(tmp_path: Path) -> None:
+    cards = SteadyProbe(CARD, replace(CARD, uuid="GPU-b", lost=True, fault="NVMLError_GpuIsLost: GPU is lost"))
+    first, second, _ = status_lines(status(tmp_path, cards, FakeClock()))
+    assert first.startswith("GPU 0: Fake 4090 (GPU-a): ") and "NOT ANSWERING" not in first
+    assert second.startswith("GPU 1: Fake 4090 (GPU-b): ") and "NOT ANSWERING: NVMLError_GpuIsLost" in second
+    (only, _) = status_lines(status(tmp_path, SteadyProbe(CARD), FakeClock()))
+    assert only.startswith("Fake 4090 (GPU-a): ")

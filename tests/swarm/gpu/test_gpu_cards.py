@@ -93,3 +93,35 @@ def test_mig_is_refused_by_name_with_the_remedy(tmp_path: Path) -> None:
     assert said is not None and "divided by MIG" in said and "GPU-" in said
     assert refused(NvmlProbe(Whole("v2_driver")), tmp_path) is None
     assert refused(NvmlProbe(FakeNvml("v2_driver")), tmp_path) is None
+
+
+class TwoCards(FakeNvml):
+    """The second one is lost: by its index, or as soon as its memory is asked for."""
+
+    lost_by = "index"
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        if index == 1 and self.lost_by == "index":
+            raise self.NVMLError_GpuIsLost
+        return index
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
+        return str(self.head["uuid"]) if handle == 0 else "GPU-second"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> int:  # noqa: N802
+        if uuid == b"GPU-second":
+            raise self.NVMLError_GpuIsLost
+        return super().nvmlDeviceGetHandleByUUID(uuid)
+
+
+@pytest.mark.parametrize("lost_by", ["index", "memory"])
+def test_a_worker_that_starts_after_a_card_was_lost_finds_the_others(
+    lost_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TwoCards, "lost_by", lost_by)
+    fake = TwoCards("v2_driver")
+    (reading,) = NvmlProbe(fake, environment={}).read()
+    assert reading.uuid == fake.head["uuid"] and not reading.lost
