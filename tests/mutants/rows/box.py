@@ -192,8 +192,8 @@ ROWS = (
         "visible-cards-only",
         "cards that CUDA_VISIBLE_DEVICES hides are not measured",
         "swarm/gpu/nvml.py",
-        "for uuid in visible(cards, self._environment))",
-        "for uuid, _ in cards)",
+        "for uuid in visible(cards, self._environment):\n",
+        "for uuid, _ in cards:\n",
         f"{_VISIBLE}test_the_probe_reads_the_visible_cards_only_and_a_trial_is_told_one_by_its_uuid",
     ),
     _row(

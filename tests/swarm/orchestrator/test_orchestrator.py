@@ -16,7 +16,7 @@ from fakes.fake_clock import FakeClock
 from fakes.git_repository import make_repository
 
 from swarm.brain import Brain
-from swarm.errors import BrainError, SwarmError, TrialError, UsageError
+from swarm.errors import BrainError, NoCardLeft, SwarmError, TrialError, UsageError
 from swarm.orchestrator import orchestrator as module
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import STOP_GRACE_S
@@ -257,6 +257,16 @@ def test_a_usage_error_would_be_as_wrong_the_next_time(stage: Stage) -> None:
     assert stage.study.workers["worker_1"].description == (
         "worker_1 cannot work, given up: worker_1: --model is missing"
     )
+
+
+def test_a_study_without_a_card_left_ends_with_one_message_and_without_restarts(stage: Stage) -> None:
+    for worker in ("worker_1", "worker_2"):
+        stage.log(worker, f"{worker}: no card is left: Fake 4090 (GPU-a) is lost\n")
+    stage.cast = lambda agent_id: stage.process(code=NoCardLeft.exit_code, life_s=1.0)
+    with pytest.raises(SwarmError, match=r"no worker could go on: worker_1: no card is left: Fake 4090 .GPU-a"):
+        stage.run()
+    assert len(stage.starts) == 2
+    nothing_is_left(stage)
 
 
 def test_a_study_without_a_worker_left_ends_with_the_last_words_of_the_first(stage: Stage) -> None:
