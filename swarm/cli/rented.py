@@ -22,6 +22,7 @@ from swarm.pods.reconciling import Account
 from swarm.pods.registry import accounts, costs_now, leave, named, of_repository, opened, orphan
 from swarm.pods.renting import Renting, Say, begin, unique_name
 from swarm.pods.wish import Wish
+from swarm.records import block
 from swarm.repo import Repo
 
 POLL_S = {"fake": 0.5, "host": 3.0, "runpod": 10.0}
@@ -121,7 +122,7 @@ def print_logs(name: str | None, cwd: Path, *, follow: bool, as_json: bool) -> i
                 data = _read(reach, log, start)
                 offsets[log] += len(data)
                 if data:
-                    text = data.decode(errors="replace")
+                    text = block(data.decode(errors="replace"))
                     sys.stdout.write(json.dumps({"log": log, "text": text}) + "\n" if as_json else text)
                     sys.stdout.flush()
             if not follow or pod is None or not pod.state.costs:

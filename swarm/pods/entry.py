@@ -9,6 +9,7 @@ counted from its first start.
 Exit code: that of `swarm up`; 1 where it could not be started, 2 for an order that cannot be read.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -29,6 +30,7 @@ from swarm.pods.inside.processes import alive, kill_study, written_down
 from swarm.pods.inside.research import Research
 from swarm.pods.inside.shell import open_shell
 from swarm.pods.inside.told import ORDER_VARIABLE, BadOrder, Order, home_of, order_here
+from swarm.sandbox.libc import PR_SET_DUMPABLE, prctl
 
 POLL_S = 0.3
 WATCHDOG_LIMIT_S = 20.0  # to be there; without one nothing is started
@@ -182,6 +184,8 @@ def up_words(order: Order, *, resumable: bool, hours_left: float) -> list[str]:
 
 def main(words: Sequence[str] = ()) -> int:
     home = Home(home_of(os.environ))
+    with contextlib.suppress(OSError):
+        prctl(PR_SET_DUMPABLE, 0)  # its environment holds the key of the pod: closed to the programs that run here
     try:
         home.make()
         with (home.root / "entry.lock").open("a") as lock:

@@ -24,8 +24,22 @@ class CannotError(Exception):
     """It cannot be done; the message says why."""
 
 
+def written_down(home: pathlib.Path) -> Iterator[int]:
+    """The watchdog and the entry script, which close themselves to their own user: neither their environment nor their
+    folder can be read."""
+    for name in ("watchdog.json", "entry.json"):
+        try:
+            fields = json.loads((home / name).read_text())
+            stat = pathlib.Path(f"/proc/{fields['pid']}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        except (OSError, ValueError, KeyError):
+            continue
+        if stat[0] != "Z" and int(stat[19]) == fields.get("pid_start"):
+            yield fields["pid"]
+
+
 def members(home: pathlib.Path) -> Iterator[int]:
-    """Processes of the pod: by their environment, or the folder that they work in."""
+    """Processes of the pod: written down, or by their environment, or by the folder that they work in."""
+    yield from written_down(home)
     for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue

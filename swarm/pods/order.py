@@ -20,6 +20,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from swarm.records import Line
+
 ORDER_VARIABLE = "SWARM_POD_ORDER"
 HOME_VARIABLE = "SWARM_POD_HOME"
 DEFAULT_HOME = "/workspace/swarm"
@@ -99,10 +101,12 @@ class PodReport(_Left):
 
     phase: PodPhase
     at: float
-    why: str = Field(default="", description="in words: study ended, deadline, idle, asked, ...")
-    study_id: str | None = None
+    why: Line = Field(default="", description="in words: study ended, deadline, idle, asked, ...")
+    study_id: Line | None = None
     exit_code: int | None = Field(default=None, description="of swarm up")
     ends_at: float | None = Field(default=None, description="when the watchdog ends the pod, by the pod's clock")
+    last_line: Line = Field(default="", max_length=300, description="of the study's log")
+    usd: float | None = Field(default=None, description="spent so far, by the price of the order")
 
 
 class Collected(_Left):

@@ -76,6 +76,12 @@ ROWS = (
         (f"{_HOME}test_the_report_is_written_here_and_not_fetched",),
     ),
     Safeguard(
+        "pod-words-safe-to-print",
+        "what a pod says of itself moves no cursor and rings no bell",
+        Edit("swarm/pods/order.py", "    why: Line = Field(", "    why: str = Field("),
+        ("swarm/pods/test_pod_entry.py::test_what_a_pod_says_of_itself_is_safe_to_print",),
+    ),
+    Safeguard(
         "ssh-known-keys-only",
         "nothing is sent to a machine whose host key is not known",
         Edit(_KEYS, '"StrictHostKeyChecking=yes"', '"StrictHostKeyChecking=no"'),

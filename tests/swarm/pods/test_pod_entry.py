@@ -21,8 +21,8 @@ from swarm.pods.inside import start
 from swarm.pods.inside.health import healthy
 from swarm.pods.inside.seed import seed
 from swarm.pods.inside.told import BadOrder, Order, Source, SyncTarget, read_order, without_pod_secrets
+from swarm.pods.order import PodReport, StudyOrder
 from swarm.pods.order import Source as OrderedSource
-from swarm.pods.order import StudyOrder
 from swarm.pods.order import SyncTarget as OrderedSyncTarget
 from swarm.records import TrialState
 from swarm.study.state import StudyState
@@ -86,6 +86,13 @@ def test_an_order_that_cannot_be_obeyed_is_refused(wrong: dict[str, object]) -> 
         read_order(text)
     with pytest.raises(BadOrder):
         read_order("{")
+
+
+def test_what_a_pod_says_of_itself_is_safe_to_print() -> None:
+    said = json.dumps({"phase": "done", "at": 0, "why": "\x1b[2Jgone\n", "study_id": "\x07s", "last_line": "\x1b]0;x"})
+    report = PodReport.model_validate_json(said)
+    words = f"{report.why} {report.study_id} {report.last_line}"
+    assert words.isprintable() and "gone" in words
 
 
 def test_the_seed_needs_the_standard_library_only_and_fits_into_a_request() -> None:

@@ -1,7 +1,10 @@
 """A host over SSH, against a real sshd on loopback: nothing is said to a stranger, and a whole study comes home."""
 
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from swarm.errors import PodError, RepoError
 from swarm.pods.home import bring_home
 from swarm.pods.host import HostPods, address_of
 from swarm.pods.inside import start
+from swarm.pods.inside.seed import seed
 from swarm.pods.order import BUNDLE, COLLECTED, DOWN, STATE, Collected, PodPhase, PodReport
 from swarm.pods.provider import PodOrder, PodState, Refused, SecretRef, SshAddress, Unreachable
 from swarm.pods.reach import OutOfReach
@@ -144,6 +148,49 @@ def test_a_pod_on_a_host_begins_is_listed_stops_goes_on_and_ends(pods: HostPods,
     pods.terminate("swarm-a-1")
     assert pods.list() == [] and pods.get("swarm-a-1") is None
     assert (tmp_path / "host pods" / ".ended" / "swarm-a-1" / "main.log").exists()
+
+
+PLAIN_PYTHON = Path("/usr/bin/python3")  # one that an ordinary user may run
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not PLAIN_PYTHON.exists(), reason="only root can be somebody else for a while")
+def test_an_ordinary_user_finds_the_watchdog_which_is_closed_to_them() -> None:
+    """Nobody may read its environment or its folder, so it is found by what is written down."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
+        folder = Path(made)
+        folder.chmod(0o777)
+        (folder / "seed.pyz").write_bytes(seed())
+        shutil.copyfile(CODE / "swarm/pods/on_host.py", folder / "on_host.py")
+        closed = as_nobody(CLOSED, folder)
+        try:
+            assert closed.stdout is not None and closed.stdout.readline() == "closed\n"
+            found, _ = as_nobody(LOOK, folder).communicate(timeout=30)
+            assert found.split() == [str(closed.pid)]
+        finally:
+            closed.kill()
+            closed.communicate()
+
+
+CLOSED = """
+import json, os, sys, time
+sys.path.insert(0, "seed.pyz")
+from swarm.pods.inside.processes import written_down
+from swarm.sandbox.libc import PR_SET_DUMPABLE, prctl
+prctl(PR_SET_DUMPABLE, 0)
+with open("watchdog.json", "w") as file:
+    json.dump(written_down("pid", os.getpid()), file)
+os.chdir("/")
+print("closed", flush=True)
+time.sleep(60)
+"""
+LOOK = "import on_host, os, pathlib; home = pathlib.Path.cwd(); os.chdir('/'); print(*on_host.members(home))"
+
+
+def as_nobody(code: str, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(PLAIN_PYTHON), "-c", code], cwd=folder, env={"PYTHONPATH": str(folder)}, stdout=subprocess.PIPE,
+        text=True, user=65534, group=65534, extra_groups=[],
+    )  # fmt: skip
 
 
 def test_a_secret_that_is_not_there_is_named_and_none_is_sent(pods: HostPods) -> None:
