@@ -89,6 +89,8 @@ def up(
     from swarm.cli.rented import up_and_follow
     from swarm.pods.wish import Wish
 
+    _check_words(context)
+
     wish = Wish(
         cards=tuple(gpu or []),
         hours=hours,
@@ -108,6 +110,13 @@ def up(
         up=tuple(context.args),
     )
     return up_and_follow(wish, Path.cwd(), yes=yes, as_json=as_json)
+
+
+def _check_words(context: typer.Context) -> None:
+    """A word that `swarm up` does not know is refused here, and not in a pod that is paid for."""
+    commands: dict[str, typer.core.TyperCommand] = getattr(context.find_root().command, "commands", {})
+    if "up" in commands:
+        commands["up"].make_context("swarm up", list(context.args))
 
 
 @pod_app.command(name="list")

@@ -7,6 +7,7 @@ _MONEY = "swarm/pods/test_pod_money.py::"
 _FOLLOWING = "swarm/pods/test_pod_following.py::"
 _RECONCILING = "swarm/pods/test_pod_reconciling.py::"
 _CLIENT = "swarm/pods/test_runpod_client.py::"
+_LAUNCHING = "swarm/pods/test_pod_launching.py::"
 _KILLED = f"{_RENTING}test_killed_at_any_step_and_started_again_there_is_one_pod"
 
 ROWS = (
@@ -196,6 +197,34 @@ ROWS = (
             "return value.secret if isinstance(value, SecretRef) else value",
         ),
         (f"{_CLIENT}test_a_pod_is_made_read_stopped_started_and_ended",),
+    ),
+    Safeguard(
+        "rent-key-in-an-option",
+        "an order that would hold a key of this machine is refused",
+        Edit("swarm/pods/launching.py", "len(value) >= MIN_SECRET and value in text", "False"),
+        (f"{_LAUNCHING}test_a_key_in_an_option_is_refused",),
+    ),
+    Safeguard(
+        "rent-committed-only",
+        "nothing is rented for code that the pod would not get",
+        Edit("swarm/pods/launching.py", "    if changed:\n", "    if False:\n"),
+        (f"{_LAUNCHING}test_what_is_not_committed_is_named_before_anything_is_paid",),
+    ),
+    Safeguard(
+        "rent-words-checked",
+        "a word that swarm up does not know is refused before anything is paid",
+        Edit(
+            "swarm/cli/pod.py",
+            '        commands["up"].make_context("swarm up", list(context.args))\n',
+            "        pass\n",
+        ),
+        (f"{_LAUNCHING}test_a_word_that_swarm_up_does_not_know_is_refused_before_anything_is_paid",),
+    ),
+    Safeguard(
+        "rent-asked-in-two-seconds",
+        "a study waits two seconds at most for what costs money",
+        Edit("swarm/pods/registry.py", "found.get(timeout=max(0.0, ends_at - time.monotonic()))", "found.get()"),
+        (f"{_LAUNCHING}test_a_study_is_told_what_costs_money_and_waits_two_seconds_at_most",),
     ),
     Safeguard(
         "rent-ledger-torn-line",

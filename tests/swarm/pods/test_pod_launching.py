@@ -1,6 +1,9 @@
 """From a repository and a person's wishes to an order: what goes with it, what never does, and who is asked."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -184,3 +187,15 @@ def test_nothing_is_rented_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="--yes"):
         ask("Rent it?", yes=False)
     ask("Rent it?", yes=True)
+
+
+def test_a_word_that_swarm_up_does_not_know_is_refused_before_anything_is_paid(
+    user: GitRepository, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "swarm", "pod", "up", "--gpu", CARD, "--max-usd", "1", "--yes"]
+    environment = {**os.environ, "SWARM_PODS_DIR": str(tmp_path / "pods"), "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [*command, "--", "--trails", "4"], cwd=user.root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "--trails" in done.stderr
+    assert not (tmp_path / "pods").exists()
