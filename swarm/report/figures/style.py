@@ -150,9 +150,9 @@ def wall_s(program: Program) -> float | None:
 
 
 def focus(objective: Objective, values: Sequence[float]) -> tuple[float, float]:
-    """A range that shows the bulk: everything up to four times the middle half's width on the worse side of the median.
+    """A range that shows the bulk: what lies up to four times the middle half's width on the worse side of the median.
 
-    Its first end is the lower one.
+    It ends at the worst value in there, so that outliers make no room for themselves. Its first end is the lower one.
     """
     low, high = _bulk([objective.cost(value) for value in values])
     return (objective.value(high), objective.value(low)) if objective.maximized else (low, high)
@@ -161,7 +161,8 @@ def focus(objective: Objective, values: Sequence[float]) -> tuple[float, float]:
 def _bulk(costs: Sequence[float]) -> tuple[float, float]:
     ordered = sorted(costs)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[(3 * len(ordered)) // 4]
-    top = min(ordered[-1], middle + 4 * max(high - low, 1e-3))
+    furthest = middle + 4 * max(high - low, 1e-3)
+    top = max(cost for cost in ordered if cost <= furthest)
     pad = 0.08 * max(top - low, 1e-3)
     return low - pad, top + pad
 

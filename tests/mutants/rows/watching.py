@@ -171,7 +171,7 @@ ROWS = (
         "outliers-off-the-axis",
         "a few results far off the others do not set the axis",
         "swarm/report/figures/style.py",
-        "    top = min(ordered[-1], middle + 4 * max(high - low, 1e-3))\n",
+        "    top = max(cost for cost in ordered if cost <= furthest)\n",
         "    top = ordered[-1]\n",
         "swarm/report/test_figures.py::test_an_outlier_stays_in_sight_without_flattening_the_rest",
     ),

@@ -21,10 +21,11 @@ from swarm.report.figures import (
 from swarm.report.figures.constants import value_of
 from swarm.report.figures.drawing import Theme
 from swarm.report.figures.pareto import front
-from swarm.report.figures.style import BLUE, INK, LOOKS
+from swarm.report.figures.style import BLUE, INK, LOOKS, focus
 from swarm.report.figures.timeline import PARALLEL, parallel_spans
 from swarm.study.state import StudyState, Trial
 from swarm.study.trajectory import incumbent_before, trajectory
+from swarm.target.objective import Objective
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,13 @@ def test_an_outlier_stays_in_sight_without_flattening_the_rest() -> None:
     point = next(i for i, text in enumerate(traces(figure)["discarded"].hovertext) if bad in text)
     assert low < traces(figure)["discarded"].y[point] < high
     assert "validation loss 9.0000" in traces(figure)["discarded"].hovertext[point]
+
+
+def test_outliers_make_no_room_for_themselves() -> None:
+    values = [2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.06, 9.0]
+    low, high = focus(Objective(), values)
+    assert low < 2.0 and 2.06 < high < 2.08
+    assert focus(Objective(direction="maximize"), [-value for value in values]) == pytest.approx((-high, -low))
 
 
 def test_the_best_single_run_never_rises_and_is_no_incumbent() -> None:
