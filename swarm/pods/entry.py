@@ -28,6 +28,7 @@ from swarm.pods.inside.home import Home, read_json, text, write_json
 from swarm.pods.inside.life import PodClock
 from swarm.pods.inside.processes import alive, kill_study, written_down
 from swarm.pods.inside.research import Research
+from swarm.pods.inside.rules import closing_s
 from swarm.pods.inside.shell import open_shell
 from swarm.pods.inside.told import ORDER_VARIABLE, BadOrder, Order, home_of, order_here
 from swarm.sandbox.libc import PR_SET_DUMPABLE, prctl
@@ -130,7 +131,7 @@ class Entry:
         """Until no trial should start any more, by what the watchdog has published last."""
         ends_at = read_json(self.home.state).get("ends_at")
         left_s = ends_at - time.time() if isinstance(ends_at, float) else self.order.paid_s
-        return max(left_s, 1.0) / 3600
+        return max(left_s - closing_s(self.order), 1.0) / 3600
 
     def _begin_watchdog(self) -> None:
         """Returns when one is there, or when that of this life has ended the pod. Raises NoCode: a study that nobody

@@ -24,6 +24,12 @@ ROWS = (
         (f"{_WATCHDOG}test_the_pod_is_gone_at_its_deadline_with_its_results_made_before",),
     ),
     Safeguard(
+        "pod-study-ends-first",
+        "a study knows an end that is before that of its pod",
+        Edit("swarm/pods/entry.py", "left_s - closing_s(self.order)", "left_s"),
+        (f"{_ENTRY}test_a_study_knows_an_end_that_is_before_that_of_its_pod",),
+    ),
+    Safeguard(
         "pod-wall-deadline",
         "a pod that began late gets no extra time",
         Edit(_LIFE, " if self.wall_counts else paid", " if False else paid"),

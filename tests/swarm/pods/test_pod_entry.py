@@ -17,8 +17,10 @@ from fakes.pod_provider import FakeProvider, fake_provider
 from fakes.tiny_study import TinyStudy, make_tiny_study
 
 from swarm.brain import Brain, verify
+from swarm.pods.entry import Entry, up_words
 from swarm.pods.inside import start
 from swarm.pods.inside.health import healthy
+from swarm.pods.inside.home import Home, write_json
 from swarm.pods.inside.seed import seed
 from swarm.pods.inside.told import BadOrder, Order, Source, SyncTarget, read_order, without_pod_secrets
 from swarm.pods.order import PodReport, StudyOrder
@@ -109,6 +111,18 @@ def test_the_seed_runs_without_anything_installed(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(archive)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2 and "SWARM_POD_ORDER cannot be read" in done.stderr, done.stderr
+
+
+def test_a_study_knows_an_end_that_is_before_that_of_its_pod(tmp_path: Path) -> None:
+    """So that it runs its finals and ends in order, and is not cut off."""
+    now = time.time()
+    order = read_order(order_for(NO_SOURCE, "--seed", "1", now=now, lifetime_s=7200).model_dump_json())
+    entry = Entry(Home(tmp_path), order, {})
+    assert entry._hours_left() == pytest.approx(2 - 600 / 3600, abs=0.01)
+    write_json(tmp_path / "state.json", {"ends_at": now + 3600})
+    assert entry._hours_left() == pytest.approx(1 - 600 / 3600, abs=0.01)
+    assert up_words(order, resumable=False, hours_left=0.5)[-4:] == ["--seed", "1", "--hours", "0.5000"]
+    assert up_words(order, resumable=True, hours_left=0.5) == ["--resume"]
 
 
 def test_nothing_that_ends_pods_is_handed_to_the_study() -> None:
