@@ -85,7 +85,7 @@ class _Display:
         self._orchestrator = orchestrator
         self._trouble: str | None = None
         self._events = EventLines()
-        self._watcher = watch_study(opened.brain, opened.settings.study_id, clock)
+        self._watcher = watch_study(opened.brain, opened.settings.study_id, clock, ledger=False)
         self._live: Live | None = None
         self._next = 0.0
         self._told = 0

@@ -26,10 +26,14 @@ LEDGER_EVERY_S = 3.0  # its lock is the workers'
 
 
 class Readings:
-    """Takes one Reading after the other of the studies of one repository, or of a brain that lies in none."""
+    """Takes one Reading after the other of the studies of one repository, or of a brain that lies in none.
 
-    def __init__(self, layout: Layout | None, clock: Clock) -> None:
+    `ledger`: read the queue and the devices too. It takes the ledger's lock, which whoever must never wait leaves out.
+    """
+
+    def __init__(self, layout: Layout | None, clock: Clock, *, ledger: bool = True) -> None:
         self._layout = layout
+        self._wants_ledger = ledger
         self._clock = clock
         self._ledger: AdmissionStatus | None = None
         self._ledger_trouble: str | None = None
@@ -44,7 +48,8 @@ class Readings:
         usd, tokens = self._spend_limits(layout, study)
         if not runs:
             return Reading(at=now, here=True, max_usd=usd, max_tokens=tokens)
-        self._look(study.opened.device)
+        if self._wants_ledger:
+            self._look(study.opened.device)
         return Reading(
             at=now,
             runs=True,

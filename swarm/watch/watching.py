@@ -66,9 +66,9 @@ class Watcher:
             clock.sleep(LOOK_EVERY_S)
 
 
-def watch_study(brain: Brain, study_id: str | None, clock: Clock) -> Watcher:
+def watch_study(brain: Brain, study_id: str | None, clock: Clock, *, ledger: bool = True) -> Watcher:
     """Of one study, or of the latest one at each look. Its steps are read from the repository around the brain."""
-    return Watcher(brain, Readings(layout_near(brain.path), clock), lambda state: state.study(study_id))
+    return Watcher(brain, Readings(layout_near(brain.path), clock, ledger=ledger), lambda state: state.study(study_id))
 
 
 def one_look(brain: Brain, study_id: str | None) -> Frame:

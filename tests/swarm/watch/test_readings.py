@@ -60,6 +60,15 @@ def test_a_ledger_that_cannot_be_read_is_said_and_the_rest_is_shown(
     assert reading.trouble.startswith("no device memory: ")
 
 
+def test_whoever_must_not_wait_reads_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_GPU_DIR", str(tmp_path / "gpu"))
+    fake, layout, _ = running(tmp_path)
+    with only_orchestrator(layout) as reign:
+        reign.announce(fake.study.study_id)
+        reading = Readings(layout, SystemClock(), ledger=False).take(fake.study)
+    assert reading.runs and reading.cards == () and not (tmp_path / "gpu").exists()
+
+
 def test_a_study_whose_orchestrator_has_gone_does_not_run(tmp_path: Path) -> None:
     fake, layout, _ = running(tmp_path)
     reading = Readings(layout, SystemClock()).take(fake.study)
