@@ -6,6 +6,8 @@ from pathlib import Path
 from evening_results import Results
 from evening_steps import EXPECTED_COMPILED, TARGETS, name_of
 
+MOST_SAID = 400  # characters of a step's figures in the table; all of them are in results.json
+
 
 def text(results: Results) -> str:
     about = results.about
@@ -87,7 +89,7 @@ def _steps(results: Results) -> list[str]:
     for name, result in results.steps.items():
         said = result.detail.splitlines()[-1][:200] if result.detail else ""
         if name in shown and result.state == "ok":
-            said = "; ".join(f"{key}: {value}" for key, value in result.figures.items())
+            said = "; ".join(f"{key}: {value}" for key, value in result.figures.items())[:MOST_SAID]
         lines.append(f"| {name} | {f'{result.state}: {said}' if said else result.state} | {result.seconds:.0f} |")
     return [*(line.replace("\n", " ") for line in lines), ""]
 
