@@ -103,9 +103,12 @@ def step_cost_s(model: nn.Module, meter: str, steps: int, folder: Path) -> float
 def counting_for(meter: str, steps: int, folder: Path) -> Meter:
     if meter == "samples":
         return SampleMeter()
-    for name in ("gate", "gate.turn"):
-        (folder / name).touch()
-    return SoloMeter(CountingDevice(), FileGate(folder / "gate"), steps * 0.01, free_setup_s=5.0)
+    gate = (
+        Path(tempfile.mkdtemp(dir=folder)) / "gate"
+    )  # an earlier run's meter is a neighbour that never parks
+    for path in (gate, gate.with_name("gate.turn")):
+        path.touch()
+    return SoloMeter(CountingDevice(), FileGate(gate), steps * 0.01, free_setup_s=5.0)
 
 
 def report(target: str, meter: str, cost_s: float) -> None:
