@@ -103,9 +103,7 @@ def step_cost_s(model: nn.Module, meter: str, steps: int, folder: Path) -> float
 def counting_for(meter: str, steps: int, folder: Path) -> Meter:
     if meter == "samples":
         return SampleMeter()
-    gate = (
-        Path(tempfile.mkdtemp(dir=folder)) / "gate"
-    )  # an earlier run's meter is a neighbour that never parks
+    gate = Path(tempfile.mkdtemp(dir=folder)) / "gate"  # an earlier run's meter is a neighbour that never parks
     for path in (gate, gate.with_name("gate.turn")):
         path.touch()
     return SoloMeter(CountingDevice(), FileGate(gate), steps * 0.01, free_setup_s=5.0)
