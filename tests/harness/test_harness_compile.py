@@ -89,8 +89,9 @@ def test_without_a_compiler_the_program_runs_as_it_is_written_and_says_so(
     assert "there is no compiler" in compiler.prepare(program, "cpu")
     assert "torch.compile does nothing here: there is no compiler" in capfd.readouterr().err
     model = nn.Linear(4, 2)
-    compiled = torch.compile(model)
-    assert torch.equal(compiled(torch.ones(1, 4)), model(torch.ones(1, 4)))
+    torch._dynamo.utils.counters.clear()
+    assert torch.equal(torch.compile(model)(torch.ones(1, 4)), model(torch.ones(1, 4)))
+    assert not torch._dynamo.utils.counters["frames"], "nothing was even tried"
 
 
 def test_what_torch_cannot_compile_runs_uncompiled_and_says_so(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

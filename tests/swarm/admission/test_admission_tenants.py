@@ -40,7 +40,7 @@ class Bench:
 
 def test_no_more_are_let_in_than_those_who_are_there_can_wait_for() -> None:
     bench = Bench()
-    assert [bench.submit(name, most=2) for name in "abc"] == [["a"], ["b"], []]
+    assert [bench.submit(name, most=most) for name, most in (("a", 2), ("b", 3), ("c", 9))] == [["a"], ["b"], []]
     said = why(bench.state, "c", {"a": "trial 1", "b": "trial 2"})
     assert said == (
         "GPU 0 runs trial 1, trial 2, and with more than 2 at once a budget would not fit into its walltime limit"

@@ -147,11 +147,11 @@ def test_a_trial_on_the_cpu_names_no_threads_and_sees_no_driver(machine: Machine
 @needs_walls
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a trial a user of its own: not verified")
 def test_a_node_that_others_may_not_open_costs_a_rung_and_not_the_trial(machine: Machine) -> None:
-    machine.add("rw", "/dev/nvidia0", 0o660)
+    machine.add("rw", "/dev/nvidia0", 0o664)
     found = machine.opens([("rw", "/dev/nvidia0")], machine.policy(), [])
     assert found == {"/dev/nvidia0": "done"}
     assert machine.level == "namespaces+landlock+seccomp"
-    assert f"no user of its own, to whom {machine.root}/dev/nvidia0 (crw-rw----) would be closed" in machine.detail
+    assert f"no user of its own, to whom {machine.root}/dev/nvidia0 (crw-rw-r--) would be closed" in machine.detail
 
 
 @needs_walls
