@@ -72,7 +72,7 @@ def up(
     sandbox: flags.Sandbox = "auto",
     gpu_mode: flags.GpuMode = "auto",
     gpus: flags.Gpus = "all",
-    early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = True,
+    early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = False,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
     notify: flags.Notify = None,
     on_event: flags.OnEvent = None,

@@ -44,7 +44,7 @@ class UpOptions:
     sandbox: Sandbox = "auto"
     gpu_mode: GpuModeChoice = "auto"
     gpus: str = "all"
-    early_stop: bool = True
+    early_stop: bool = False
     start_up: Literal["zygote", "spawn"] = "zygote"
     given: frozenset[str] = frozenset()
 

@@ -109,7 +109,7 @@ class RunSettings(BaseModel):
     proposers: dict[str, ProposerSettings]
     memory: Memory = "shared"
     sandbox: Sandbox = "auto"
-    early_stop: bool = True
+    early_stop: bool = False
     start_up: Literal["zygote", "spawn"] = "zygote"
     harness_sha256: str
 

@@ -50,7 +50,13 @@ class Bench:
         self.stop_reason: Callable[[], str | None] = lambda: None
         self.leave: Callable[[], bool] = lambda: False
         self.settings = run_settings(
-            folder, study_id=STUDY, base_commit="c0", budget=BUDGET, noise_replicates=2, harness_sha256=harness_sha256()
+            folder,
+            early_stop=True,
+            study_id=STUDY,
+            base_commit="c0",
+            budget=BUDGET,
+            noise_replicates=2,
+            harness_sha256=harness_sha256(),
         )
         self.brain.append(study_opened(study_id=STUDY, base_commit="c0", budget=BUDGET, workers=1))
 

@@ -193,7 +193,7 @@ def test_another_budget_keeps_its_kill_limit_in_proportion_and_above_the_start_u
 
 
 def test_a_resumed_study_keeps_all_that_is_not_given_and_records_what_is(tiny: TinyStudy) -> None:
-    first = opened(tiny, trials=5, hours=8.0, workers=3, seed=3, early_stop=False, max_usd=2.0, max_tokens=900).settings
+    first = opened(tiny, trials=5, hours=8.0, workers=3, seed=3, early_stop=True, max_usd=2.0, max_tokens=900).settings
     commit(tiny, "models/tiny/train.py", TRAIN.replace("0.05", "0.5"))
     assert opened(tiny, resume=True).settings == first
     again = opened(tiny, resume=True, trials=9, max_usd=4.0)

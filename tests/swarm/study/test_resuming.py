@@ -24,7 +24,7 @@ def study(**fields: object) -> RunSettings:
         "gpu_mode": "exclusive",
         "seed": 3,
         "memory": "own",
-        "early_stop": False,
+        "early_stop": True,
         "proposers": {"worker_1": LIMITED, "worker_2": ProposerSettings(spec="tpe", max_usd=5.0)},
     }
     return run_settings(**(had | fields))
@@ -44,7 +44,7 @@ CHANGES = [
     ({"start_up": "zygote", "given": frozenset({"start_up"})}, {"start_up": "zygote"}),
     ({"seed": 7}, {"seed": 7}),
     ({"memory": "off"}, {"memory": "off"}),
-    ({"early_stop": True, "given": frozenset({"early_stop"})}, {"early_stop": True}),
+    ({"early_stop": False, "given": frozenset({"early_stop"})}, {"early_stop": False}),
     ({"gpu_mode": "shared"}, {"gpu_mode": "shared"}),
     ({"workers": 1}, {"workers": 1, "proposers": {"worker_1": LIMITED}}),
 ]
