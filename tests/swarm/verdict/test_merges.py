@@ -53,6 +53,15 @@ def test_what_did_not_help_its_parent_is_not_merged(fake: FakeStudy) -> None:
     assert merge_owed(fake.study) is None
 
 
+def test_what_may_have_helped_is_not_enough(fake: FakeStudy) -> None:
+    leader, other = fake.claim(parent=BASE, effect=-0.3), fake.claim(parent=BASE)
+    fake.finish(leader)
+    fake.finish(other, fake.study.programs[BASE].mean)
+    verdict = fake.study.programs[other].verdict
+    assert verdict is not None and verdict.decision == "inconclusive" and verdict.level == "none"
+    assert merge_owed(fake.study) is None
+
+
 def test_what_is_in_the_leader_already_is_not_merged(fake: FakeStudy) -> None:
     grandparent = fake.try_change(-0.3)
     parent = fake.try_change(-0.3)
