@@ -14,8 +14,10 @@ from swarm.program.families import family_of
 from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState
+from swarm.verdict import finals, replicates_owed
 from workers.briefing import Briefing
 from workers.dispatch import unclaimed_baselines
+from workers.session import search_is_open
 
 
 class Refused(Exception):
@@ -66,20 +68,34 @@ def baseline_claim(state: BrainState, settings: RunSettings, agent_id: str, sour
 
 
 def replicate_claim(state: BrainState, settings: RunSettings, agent_id: str, name: str) -> ProposalClaimed:
-    """The same program again on a fresh seed."""
+    """The same program again on a fresh seed, if that is still owed."""
     study = study_with_room(state, settings)
-    program = study.programs[name]
-    if program.open_trials:
-        raise StaleSnapshot(f"{name} is being run by {program.open_trials[0].claim.agent_id}")
-    first, trial_id = program.first.claim, study.next_trial_id
+    if name not in replicates_owed(study):
+        raise StaleSnapshot(f"no run of {name} is owed any more")
+    return _again(study, state.seq, settings, agent_id, name, "replicate of")
+
+
+def finals_claim(state: BrainState, settings: RunSettings, agent_id: str, run: finals.Run) -> ProposalClaimed:
+    """A run of the finals on a fresh seed, if they still owe it."""
+    study = state.study(settings.study_id)
+    opened = finals.open_finals(study) if study is not None else None
+    if study is None or opened is None or run not in finals.where(study, opened).owed:
+        raise StaleSnapshot(f"round {run.round} of the finals owes no run of {run.program} any more")
+    claim = _again(study, state.seq, settings, agent_id, run.program, f"finals, round {run.round}, of")
+    return claim.model_copy(update={"finals": opened.number, "finals_round": run.round})
+
+
+def _again(study: StudyState, seq: int, settings: RunSettings, agent_id: str, name: str, what: str) -> ProposalClaimed:
+    """The claim of a program's first trial, made anew for another run of it."""
+    first, trial_id = study.programs[name].first.claim, study.next_trial_id
     return first.model_copy(
         update={
             "agent_id": agent_id,
-            "description": f"replicate of {name}: {first.description}"[:MAX_DESCRIPTION],
+            "description": f"{what} {name}: {first.description}"[:MAX_DESCRIPTION],
             "trial_id": trial_id,
             "operator": Operator.REPLICATE,
             "seed": trial_seed(settings.seed, trial_id),
-            "read_seq": state.seq,
+            "read_seq": seq,
             "briefing_sha256": None,
             "briefing_tokens": None,
             "cites": (),
@@ -186,12 +202,12 @@ def related(proposal: Proposal, briefing: Briefing) -> tuple[str, ...]:
 
 
 def study_with_room(state: BrainState, settings: RunSettings) -> StudyState:
-    """The study, if it may have one more trial. Raises StaleSnapshot."""
+    """The study, if its search may have one more trial. Raises StaleSnapshot."""
     study = state.study(settings.study_id)
     if study is None:
         raise StaleSnapshot(f"study {settings.study_id} is not in the brain")
-    if settings.trials is not None and len(study.trials) >= settings.trials:
-        raise StaleSnapshot(f"the study has its {settings.trials} trials")
+    if not search_is_open(study, settings):
+        raise StaleSnapshot(f"the search has had its trials; the study has {len(study.trials)} of {settings.trials}")
     return study
 
 

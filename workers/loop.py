@@ -12,6 +12,7 @@ from functools import partial
 from swarm.errors import BrainError, Escaped, StaleSnapshot, contained
 from swarm.execution.runner import Walkaway
 from swarm.study.state import Trial
+from swarm.verdict.finals import Run
 from swarm.verdict.merges import Merge
 from workers.dispatch import Assignment, BaselineReplicate, Propose, Replicate
 from workers.worker import Worker
@@ -54,5 +55,7 @@ def claim(worker: Worker, assignment: Assignment) -> Trial | None:
             return worker.claim_replicate(program)
         case Merge():
             return worker.claim_merge(assignment)
+        case Run():
+            return worker.claim_finals_run(assignment)
         case Propose():
             return worker.claim_proposal(assignment)

@@ -85,7 +85,7 @@ class Proposing:
             try:
                 trial = self._claim_draft(rebased)
             except StaleSnapshot:
-                if not self._session.has_room(self._session.study()):
+                if not self._session.may_search(self._session.study()):
                     self._record_unused(draft)
                     raise
                 continue  # the incumbent has moved once more
@@ -99,7 +99,7 @@ class Proposing:
         because they know its result then.
         """
         study, arms = self._session.study(), self._arms.available()
-        if arms and self._session.has_room(study) and proposals_are_near(study):
+        if arms and self._session.may_search(study) and proposals_are_near(study):
             assignment = self._next(study, arms)
             if assignment.arm in SLOW_ARMS:
                 self.background.start(self._told(assignment))

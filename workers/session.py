@@ -10,6 +10,15 @@ from swarm.orchestrator.control import ORCHESTRATOR_VARIABLE, Control, read_cont
 from swarm.records import MAX_DESCRIPTION, ProposalClaimed, WorkerStatus, one_line
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState, Trial
+from swarm.verdict import finals, slots
+from swarm.verdict.plan import MOST_SLOTS
+
+
+def search_is_open(study: StudyState, settings: RunSettings) -> bool:
+    """Whether the study's limits leave room for one more trial of the search, finals aside that are held."""
+    if settings.finals == "now":
+        return False
+    return slots.may_search(study, settings.trials, hold=settings.finals == "auto")
 
 
 class Session:
@@ -51,11 +60,36 @@ class Session:
         )
 
     def has_room(self, study: StudyState) -> bool:
-        """Whether the study's limits and the person at the keyboard allow one more trial. The orchestrator says when
-        time is up, as a person would: it alone knows how long the study has run if the machine's clock is set."""
-        if self.orphaned() or read_control(self.settings.layout, self.settings.study_id) is not Control.RUN:
-            return False
-        return self.settings.trials is None or len(study.trials) < self.settings.trials
+        """Whether the study's limits and the person at the keyboard allow one more trial, of the search or of the
+        finals. The orchestrator says when time is up, as a person would: it alone knows how long the study has run if
+        the machine's clock is set."""
+        return self.may_search(study) or self.finals_slots(study) > 0
+
+    def may_search(self, study: StudyState) -> bool:
+        """Whether one more trial of the search may begin."""
+        return self._asked() is Control.RUN and search_is_open(study, self.settings)
+
+    def finals_slots(self, study: StudyState) -> int:
+        """Slots of the finals that are open, or that begin once the search has ended; 0 for none."""
+        if self.settings.finals == "off" or self._asked() not in (Control.RUN, Control.FINALS):
+            return 0
+        if (opened := finals.open_finals(study)) is not None:
+            return opened.slots
+        if self.settings.finals == "now":
+            return slots.asked_for(study)
+        return min(slots.slots_due(study, self.settings.trials), self._slots_in_time(study))
+
+    def _slots_in_time(self, study: StudyState) -> int:
+        """Those that end before the study's time is up."""
+        settings = self.settings
+        one = slots.seconds(study, 0, settings.workers)
+        if settings.deadline_at is None or one is None:
+            return MOST_SLOTS
+        return max(0, int((settings.deadline_at - self.clock.now()) / one - 1) * settings.workers)
+
+    def _asked(self) -> Control | None:
+        """None when nobody asks any more."""
+        return None if self.orphaned() else read_control(self.settings.layout, self.settings.study_id)
 
     def orphaned(self) -> bool:
         """Whether the orchestrator has gone."""

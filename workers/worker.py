@@ -24,10 +24,12 @@ from swarm.repo import Repo
 from swarm.study.hands import deaths, in_hands_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
+from swarm.verdict.finals import Run
 from swarm.verdict.merges import Merge
-from workers.claims import baseline_claim, replicate_claim
+from workers.claims import baseline_claim, finals_claim, replicate_claim
 from workers.dispatch import DIAGNOSIS, Assignment, Propose, choose, diagnosis_due
 from workers.drafts import Sources
+from workers.finals import Finals
 from workers.proposing import Proposing
 from workers.session import Session
 
@@ -57,6 +59,7 @@ class Worker:
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._stumbles = 0
+        self._finals = Finals(session)
         zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
             settings,
@@ -107,24 +110,30 @@ class Worker:
         return True
 
     def next_assignment(self) -> Assignment | None:
-        """What is owed now; None when every arm is out of proposals for good and nothing that runs can change that, or
-        when there is no room any more."""
+        """What is owed now; None when there is no room any more: the search has had its trials, or every arm is out of
+        proposals for good and nothing that runs can change that, and the finals have ended."""
         while True:
             study = self._session.study()
-            assignment = choose(
-                study,
-                agent_id=self.agent_id,
-                arms=self.proposing.arms(),
-                device_mib=self._device_mib,
-                merges=self.proposing.may_merge,
-            )
-            may_come = study.open_trials() or self.proposing.will_wake()
+            assignment, may_come = self._in_the_search(study) if self._session.may_search(study) else (None, False)
+            if assignment is None and not may_come:
+                assignment, may_come = self._finals.next()
             if assignment is not None or not may_come or not self._session.has_room(study):
                 break
             self._session.clock.sleep(OPEN_TRIALS_PAUSE_S)
         if isinstance(assignment, Propose) and assignment.diagnosis is not None:
             self._write_diagnosis(assignment.diagnosis)
         return assignment
+
+    def _in_the_search(self, study: StudyState) -> tuple[Assignment | None, bool]:
+        """What is owed, and whether something may come of what runs or rests now."""
+        assignment = choose(
+            study,
+            agent_id=self.agent_id,
+            arms=self.proposing.arms(),
+            device_mib=self._device_mib,
+            merges=self.proposing.may_merge,
+        )
+        return assignment, bool(study.open_trials()) or self.proposing.will_wake()
 
     def claim_baseline(self) -> Trial:
         return self._session.claim(lambda state: baseline_claim(state, self.settings, self.agent_id, self._base_source))
@@ -137,6 +146,9 @@ class Worker:
         when the incumbent has moved meanwhile."""
         return self.proposing.claim_merge(merge)
 
+    def claim_finals_run(self, run: Run) -> Trial:
+        return self._session.claim(lambda state: finals_claim(state, self.settings, self.agent_id, run))
+
     def claim_proposal(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
         return self.proposing.claim(assignment)
@@ -144,7 +156,8 @@ class Worker:
     def prepare_next(self) -> None:
         """Let a model think about the next proposal while the trial that was just claimed trains. Where that cannot
         even begin, the trial comes first."""
-        contained(self.proposing.prepare, passing=(BrainError,))
+        if self._session.may_search(self._session.study()):
+            contained(self.proposing.prepare, passing=(BrainError,))
 
     def run(self, trial: Trial) -> None:
         commit = self._sources.commit_of(self._session.study(), trial.claim.program)
@@ -166,7 +179,7 @@ class Worker:
             self._session.clock.sleep(min(1.0, until - self._session.clock.monotonic()))
 
     def _write_diagnosis(self, text: str) -> None:
-        """A note in the brain, once for every five proposals without a confirmed keep."""
+        """A note in the brain, once for every five proposals without a new leader."""
         note = Note(
             agent_id=self.agent_id,
             study_id=self.settings.study_id,

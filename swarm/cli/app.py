@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import checking, drill, flags, watch
+from swarm.cli import checking, decide, drill, flags, watch
 from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.pod import pod_app
@@ -73,6 +73,9 @@ def up(
     gpu_mode: flags.GpuMode = "auto",
     gpus: flags.Gpus = "all",
     early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = False,
+    finals: Annotated[
+        bool, typer.Option(help="Hold a fifth of the trials for the finals, which alone say what is kept.")
+    ] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
     notify: flags.Notify = None,
     on_event: flags.OnEvent = None,
@@ -80,7 +83,8 @@ def up(
 ) -> int:
     """Run a study: make the worktrees, start the workers, watch them until the limits are reached.
 
-    The first Ctrl-C lets the running trials finish, the second stops them; [bold]swarm up --resume[/] goes on.
+    The first Ctrl-C lets the running trials finish and the finals run, the second stops at once; [bold]swarm up
+    --resume[/] goes on.
     """
     from swarm.cli.up import run_up
     from swarm.study.options import UpOptions, limit, named_workers
@@ -110,30 +114,10 @@ def up(
         gpu_mode=gpu_mode,  # type: ignore[arg-type]
         gpus=gpus,
         early_stop=early_stop,
+        finals="auto" if finals else "off",
         start_up=start_up,  # type: ignore[arg-type]
     )
     return run_up(options, Path.cwd(), as_json=as_json, notify=notify, on_event=on_event)
-
-
-@app.command()
-def calibrate(
-    target: flags.Target = "resnext",
-    device: flags.Device = "auto",
-    data: flags.Data = "auto",
-    budget_s: flags.BudgetS = None,
-    as_json: flags.Json = False,
-) -> int:
-    """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
-    from swarm.cli.up import run_calibrate
-    from swarm.study.options import UpOptions
-
-    options = UpOptions(
-        target=target,
-        device=device,  # type: ignore[arg-type] # checked with the other choices in one place
-        data=data,  # type: ignore[arg-type]
-        budget_s=budget_s,
-    )
-    return run_calibrate(options, Path.cwd(), as_json=as_json)
 
 
 @app.command()
@@ -292,3 +276,5 @@ app.command()(drill.drill)
 app.command()(watch.watch)
 app.command()(checking.verify)
 app.command()(checking.attribute)
+app.command()(decide.finals)
+app.command()(decide.calibrate)

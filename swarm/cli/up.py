@@ -130,8 +130,10 @@ class _Display:
         if count == self._told:
             return
         self._told = count
+        ahead = self._orchestrator.foresight.ahead
+        follow = f"The finals follow, which say what is kept: {ahead}; `swarm finals` runs them later." if ahead else ""
         text = (
-            "Draining: running trials finish, none starts. Press Ctrl-C again to stop them at once."
+            f"Draining: running trials finish, no new idea starts. {follow} Press Ctrl-C again to stop at once."
             if count == 1
             else "Stopping the running trials."
         )

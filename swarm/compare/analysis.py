@@ -85,11 +85,14 @@ def progress_after(study: StudyState, trials: int) -> Progress:
     """What the study led with and had confirmed once `trials` of its trials had ended and were judged."""
     limit = _seq_after(study, trials)
     losses: dict[str, list[float]] = {}
+    in_finals: dict[str, list[float]] = {}
     for finished in _counted(study)[:trials]:
         if finished.validation_loss is not None:
-            losses.setdefault(study.program_of(finished.trial_id).name, []).append(finished.validation_loss)
+            where = in_finals if study.trials[finished.trial_id].claim.finals else losses
+            where.setdefault(study.program_of(finished.trial_id).name, []).append(finished.validation_loss)
     newest = {verdict.program: verdict for verdict in study.verdicts if verdict.seq < limit}
-    kept = [fmean(losses[name]) for name, said in newest.items() if _is_gain(said) and name in losses]
+    told = {name: in_finals if said.finals else losses for name, said in newest.items() if _is_gain(said)}
+    kept = [fmean(runs[name]) for name, runs in told.items() if name in runs]
     base = losses.get(study.baseline.name) if study.baseline else None
     baseline_loss = fmean(base) if base else None
     leading = [step.mean for step in trajectory(study) if step.seq < limit]

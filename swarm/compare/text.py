@@ -116,7 +116,7 @@ def _notes(comparison: Comparison) -> list[str]:
         "- Each pair is two studies with the same base program, seed and budget, run at the same time on one device. "
         "All is read at the trial count that both reached; noise floor, replicates and failures count as trials.",
         "- The leading loss is that of the program the study built on, chosen among noisy runs and therefore a little "
-        "too good. The confirmed loss needs three seeds and P(better) >= 0.95, else it is the baseline's.",
+        "too good. The confirmed loss is that of what the finals kept, else the baseline's.",
         "- Intervals are percentile bootstraps over pairs, the same for each run of the analysis. With few pairs they "
         f"are narrower than they should be; below {MIN_PAIRS} pairs no difference is claimed.",
         "- Costs cover every call, refused and failed ones too. Unknown is not zero: one call without a known price "

@@ -15,7 +15,8 @@ from swarm.drill.finding import Fault, Finding, Scene
 from swarm.drill.playground import Playground, kill, playground
 from swarm.drill.target import HANGER, HOARDER, HOSTILE, LIAR, WALLTIME_LIMIT_S, write_script
 from swarm.records import FailReason, TrialState
-from swarm.study.state import StudyState, Trial, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import StudyState, Trial
 
 WORKER = "A killed worker is replaced and its trial is not lost."
 SUPERVISOR = "A killed supervisor: nothing of its trial lives on, and it runs again."

@@ -143,7 +143,7 @@ class TrialRunner:
 
         def conclude(state: BrainState) -> list[Record]:
             reached = verdict.conclude(state.studies[self._settings.study_id], trial_id, paired)
-            return [self._records.signed(item) for item in reached]
+            return [self._records.signed(item, trial_id) for item in reached]
 
         for record in self._brain.transact(conclude):
             if isinstance(record, VerdictReached) and record.decision is Decision.DISCARD:

@@ -122,8 +122,10 @@ class TrialRecords:
             )
         )
 
-    def signed(self, reached: VerdictReached) -> VerdictReached:
-        identity = f"{self._settings.study_id}/{reached.trial_id}/verdict/{reached.program}"
+    def signed(self, reached: VerdictReached, cause: str) -> VerdictReached:
+        """With an id of the trial that it follows from, so that one program may be judged again for another trial, and
+        a verdict sent twice counts once."""
+        identity = f"{self._settings.study_id}/{cause}/verdict/{reached.program}"
         return reached.model_copy(
             update={"agent_id": self._agent_id, "study_id": self._settings.study_id, "id": identity}
         )

@@ -25,6 +25,7 @@ class Control(StrEnum):
     """What the person at the keyboard wants of a study."""
 
     RUN = "run"
+    FINALS = "finals"  # running trials finish, and then only the finals run
     DRAIN = "drain"  # running trials finish, none starts
     NOW = "now"  # running trials are stopped
 

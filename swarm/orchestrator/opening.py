@@ -71,7 +71,7 @@ def open_study(
     brain = Brain(path, clock=clock, kept=repo.kept_brain(path), lock_timeout_s=LOCK_TIMEOUT_S)
     changes: tuple[str, ...] = ()
     if options.resume:
-        latest = brain.snapshot().latest
+        latest = _study_named(brain, options.study)
         settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
@@ -157,9 +157,21 @@ def _fresh(
         memory=options.memory,
         sandbox=options.sandbox,
         early_stop=options.early_stop,
+        finals=options.finals,
         start_up=options.start_up,
         harness_sha256=harness_sha256(),
     )
+
+
+def _study_named(brain: Brain, name: str | None) -> StudyState | None:
+    """By its id or an unambiguous beginning of it; the latest when None. Raises UsageError."""
+    state = brain.snapshot()
+    if name is None:
+        return state.latest
+    found = [study for study_id, study in state.studies.items() if study_id.startswith(name)]
+    if len(found) != 1:
+        raise UsageError(f"--study {name!r} fits {len(found)} studies of {', '.join(state.studies) or 'none'}")
+    return found[0]
 
 
 def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
@@ -278,6 +290,7 @@ def _first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) -
         noise_replicates=settings.noise_replicates,
         trials=settings.trials,
         deadline_at=settings.deadline_at,
+        finals=settings.finals,
         changes=changes,
         version=VERSION,
     )

@@ -18,6 +18,7 @@ from swarm.brain.room import LOOK_EVERY_S, shortage
 from swarm.clock import Clock
 from swarm.errors import SwarmError, TrialError, UsageError
 from swarm.failpoints import failpoint
+from swarm.orchestrator.ahead import Foresight
 from swarm.orchestrator.control import Control, read_control, write_control
 from swarm.orchestrator.ending import end_trials, end_workers
 from swarm.orchestrator.interrupts import Interrupts
@@ -57,7 +58,7 @@ class Orchestrator:
         renew: Callable[[], None] = lambda: None,
     ) -> None:
         """`renew` takes the orchestrator's lock again when its file is gone."""
-        self.interrupts = Interrupts(self._ask)
+        self.interrupts = Interrupts(self._wish)
         self._settings = settings
         self._brain = brain
         self._repo = repo
@@ -66,7 +67,7 @@ class Orchestrator:
         self._renew = renew
         self._workers = [WorkerSlot(agent_id) for agent_id in settings.proposers]
         self._zygote: Zygote | None = None
-        self._ends_at = _on_the_monotonic_clock(settings.deadline_at, clock)
+        self.foresight = Foresight(settings, clock)
         self._last_asked = Control.RUN
         self._telling = Telling(brain)
         self._look_at_disk = 0.0
@@ -119,13 +120,18 @@ class Orchestrator:
     def _step(self) -> None:
         self._watch_disk()
         self._restore_runtime()
-        if self._time_is_up() and self._asked() is Control.RUN:
-            self._ask(Control.DRAIN)
+        if (word := self.foresight.word(self._study, self._asked())) is not None:
+            self._ask(word)
         for worker in self._workers:
             if not worker.done:
                 self._tend(worker)
         if self._zygote is not None and not self._zygote.alive():
             self._warm_up()  # it also ends by itself when the code that it has loaded changes
+
+    def _wish(self, wish: Control) -> None:
+        """A person's: the first Ctrl-C ends the search, and the finals follow; while they run, it ends them too."""
+        follows = wish is Control.DRAIN and self.foresight.ahead is not None and self._asked() is Control.RUN
+        self._ask(Control.FINALS if follows else wish)
 
     def _warm_up(self) -> None:
         """Without a zygote each trial starts an interpreter of its own: slower, with the same results."""
@@ -267,12 +273,11 @@ class Orchestrator:
             return "stopped by the user" if self.interrupts.at_once else "drained by the user"
         if all(worker.given_up for worker in self._workers):
             return "no worker could go on"
+        if self._asked() is Control.FINALS:
+            return "the finals have ended"
         if self._asked() is not Control.RUN:
-            return "time is up" if self._time_is_up() else "stopped by the user"
+            return "time is up" if self.foresight.time_is_up() else "stopped by the user"
         return "all trials done"
-
-    def _time_is_up(self) -> bool:
-        return self._ends_at is not None and self._clock.monotonic() >= self._ends_at
 
     def _asked(self) -> Control:
         layout, study_id = self._settings.layout, self._settings.study_id
@@ -287,11 +292,6 @@ class Orchestrator:
     def _ask(self, control: Control) -> None:
         self._last_asked = control
         write_control(self._settings.layout, self._settings.study_id, control)
-
-
-def _on_the_monotonic_clock(moment: float | None, clock: Clock) -> float | None:
-    """A night is as long as it was meant to be when the machine's clock is set meanwhile."""
-    return None if moment is None else clock.monotonic() + moment - clock.now()
 
 
 def zygote_socket(layout: Layout) -> Path:

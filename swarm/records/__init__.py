@@ -9,22 +9,21 @@ the mean cross-entropy in nats for the targets that come with the swarm. A missi
 failed trial has a reason and no value.
 """
 
+from swarm.records.envelope import Record
 from swarm.records.fit import fitted
+from swarm.records.judging import FinalsClosed, FinalsOpened, FinalsRound, IncumbentChanged, VerdictReached
 from swarm.records.kinds import (
     KNOWN_KINDS,
     History,
-    IncumbentChanged,
     Note,
     ProposalClaimed,
     ProposalRejected,
-    Record,
     Steer,
     StudyClosed,
     StudyOpened,
     TrialFinished,
     TrialStarted,
     UnknownRecord,
-    VerdictReached,
     WorkerStatus,
     parse_record,
 )
@@ -57,6 +56,9 @@ __all__ = [
     "Budget",
     "Decision",
     "FailReason",
+    "FinalsClosed",
+    "FinalsOpened",
+    "FinalsRound",
     "History",
     "IncumbentChanged",
     "Line",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from swarm.records.kinds import Record
+from swarm.records.envelope import Record
 from swarm.records.text import one_line
 from swarm.records.values import MAX_LINE_BYTES
 

@@ -4,12 +4,11 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from swarm.records.envelope import Record
+from swarm.records.judging import FinalsClosed, FinalsOpened, IncumbentChanged, VerdictReached
 from swarm.records.text import Block, Line, safe_to_print
 from swarm.records.values import (
-    FORMAT_VERSION,
-    MAX_DESCRIPTION,
     Budget,
-    Decision,
     FailReason,
     ObjectiveTerms,
     Operator,
@@ -18,23 +17,7 @@ from swarm.records.values import (
     Score,
     TrialState,
     Usage,
-    Value,
 )
-
-
-class Record(Value):
-    """The envelope. `seq` counts lines from 1, `prev` is the SHA-256 of the line before."""
-
-    kind: Line
-    agent_id: Line = "orchestrator"
-    study_id: Line = ""
-    description: Line = Field(default="", max_length=MAX_DESCRIPTION)
-    validation_loss: float | None = None
-    v: int = FORMAT_VERSION
-    seq: int = 0
-    id: Line = ""
-    at: float = Field(default=0.0, description="seconds since the epoch, by the writer's clock; order is by seq")
-    prev: Line = ""
 
 
 class StudyOpened(Record):
@@ -59,6 +42,7 @@ class StudyOpened(Record):
     noise_replicates: int = Field(ge=2)
     trials: int | None = None
     deadline_at: float | None = None
+    finals: Literal["auto", "off", "now"] = Field(default="off", description="whether slots are held for the finals")
     changes: tuple[Line, ...] = Field(default=(), description="what a person changed when it went on: max_usd: 5 -> 8")
     version: Line = ""
 
@@ -110,6 +94,8 @@ class ProposalClaimed(Record):
         description="functions and constants that the edit changes or reads and that are otherwise where it was made: "
         "it may not mean here what it meant there",
     )
+    finals: int = Field(default=0, description="number of the finals that it is a run of; 0: a trial of the search")
+    finals_round: int = Field(default=0, description="round of those finals, from 1")
 
 
 class ProposalRejected(Record):
@@ -174,36 +160,6 @@ class TrialFinished(Record):
         return self
 
 
-class VerdictReached(Record):
-    """What the study concluded about a program after one more of its trials."""
-
-    kind: Literal["verdict"] = "verdict"
-    trial_id: Line = Field(description="the trial whose result led to it")
-    program: Line = Field(description="first trial of the judged program")
-    parent: Line = Field(description="first trial of the program it is judged against")
-    decision: Decision
-    level: Literal["none", "provisional", "confirmed"]
-    leads: bool = Field(description="it becomes what the workers build on")
-    probability: float = Field(description="posterior probability of a lower cost than the parent's")
-    probability_incumbent: float | None = Field(
-        default=None, description="the same against the incumbent of the moment"
-    )
-    delta: float = Field(description="mean cost minus the parent's; negative is better")
-    sigma: float
-    replicates: int
-    parent_replicates: int
-    why: Line = Field(default="", max_length=500)
-
-
-class IncumbentChanged(Record):
-    """For readers of the file. State is derived by replay of verdicts, never from this record."""
-
-    kind: Literal["incumbent_changed"] = "incumbent_changed"
-    program: Line
-    previous: Line
-    why: Line = Field(default="", max_length=500)
-
-
 class Note(Record):
     """A finding that other workers should read, or a diagnosis."""
 
@@ -255,6 +211,8 @@ KNOWN_KINDS: dict[str, type[Record]] = {
         TrialFinished,
         VerdictReached,
         IncumbentChanged,
+        FinalsOpened,
+        FinalsClosed,
         Note,
         Steer,
         StudyClosed,

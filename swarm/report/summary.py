@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from swarm import verdict
 from swarm.records import Operator, Scalar, TrialState
-from swarm.study.state import Program, StudyState, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import Program, StudyState
 from swarm.target.objective import Objective
 from swarm.verdict import early_stop
 from swarm.verdict.standing import Standing, kept, standing

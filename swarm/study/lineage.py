@@ -19,13 +19,13 @@ def parent_of(study: StudyState, program: Program) -> Program | None:
 
 
 def ancestors(study: StudyState, program: Program) -> list[Program]:
-    """Parent, grandparent and so on up to the baseline."""
-    chain: list[Program] = []
+    """Parent, grandparent and so on up to the baseline; no program twice."""
+    chain: dict[str, Program] = {}
     parent = parent_of(study, program)
-    while parent is not None and all(parent is not other for other in chain):
-        chain.append(parent)
+    while parent is not None and parent.name not in chain:
+        chain[parent.name] = parent
         parent = parent_of(study, parent)
-    return chain
+    return list(chain.values())
 
 
 def commit_of(study: StudyState, program: Program, refs: Mapping[str, str] = NO_REFS) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from swarm.errors import UsageError
-from swarm.study.settings import Memory, Sandbox
+from swarm.study.settings import Finals, Memory, Sandbox
 
 UNLIMITED = "unlimited"
 MAY_BE_UNLIMITED = ("--trials", "--hours", "--max-usd", "--max-tokens")
@@ -45,6 +45,8 @@ class UpOptions:
     gpu_mode: GpuModeChoice = "auto"
     gpus: str = "all"
     early_stop: bool = False
+    finals: Finals = "auto"
+    study: str | None = None
     start_up: Literal["zygote", "spawn"] = "zygote"
     given: frozenset[str] = frozenset()
 

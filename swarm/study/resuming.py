@@ -11,7 +11,7 @@ from swarm.errors import UsageError
 from swarm.study.options import UNLIMITED, UpOptions, check_worker_names, worker_names
 from swarm.study.settings import ProposerSettings, RunSettings
 
-_FREE = ("sandbox", "start_up", "seed", "memory", "early_stop")
+_FREE = ("sandbox", "start_up", "seed", "memory", "early_stop", "finals")
 _SERVER = ("model", "base_url")
 _LIMITS = ("max_usd", "max_tokens")
 _PRICES = ("price_in", "price_out")
@@ -34,6 +34,8 @@ def resumed(settings: RunSettings, options: UpOptions, now: float) -> tuple[RunS
         update["trials"] = _bounded(options.trials)
     if options.hours is not None:
         update["deadline_at"] = _bounded(now + options.hours * 3600)
+    if settings.finals == "now":  # those of a run before; they hold for that run only
+        update["finals"] = "auto"
     update |= {name: getattr(options, name) for name in _FREE if name in options.given}
     if options.gpu_mode != "auto":
         update["gpu_mode"] = options.gpu_mode

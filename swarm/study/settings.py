@@ -16,6 +16,8 @@ from swarm.trial.folder import TrialFolder
 
 Sandbox = Literal["auto", "strict", "none"]
 Memory = Literal["shared", "own", "off", "shuffled"]
+Finals = Literal["auto", "off", "now"]
+"""auto: slots are held for them at the end of the study. now: this run is for them alone."""
 GpuMode = Literal["shared", "exclusive"]
 
 
@@ -110,6 +112,7 @@ class RunSettings(BaseModel):
     memory: Memory = "shared"
     sandbox: Sandbox = "auto"
     early_stop: bool = False
+    finals: Finals = "off"
     start_up: Literal["zygote", "spawn"] = "zygote"
     harness_sha256: str
 

@@ -8,12 +8,14 @@ Consumers treat a state as read-only; only `swarm.brain` applies records to it.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from swarm.records import (
     Decision,
     FailReason,
+    FinalsClosed,
+    FinalsOpened,
     History,
     Note,
     Operator,
@@ -84,20 +86,17 @@ class Program:
     parent: str | None
     trials: list[Trial] = field(default_factory=list)
     verdict: VerdictReached | None = None
+    costs: list[float] = field(default_factory=list)
+    """Of its trials in the search; those of the finals are apart, since only they count there."""
 
     @property
     def first(self) -> Trial:
         return self.trials[0]
 
     @property
-    def costs(self) -> list[float]:
-        return [trial.cost for trial in self.trials if trial.cost is not None]
-
-    @property
     def mean(self) -> float | None:
         """Of its costs."""
-        costs = self.costs
-        return sum(costs) / len(costs) if costs else None
+        return sum(self.costs) / len(self.costs) if self.costs else None
 
     @property
     def open_trials(self) -> list[Trial]:
@@ -121,6 +120,8 @@ class StudyState:
         self.restarts: dict[str, int] = {}
         self.crashes: list[WorkerStatus] = []
         self.closed: StudyClosed | None = None
+        self.finals: list[FinalsOpened] = []
+        self.finals_ends: dict[int, FinalsClosed] = {}
         self._lineage: tuple[str, ...] = ()
 
     @property
@@ -178,7 +179,7 @@ class StudyState:
             case TrialFinished():
                 trial = self.trials.get(record.trial_id)
                 if trial is not None and trial.finished is None:
-                    trial.finished = record
+                    self._end(trial, record)
             case VerdictReached():
                 self._conclude(record)
             case ProposalRejected():
@@ -192,6 +193,10 @@ class StudyState:
                 self.notes.append(record)
             case Steer():
                 self._steer(record)
+            case FinalsOpened():
+                self.finals.append(record)
+            case FinalsClosed():
+                self.finals_ends.setdefault(record.number, record)
             case StudyClosed():
                 self.closed = record
             case StudyOpened():
@@ -207,6 +212,11 @@ class StudyState:
         parent = claim.parent if claim.operator != Operator.BASELINE else None
         program = self.programs.setdefault(claim.program, Program(claim.program, parent))
         program.trials.append(trial)
+
+    def _end(self, trial: Trial, ending: TrialFinished) -> None:
+        trial.finished = ending
+        if (cost := trial.cost) is not None and not trial.claim.finals:
+            self.programs[trial.claim.program].costs.append(cost)
 
     def _steer(self, steer: Steer) -> None:
         self.steers.append(steer)
@@ -278,16 +288,6 @@ def replay(records: Iterable[Record]) -> BrainState:
     for record in records:
         state.apply(record)
     return state
-
-
-def overlapping_pairs(trials: Iterable[Trial]) -> Iterator[tuple[Trial, Trial]]:
-    """Pairs of trials whose runs shared some time: the proof that workers worked side by side."""
-    spans = sorted(((trial.seconds, trial) for trial in trials if trial.seconds is not None), key=lambda pair: pair[0])
-    for index, ((_, end), first) in enumerate(spans):
-        for (start, _), second in spans[index + 1 :]:
-            if start >= end:
-                break
-            yield first, second
 
 
 def _ended_at(trial: Trial) -> int:

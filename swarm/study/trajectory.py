@@ -29,7 +29,7 @@ def trajectory(study: StudyState) -> list[Step]:
     for event in _events(study):
         if isinstance(event, TrialFinished):
             cost = study.trials[event.trial_id].cost
-            if cost is not None:
+            if cost is not None and not study.trials[event.trial_id].claim.finals:
                 costs.setdefault(study.program_of(event.trial_id).name, []).append(cost)
         else:
             lineage = lineage_after(lineage, event)

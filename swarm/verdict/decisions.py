@@ -1,6 +1,11 @@
-"""What a study concludes about a program after one more of its trials."""
+"""What a study concludes about a program after one more of its trials, while the search goes on.
+
+Nothing here keeps a program: the strongest that one can be during the search is leading. What is kept is decided by
+`swarm.verdict.finals`.
+"""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -10,35 +15,36 @@ from swarm.study.lineage import ancestors
 from swarm.study.state import Program, StudyState, Trial
 from swarm.verdict.evidence import (
     NoiseFloor,
+    Normal,
     PairedDifference,
-    confirmation_level,
+    mass_below_zero,
     measure_noise,
-    p_value,
+    own_noise,
+    posterior,
     prior_for,
-    probability_better,
+    standard_error,
 )
 
 PROVISIONAL = 0.70
-CONFIRMED = 0.95
 CLEARLY_WORSE = 1 - PROVISIONAL
-CONFIRMED_SEEDS = 3
+TIE_SEEDS = 3
 TIE_SIGMAS = 0.25
 STRICT_GATE_SIGMAS = 1.0
 LEADERS_BEFORE_STRICT = 3
 
-Level = Literal["none", "provisional", "confirmed"]
+Level = Literal["none", "provisional"]
 
 
 def judge(study: StudyState, trial_id: str, paired: PairedDifference | None = None) -> VerdictReached | None:
     """The verdict on the program of a trial that has just finished.
 
-    None when there is nothing to say: the trial failed or still runs, the program is the baseline, or the noise floor
-    is not measured yet. `paired` compares the program with `reference(study, program)` image by image.
-    Raises KeyError when the trial is not in the study.
+    None when there is nothing to say: the trial failed, still runs or is one of the finals, the program is the
+    baseline, or the noise floor is not measured yet. `paired` compares the program with `reference(study, program)`
+    image by image. Raises KeyError when the trial is not in the study.
     """
     trial, program = study.trials[trial_id], study.program_of(trial_id)
     noise = study_noise(study)
-    if noise is None or trial.cost is None:
+    if noise is None or trial.cost is None or trial.claim.finals:
         return None
     return _verdict(study, program, trial, noise=noise, incumbent=study.incumbent, paired=paired)
 
@@ -47,42 +53,62 @@ def conclude(study: StudyState, trial_id: str, paired: PairedDifference | None =
     """Every verdict that a finished trial leads to, in the order in which to record them.
 
     First its own program's, as `judge` says. Then those that it makes due elsewhere: programs that finished before the
-    noise floor was known, and programs judged against this one whose verdict changes with the new run.
+    noise floor was known, and programs whose parent's mean has moved or whose parent fell, where the verdict changes.
     """
     noise = study_noise(study)
-    if noise is None or study.trials[trial_id].cost is None:
+    finished = study.trials[trial_id]
+    if noise is None or finished.cost is None or finished.claim.finals:
         return []
     incumbent, verdicts = study.incumbent, []
+    fallen = {name for name, program in study.programs.items() if _discarded(program)}
     own = study.program_of(trial_id)
-    for program in [own, *_also_due(study, own)]:
-        trial = study.trials[trial_id] if program is own else _last_scored(program)
+    for program in (own, *(other for other in study.programs.values() if other is not own)):
+        if not _due(study, program, own, fallen):
+            continue
+        trial = finished if program is own else _last_scored(program)
         evidence = paired if program is own else None
-        verdict = _verdict(study, program, trial, noise=noise, incumbent=incumbent, paired=evidence)
+        verdict = _verdict(study, program, trial, noise=noise, incumbent=incumbent, paired=evidence, fallen=fallen)
         if verdict is None or (program is not own and not _news(program.verdict, verdict)):
             continue
         verdicts.append(verdict)
+        fallen = fallen | {program.name} if verdict.decision is Decision.DISCARD else fallen - {program.name}
         if verdict.leads:
             incumbent = program
     return verdicts
 
 
 def study_noise(study: StudyState) -> NoiseFloor | None:
-    """Pooled over all replicates of the study; None until there are as many as the study asked for at its start.
-
-    The first run of a changed program is left out: it was lucky, or there would be no second, and with it a pair of
-    runs would measure 1.5 times the true variance.
-    """
-    groups = [p.costs if p.parent is None else p.costs[1:] for p in study.programs.values()]
-    noise = measure_noise(groups)
+    """Pooled over all replicates of the search; None until there are as many as the study asked for at its start."""
+    noise = measure_noise([unselected(program) for program in study.programs.values()])
     return noise if noise is not None and noise.degrees >= study.opened.noise_replicates - 1 else None
 
 
-def reference(study: StudyState, program: Program) -> Program | None:
+def unselected(program: Program) -> list[float]:
+    """Its runs in the search that say how much it scatters: all but the first one of a changed program.
+
+    That one was lucky, or there would be no second, and with it a pair of runs would measure 1.5 times the true
+    variance.
+    """
+    return program.costs if program.parent is None else program.costs[1:]
+
+
+def reference(study: StudyState, program: Program, fallen: Collection[str] | None = None) -> Program | None:
     """What a program is judged against: its parent or, where that was discarded or has no result, the next ancestor.
 
-    None for the baseline, and while no ancestor has a result.
+    None for the baseline, and while no ancestor has a result. `fallen` names what counts as discarded, if not what the
+    recorded verdicts say.
     """
-    return next((one for one in ancestors(study, program) if one.costs and not _discarded(one)), None)
+    for one in ancestors(study, program):
+        if one.costs and not (_discarded(one) if fallen is None else one.name in fallen):
+            return one
+    return None
+
+
+def difference(study: StudyState, program: Program, against: Program, noise: NoiseFloor) -> Normal:
+    """The belief about the true difference of two programs' mean costs, by their runs in the search."""
+    mine, theirs = own_noise(unselected(program), noise), own_noise(unselected(against), noise)
+    error = standard_error(mine.sigma, len(program.costs), theirs.sigma, len(against.costs))
+    return posterior(_mean(program) - _mean(against), error, prior_for(noise.sigma))
 
 
 def stale(study: StudyState, finished: TrialFinished) -> str | None:
@@ -111,7 +137,6 @@ class _Case:
     against: Program
     noise: NoiseFloor
     probability: float
-    proven: bool
 
     @property
     def delta(self) -> float:
@@ -130,6 +155,11 @@ class _Case:
         now, before = (side.first.claim.source_lines for side in (self.program, self.against))
         return now - before if now and before else 0  # 0: a record of a version that did not count them
 
+    @property
+    def simpler(self) -> bool:
+        """Shorter and not worse, on enough seeds to say so."""
+        return self.seeds >= TIE_SEEDS and self.lines_grown < 0 and self.in_sigmas <= TIE_SIGMAS
+
 
 def _verdict(
     study: StudyState,
@@ -139,18 +169,16 @@ def _verdict(
     noise: NoiseFloor,
     incumbent: Program | None,
     paired: PairedDifference | None,
+    fallen: Collection[str] | None = None,
 ) -> VerdictReached | None:
-    against = reference(study, program)
+    against = reference(study, program, fallen)
     if against is None or incumbent is None:
         return None
-    case = _Case(
-        study,
-        program,
-        against,
-        noise,
-        probability_better(program.costs, against.costs, noise.sigma, prior_for(noise.sigma), paired),
-        p_value(program.costs, against.costs, noise, paired) <= _level(study, program),
-    )
+    mine, theirs = own_noise(unselected(program), noise), own_noise(unselected(against), noise)
+    image_error = paired.standard_error if paired is not None else None
+    error = standard_error(mine.sigma, len(program.costs), theirs.sigma, len(against.costs), image_error)
+    belief = posterior(_mean(program) - _mean(against), error, prior_for(noise.sigma))
+    case = _Case(study, program, against, noise, mass_below_zero(belief))
     decision, level, why = _decide(case)
     rival = _against_incumbent(case, incumbent)
     return VerdictReached(
@@ -170,19 +198,22 @@ def _verdict(
         replicates=len(program.costs),
         parent_replicates=len(against.costs),
         why=why,
+        own_sigma=mine.sigma,
+        parent_sigma=theirs.sigma,
+        noise_degrees=noise.degrees,
+        image_error=image_error,
     )
 
 
-def _decide(case: _Case) -> tuple[Decision, Level, str]:  # noqa: PLR0911 - one return a rule
+def _decide(case: _Case) -> tuple[Decision, Level, str]:
     """The first rule that applies, from the strongest claim to none at all."""
     size = f"{case.study.objective.gain(case.delta)} ({abs(case.in_sigmas):.1f} sigma) than {case.against.name}"
     odds = f"P(better) {case.probability:.2f}"
     runs = len(case.program.costs)
-    if runs >= CONFIRMED_SEEDS and case.probability >= CONFIRMED and case.proven:
-        return Decision.KEEP, "confirmed", f"{size} over {runs} seeds, {odds}, beyond the luck of all programs tried."
-    if case.seeds >= CONFIRMED_SEEDS and case.lines_grown < 0 and case.in_sigmas <= TIE_SIGMAS:
-        return Decision.KEEP, "none", f"{-case.lines_grown} lines shorter and not worse: {size}. No gain is claimed."
-    if case.seeds >= CONFIRMED_SEEDS and case.lines_grown > 0 and abs(case.in_sigmas) <= TIE_SIGMAS:
+    if case.simpler:
+        why = f"{-case.lines_grown} lines shorter and not worse: {size}. No gain is claimed."
+        return Decision.INCONCLUSIVE, "none", why
+    if case.seeds >= TIE_SEEDS and case.lines_grown > 0 and abs(case.in_sigmas) <= TIE_SIGMAS:
         return Decision.DISCARD, "none", f"A tie, and {case.lines_grown} lines longer: {size}."
     if case.probability >= PROVISIONAL:
         return Decision.INCONCLUSIVE, "provisional", f"{size} on {runs} seed(s), {odds}: promising, not proven."
@@ -200,7 +231,7 @@ def _against_incumbent(case: _Case, incumbent: Program) -> float | None:
         return None
     if incumbent is case.against:
         return case.probability
-    return probability_better(case.program.costs, incumbent.costs, case.noise.sigma, prior_for(case.noise.sigma))
+    return mass_below_zero(difference(case.study, case.program, incumbent, case.noise))
 
 
 def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | None, *, strict: bool) -> bool:
@@ -209,7 +240,7 @@ def _leads(case: _Case, decision: Decision, incumbent: Program, rival: float | N
         return False
     if rival is None:
         return True
-    if decision == Decision.KEEP:
+    if case.simpler:
         return incumbent is case.against or rival >= PROVISIONAL
     gain = _mean(incumbent) - _mean(case.program)
     far_enough = not strict or gain >= STRICT_GATE_SIGMAS * case.noise.sigma
@@ -223,36 +254,28 @@ def _leaders_mostly_fell(study: StudyState) -> bool:
     return len(led) >= LEADERS_BEFORE_STRICT and 2 * len(fallen) > len(led)
 
 
-def _level(study: StudyState, program: Program) -> float:
-    """Position and keeps count programs that were run again, in the order of their claims: one run keeps nothing."""
-    position, keeps = 1, 0
-    for earlier in study.programs.values():
-        if earlier is program:
-            break
-        if earlier.parent is not None and len(earlier.costs) > 1:
-            position += 1
-            keeps += earlier.verdict is not None and earlier.verdict.level == "confirmed"
-    return confirmation_level(position, keeps)
-
-
-def _also_due(study: StudyState, own: Program) -> list[Program]:
-    """Other programs with a result that have no verdict yet, or that were judged against `own`."""
-    return [
-        program
-        for program in study.programs.values()
-        if program is not own
-        and program.parent is not None
-        and program.costs
-        and (program.verdict is None or program.verdict.parent == own.name)
-    ]
+def _due(study: StudyState, program: Program, own: Program, fallen: Collection[str]) -> bool:
+    """It is `own`, or has a result and no verdict yet, or what it is judged against is `own` or another than it was."""
+    if program.parent is None or not program.costs or is_kept(program):  # what the finals kept stays kept
+        return False
+    if program is own or program.verdict is None:
+        return True
+    against = reference(study, program, fallen)
+    return against is not None and (against is own or against.name != program.verdict.parent)
 
 
 def _news(old: VerdictReached | None, new: VerdictReached) -> bool:
-    return old is None or (old.decision, old.level, old.leads) != (new.decision, new.level, new.leads)
+    if old is None:
+        return True
+    return (old.decision, old.level, old.leads, old.parent) != (new.decision, new.level, new.leads, new.parent)
+
+
+def is_kept(program: Program) -> bool:
+    return program.verdict is not None and program.verdict.decision is Decision.KEEP
 
 
 def _last_scored(program: Program) -> Trial:
-    return next(trial for trial in reversed(program.trials) if trial.cost is not None)
+    return next(trial for trial in reversed(program.trials) if trial.cost is not None and not trial.claim.finals)
 
 
 def _discarded(program: Program) -> bool:

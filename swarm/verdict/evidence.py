@@ -1,7 +1,8 @@
 """The formulas behind a verdict. Every number is a cost: less is better.
 
-Model: a run of program p has the cost mu_p + e with e ~ N(0, sigma^2), sigma common to all programs of a study. The
-difference of two programs' means then has the standard error sigma * sqrt(1/n_challenger + 1/n_reference).
+Model: a run of program p has the cost mu_p + e with e ~ N(0, sigma_p^2). Each program has its own sigma, shrunk towards
+the pooled one of the study, since two or three runs say little of it. The difference of two programs' means then has
+the standard error sqrt(sigma_c^2/n_c + sigma_r^2/n_r).
 """
 
 import math
@@ -9,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-FALSE_KEEPS = 0.05
-HALF_SPENT = 20
+PRIOR_DEGREES = 6  # runs' worth of belief that a program's noise is the study's
 
 _STANDARD = NormalDist()
 
@@ -95,60 +95,90 @@ def paired_difference(challenger: Sequence[Sequence[float]], reference: Sequence
     return PairedDifference(mean, math.sqrt(variance / len(differences)), len(differences))
 
 
+def own_noise(costs: Sequence[float], pooled: NoiseFloor) -> NoiseFloor:
+    """A program's own noise from its unselected runs: its variance shrunk towards the pooled one.
+
+    (d0 s0^2 + sum of squares) / (d0 + n - 1) on d0 + n - 1 degrees of freedom, as in Smyth 2004, Statistical
+    Applications in Genetics and Molecular Biology 3(1), with a fixed d0: a study has too few groups to estimate it.
+    """
+    prior = min(PRIOR_DEGREES, pooled.degrees)
+    mean = fmean(costs) if costs else 0.0
+    squares = prior * pooled.sigma**2 + sum((cost - mean) ** 2 for cost in costs)
+    degrees = prior + max(0, len(costs) - 1)
+    return NoiseFloor(math.sqrt(squares / degrees), degrees)
+
+
 def standard_error(
-    sigma: float, challenger_runs: int, reference_runs: int, paired: PairedDifference | None = None
+    challenger_sigma: float,
+    challenger_runs: int,
+    reference_sigma: float,
+    reference_runs: int,
+    image_error: float | None = None,
 ) -> float:
     """Of the difference of two means: the seeds' or the images', whichever is larger.
 
     Seeds measured on one fixed validation set already share its images, so pairing cannot make the seeds' part smaller.
-    What it adds is the part that seeds cannot show: how much the difference would move on other images, and a program
-    whose own runs are noisier than the pooled sigma. It can withhold a verdict and never make one. The two overlap
-    (most seed noise is independent from image to image), so the larger is taken and not their sum.
+    What it adds is the part that seeds cannot show: how much the difference would move on other images. It can withhold
+    a lead and never make one. The two overlap (most seed noise is independent from image to image), so the larger is
+    taken and not their sum.
     """
-    seeds = sigma * math.sqrt(1 / challenger_runs + 1 / reference_runs)
-    return max(seeds, paired.standard_error) if paired is not None else seeds
+    seeds = math.sqrt(challenger_sigma**2 / challenger_runs + reference_sigma**2 / reference_runs)
+    return max(seeds, image_error) if image_error is not None else seeds
 
 
-def probability_better(
-    challenger_costs: Sequence[float],
-    reference_costs: Sequence[float],
-    sigma: float,
-    prior: Normal = PRIOR,
-    paired: PairedDifference | None = None,
-) -> float:
-    """Posterior probability that the challenger's true mean cost is lower than the reference's.
+def posterior(difference: float, error: float, prior: Normal = PRIOR) -> Normal:
+    """Of the true difference of two mean costs.
 
-    With d the difference of the means, s its standard error and the prior N(m, t^2) on the true difference, the
-    posterior is normal with precision 1/s^2 + 1/t^2 and mean (d/s^2 + m/t^2) / precision; the answer is its mass below
-    zero (conjugate normal model with known variance: Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.5).
-    sigma is taken as known; the test that guards *confirmed* takes its uncertainty into account.
+    With the prior N(m, t^2), the observed difference d and its standard error s, the posterior is normal with precision
+    1/s^2 + 1/t^2 and mean (d/s^2 + m/t^2) / precision (conjugate normal model with known variance: Gelman et al.,
+    Bayesian Data Analysis, 3rd ed., section 2.5). The sigmas are taken as known; the test of the finals is not so kind.
     """
-    if not challenger_costs or not reference_costs:
-        raise ValueError("a probability needs at least one cost on each side")
-    difference = fmean(challenger_costs) - fmean(reference_costs)
-    error = standard_error(sigma, len(challenger_costs), len(reference_costs), paired)
     if error == 0.0:
-        return 1.0 if difference < 0 else 0.0
+        return Normal(difference, 0.0)
     precision = 1 / error**2 + 1 / prior.sd**2
-    mean = (difference / error**2 + prior.mean / prior.sd**2) / precision
-    return _STANDARD.cdf(-mean * math.sqrt(precision))
+    return Normal((difference / error**2 + prior.mean / prior.sd**2) / precision, 1 / math.sqrt(precision))
 
 
-def p_value(
-    challenger_costs: Sequence[float],
-    reference_costs: Sequence[float],
-    noise: NoiseFloor,
-    paired: PairedDifference | None = None,
-) -> float:
-    """Chance of a difference this far below zero between equal programs: one-sided t test with the pooled sigma.
+def mass_below_zero(belief: Normal) -> float:
+    if belief.sd == 0.0:
+        return 1.0 if belief.mean < 0 else 0.0
+    return _STANDARD.cdf(-belief.mean / belief.sd)
 
-    A sigma from five runs is itself uncertain by a third, which is why this is Student's t and not the normal.
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two programs by their own runs. `p_value` is one-sided: the chance of a difference this low between equals."""
+
+    difference: float
+    degrees: int
+    p_value: float
+    low: float
+    high: float
+
+
+def welch(challenger: Sequence[float], reference: Sequence[float], noise: tuple[NoiseFloor, NoiseFloor]) -> Comparison:
+    """Welch's test and 95 % interval of the difference of two means, with these variances.
+
+    Degrees of freedom by Welch and Satterthwaite, rounded down (Welch 1947, Biometrika 34, 28-35).
     """
-    difference = fmean(challenger_costs) - fmean(reference_costs)
-    error = standard_error(noise.sigma, len(challenger_costs), len(reference_costs), paired)
+    difference = fmean(challenger) - fmean(reference)
+    mine, theirs = noise[0].sigma ** 2 / len(challenger), noise[1].sigma ** 2 / len(reference)
+    error = math.sqrt(mine + theirs)
     if error == 0.0:
-        return 0.0 if difference < 0 else 1.0
-    return student_tail(-difference / error, noise.degrees)
+        return Comparison(difference, 1, 0.0 if difference < 0 else 1.0, difference, difference)
+    degrees = max(1, int((mine + theirs) ** 2 / (mine**2 / noise[0].degrees + theirs**2 / noise[1].degrees)))
+    reach = student_quantile(0.975, degrees) * error
+    p_value = student_tail(-difference / error, degrees)
+    return Comparison(difference, degrees, p_value, difference - reach, difference + reach)
+
+
+def student_quantile(level: float, degrees: int) -> float:
+    """The value below which Student's t falls with this probability (0.5 to 0.9999), by bisection."""
+    low, high = 0.0, 1e5
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_tail(middle, degrees) > 1 - level else (low, middle)
+    return high
 
 
 def student_tail(t: float, degrees: int) -> float:
@@ -167,18 +197,3 @@ def student_tail(t: float, degrees: int) -> float:
     total *= math.sin(angle)
     inside = 2 / math.pi * (angle + total) if odd else total
     return (1 - inside) / 2
-
-
-def confirmation_level(position: int, keeps: int = 0) -> float:
-    """The p-value that the `position`-th program (from 1) that was run again must not exceed to be confirmed.
-
-    The more programs are tried, the luckier the luckiest null looks, so a fixed error is spent over all of them:
-    position k gets the share g_k = 20 / ((k + 19)(k + 20)), which sums to k / (k + 20) after k programs and to 1 for
-    ever. `keeps` earlier confirmations multiply it by keeps + 1, which is the LOND rule (Javanmard and Montanari 2015;
-    with tests that overlap in time: Zrnic, Ramdas and Jordan 2021): at most 5 % of the kept programs are false in
-    expectation, and when nothing works, at most 5 % of the studies keep anything. LOND is proved for independent or
-    positively dependent tests with one look each; that shared parents, repeated looks and the choice of what is run
-    again do not spoil it is shown by simulation only.
-    """
-    share = HALF_SPENT / ((position + HALF_SPENT - 1) * (position + HALF_SPENT))
-    return FALSE_KEEPS * share * (keeps + 1)

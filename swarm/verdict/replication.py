@@ -1,84 +1,97 @@
-"""Which program deserves another seed, within the share of trials that replicates may take."""
+"""Which program gets another seed while the search goes on, within the share of trials that replicates may take.
+
+Two kinds of runs, in this order. A new leader gets two at once, since the others build on it and its first run was
+lucky. What is left over looks again at programs that may still be the best, so that the finals choose among means and
+not among single runs.
+"""
 
 from fractions import Fraction
+from statistics import fmean
 
-from swarm.records import Decision, Operator, VerdictReached
+from swarm.records import Decision, Operator
 from swarm.study.state import Program, StudyState
-from swarm.verdict.decisions import CONFIRMED_SEEDS, TIE_SIGMAS, reference
+from swarm.verdict.decisions import difference, is_kept, reference, study_noise
+from swarm.verdict.evidence import NoiseFloor, mass_below_zero
 
 REPLICATE_SHARE = Fraction(1, 5)
 FIRST_REPLICATES = 2
-MOST_SEEDS = 16
-INCUMBENT_SEEDS = 8
-SECOND_CHANCE = 0.4
+LEADER_SEEDS = 3
+MOST_SEEDS = 4
+STILL_BEST = 0.2
 SPARE_CREDIT = 2
 
 
-def wants_replicate(study: StudyState, program: Program) -> bool:
-    """Would another seed of this program decide something? Says nothing of whether the study can afford it.
-
-    Yes for a provisional program until it is confirmed or has had 16 seeds, for an unconfirmed incumbent until it has
-    8 (all others are compared with it, and its first run was lucky), once for a program that looked no worse than its
-    parent while credit is spare, and for a shorter program that is not worse until it has the three seeds of a keep.
-    No while one of its trials is still open.
-    """
-    verdict = program.verdict
-    if verdict is None or program.open_trials or len(program.costs) >= MOST_SEEDS:
-        return False
-    return _contends(study, program, spare=replicate_credit(study) > SPARE_CREDIT)
-
-
 def replicates_owed(study: StudyState) -> list[str]:
-    """Names of the programs to run again now, most urgent first, no more than the study can afford.
-
-    By probability of being better: a study cannot afford every doubt, and the best bets finish first. A contender's
-    parent takes its turn when it has had fewer seeds: the error of a difference shrinks fastest when both sides have
-    equally many.
-    """
-    owed: list[str] = []
+    """Names of the programs to run again now, most urgent first, one name a run, no more than the study can afford."""
     credit = replicate_credit(study)
-    contenders = [p for p in study.programs.values() if _contends(study, p, spare=credit > SPARE_CREDIT)]
-    for contender in sorted(contenders, key=_doubt):
-        against = reference(study, contender)
-        short = against is not None and _seeds(against) < _seeds(contender)
-        chosen = against if short and against is not None else contender
-        if not chosen.open_trials and len(chosen.costs) < MOST_SEEDS and chosen.name not in owed:
-            owed.append(chosen.name)
+    if credit <= 0:
+        return []
+    owed = [name for leader in _leaders(study) for name in [leader.name] * (LEADER_SEEDS - _seeds(leader))]
+    if not owed and credit > SPARE_CREDIT:
+        owed = _second_looks(study)[: credit - SPARE_CREDIT]
     return owed[:credit]
 
 
 def replicate_credit(study: StudyState) -> int:
-    """How many replicates may be claimed now: at most a fifth of all trials after the noise floor, and two to begin."""
-    claims = [trial.claim for trial in study.trials.values() if trial.claim.operator != Operator.BASELINE]
-    spent = sum(claim.operator == Operator.REPLICATE for claim in claims)
-    credit = 0
-    while spent + credit + 1 <= max(FIRST_REPLICATES, int(REPLICATE_SHARE * (len(claims) + credit + 1))):
-        credit += 1
-    return credit
+    """How many replicates may be claimed now: at most a fifth of all trials after the noise floor, and two to begin.
+
+    Runs of the finals count on neither side.
+    """
+    made, spent = 0, 0
+    for trial in study.trials.values():
+        if trial.claim.operator != Operator.BASELINE and not trial.claim.finals:
+            made += 1
+            spent += trial.claim.operator == Operator.REPLICATE
+    # The largest credit c with spent + c <= (made + c) / 5: each replicate is a trial too.
+    share = REPLICATE_SHARE
+    by_share = (share * made - spent) / (1 - share)
+    return max(0, int(by_share) if by_share > 0 else 0, FIRST_REPLICATES - spent)
 
 
-def _contends(study: StudyState, program: Program, *, spare: bool) -> bool:
-    verdict = program.verdict
-    if verdict is None or verdict.decision != Decision.INCONCLUSIVE:
-        return False
-    runs = len(program.costs)
-    return (
-        verdict.level == "provisional"
-        or (program is study.incumbent and runs < INCUMBENT_SEEDS)
-        or (runs == 1 and verdict.probability >= SECOND_CHANCE and spare)
-        or (runs < CONFIRMED_SEEDS and _shorter_and_not_worse(study, program, verdict))
-    )
-
-
-def _shorter_and_not_worse(study: StudyState, program: Program, verdict: VerdictReached) -> bool:
+def promise(study: StudyState, program: Program, noise: NoiseFloor) -> float:
+    """Expected mean cost of a program, by its runs in the search: that of what it is judged against, plus the belief
+    about their difference. Less is better. The baseline's is its mean."""
     against = reference(study, program)
-    shorter = against is not None and program.first.claim.source_lines < against.first.claim.source_lines
-    return shorter and verdict.delta <= TIE_SIGMAS * verdict.sigma
+    if against is None:
+        return fmean(program.costs)
+    return fmean(against.costs) + difference(study, program, against, noise).mean
 
 
-def _doubt(program: Program) -> float:
-    return 1.0 - program.verdict.probability if program.verdict is not None else 1.0
+def contenders(study: StudyState) -> list[Program]:
+    """Judged programs that were not discarded, the most promising first."""
+    noise = study_noise(study)
+    if noise is None:
+        return []
+    standing = [
+        program
+        for program in study.programs.values()
+        if program.parent is not None
+        and program.costs
+        and program.verdict is not None
+        and program.verdict.decision != Decision.DISCARD
+    ]
+    ranked = sorted((promise(study, program, noise), index) for index, program in enumerate(standing))
+    return [standing[index] for _, index in ranked]
+
+
+def _leaders(study: StudyState) -> list[Program]:
+    """Those that lead or led and were not refuted, where they lack seeds; what leads now comes first."""
+    line = (study.programs[name] for name in reversed(study.lineage))
+    return [program for program in line if not is_kept(program) and _seeds(program) < LEADER_SEEDS]
+
+
+def _second_looks(study: StudyState) -> list[str]:
+    """Contenders with few seeds that may still be the best, most promising first. One at a time for each."""
+    noise, incumbent = study_noise(study), study.incumbent
+    if noise is None or incumbent is None:
+        return []
+    return [
+        program.name
+        for program in contenders(study)
+        if not program.open_trials and len(program.costs) < MOST_SEEDS and not is_kept(program)
+        if program is incumbent or mass_below_zero(difference(study, program, incumbent, noise)) >= STILL_BEST
+    ]
 
 
 def _seeds(program: Program) -> int:
-    return len(program.costs) + len(program.open_trials)
+    return len(program.costs) + sum(not trial.claim.finals for trial in program.open_trials)

@@ -23,7 +23,7 @@ from fakes.toy_swarm import STUDY, ToySwarm, phases, supervisors
 from swarm.brain import read_records, verify
 from swarm.records import ProposalClaimed, TrialFinished, TrialStarted
 from swarm.repo import Repo
-from swarm.study.state import overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
 from swarm.supervisor import kill_leftovers
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "500"))

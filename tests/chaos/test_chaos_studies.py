@@ -25,7 +25,8 @@ from fakes.tiny_study import SWARM, TinyStudy, make_tiny_study, stopped_at_the_e
 
 from swarm.drill import canary
 from swarm.records import TrialState
-from swarm.study.state import StudyState, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import StudyState
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 

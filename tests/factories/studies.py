@@ -6,7 +6,6 @@ Nothing here is a measurement. Every record says so in its description, and the 
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from swarm.brain import Brain
 from swarm.records import (
     Budget,
     FailReason,
+    FinalsClosed,
     ObjectiveTerms,
     Operator,
     ProposalRejected,
@@ -27,7 +27,7 @@ from swarm.records import (
     WorkerStatus,
 )
 from swarm.study.state import BrainState, StudyState
-from swarm.verdict import conclude, replicates_owed
+from swarm.verdict import conclude, finals, replicates_owed
 
 SIGMA = 0.012
 BASELINE_LOSS = 2.2
@@ -254,48 +254,33 @@ class FakeStudy:
         self.finish(trial_id, loss, peak_mib=peak_mib)
         return trial_id
 
+    def hold_finals(self, slots: int = 12, losses: Mapping[str, float] | None = None) -> FinalsClosed:
+        """Begin finals with so many slots, run all of them and end them. `losses` by program; else they are drawn."""
+        opened = finals.begin(self.study, slots)
+        assert opened is not None
+        self.write(opened)
+        while owed := finals.where(self.study, opened).owed:
+            self.finals_run(owed[0], losses)
+        for record in finals.close(self.study, opened):
+            closed = self.write(record)
+        assert isinstance(closed, FinalsClosed)
+        return closed
+
+    def finals_run(self, run: finals.Run, losses: Mapping[str, float] | None = None) -> str:
+        trial_id = self.claim(
+            program=run.program,
+            operator=Operator.REPLICATE,
+            description="synthetic run of the finals",
+            finals=self.study.finals[-1].number,
+            finals_round=run.round,
+        )
+        self.finish(trial_id, (losses or {}).get(run.program))
+        return trial_id
+
     def replicate(self, program: str, loss: float | None = None) -> str:
         trial_id = self.claim(program=program, operator=Operator.REPLICATE, description="synthetic replicate")
         self.finish(trial_id, loss)
         return trial_id
-
-
-@dataclass(frozen=True, slots=True)
-class Night:
-    """What one simulated night ended with. Programs by name."""
-
-    study: FakeStudy
-    names: tuple[str, ...]
-    ever_kept: frozenset[str]
-    kept: frozenset[str]
-    replicates: int
-
-
-def simulate_night(seed: int, effects: Sequence[float], *, sigma: float = SIGMA, extra_slots: int = 0) -> Night:
-    """One study of `len(effects)` proposals on the incumbent of the moment, with the replicates that it owes between.
-
-    `effects` are true changes against the parent in nats. `extra_slots` are offered to replicates after the last
-    proposal; the cap on replicates holds all the same.
-    """
-    fake = FakeStudy(seed=seed, sigma=sigma)
-    fake.measure_noise()
-    names: list[str] = []
-    for effect in effects:
-        while owed := replicates_owed(fake.study):
-            fake.replicate(owed[0])
-        names.append(fake.try_change(effect))
-    for _ in range(extra_slots):
-        if not (owed := replicates_owed(fake.study)):
-            break
-        fake.replicate(owed[0])
-    study = fake.study
-    return Night(
-        fake,
-        tuple(names),
-        frozenset(v.program for v in study.verdicts if v.level == "confirmed"),
-        frozenset(p.name for p in study.programs.values() if p.verdict and p.verdict.level == "confirmed"),
-        sum(t.claim.operator == Operator.REPLICATE for t in study.trials.values()),
-    )
 
 
 def written(records: Sequence[Record], path: Path) -> Path:

@@ -109,9 +109,13 @@ class TinyStudy:
 
     def start(self, *arguments: str, **extra: str) -> "subprocess.Popen[str]":
         """`swarm up` in the background; its output goes to a file beside the repository."""
+        return self.spawn("up", "--target", "tiny", "--data", "standin", "--device", "cpu", *arguments, **extra)
+
+    def spawn(self, *arguments: str, **extra: str) -> "subprocess.Popen[str]":
+        """A command in the background; its output goes to a file beside the repository."""
         with (self.ledger.parent / "up.log").open("a") as log:
             return subprocess.Popen(
-                [SWARM, "up", "--target", "tiny", "--data", "standin", "--device", "cpu", *arguments],
+                [SWARM, *arguments],
                 cwd=self.root,
                 env=self.environment(**extra),
                 stdout=log,

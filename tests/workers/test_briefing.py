@@ -76,6 +76,8 @@ def test_each_ending_of_a_program_has_its_word():
     }
     study.fake.replicate(better, 2.0)
     study.fake.replicate(better, 2.0)
+    assert study.brief().attempts[0].standing == "leading"
+    study.fake.hold_finals(slots=6, losses={"t0001": 2.2, better: 2.0})
     assert study.brief().attempts[0].standing == "kept"
     assert study.brief().attempts[0].replicates == 3
 

@@ -64,7 +64,7 @@ class Story:
         self.apply(started(trial_id))
         self.apply(finished(trial_id, loss, curve=curve, resources=Resources(device="cpu", peak_mib=peak_mib)))
 
-    def verdict(self, program, decision, delta, leads=False, level="none"):
+    def verdict(self, program, decision, delta, leads=False, level="none", replicates=1):
         self.apply(
             VerdictReached(
                 trial_id=program,
@@ -76,7 +76,7 @@ class Story:
                 probability=0.5,
                 delta=delta,
                 sigma=0.01,
-                replicates=1,
+                replicates=replicates,
                 parent_replicates=2,
             )
         )
@@ -261,12 +261,12 @@ def test_a_script_goes_first_until_it_is_refused():
     assert story.next(arms=("scripted",)).arm == "scripted"
 
 
-def test_a_confirmed_keep_gets_its_follow_up_pair():
+def test_a_lead_that_held_gets_its_follow_up_pair():
     story = Story()
     leader = story.lead()
     story.discard(parent=leader, arm="climb", family="loss")
     assert story.next("worker_2").arm != "climb"
-    story.verdict(leader, Decision.KEEP, -0.1, leads=True, level="confirmed")
+    story.verdict(leader, Decision.INCONCLUSIVE, -0.1, leads=True, level="provisional", replicates=3)
     for _ in range(FOLLOW_UPS):
         assert story.next("worker_2").arm == "climb"
         story.claim(parent=leader, arm="climb", agent="worker_2")
@@ -316,13 +316,13 @@ def test_after_a_discard_the_family_changes_about_half_of_the_time():
     assert 18 <= avoided <= 42
 
 
-def test_a_stall_gets_a_diagnosis_that_a_confirmed_keep_ends():
+def test_a_stall_gets_a_diagnosis_that_a_new_leader_ends():
     story = Story()
     for number in range(STALL):
         assert story.next().diagnosis is None
         story.discard(family=f"family_{number}")
     assert stalled_for(story.study) == STALL
-    assert story.next().diagnosis.startswith("5 proposals finished without a confirmed keep")
+    assert story.next().diagnosis.startswith("5 proposals finished without a new leader")
     story.keep()
     assert stalled_for(story.study) == 0
     assert story.next().diagnosis is None

@@ -282,7 +282,7 @@ def test_a_stall_writes_one_diagnosis_into_the_brain(tiny: TinyStudy) -> None:
             assert isinstance(on.worker.next_assignment(), Propose)
         (note,) = on.study.notes
         assert (note.topic, note.agent_id) == (DIAGNOSIS, "worker_1")
-        assert note.detail.startswith("5 proposals finished without a confirmed keep.")
+        assert note.detail.startswith("5 proposals finished without a new leader.")
 
 
 def test_no_trial_begins_without_room_on_the_disk(tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,10 @@ def test_a_program_that_cannot_be_read_any_more_ends_its_replicate(
 ) -> None:
     with bench(tiny, Counting()) as on:
         on.measure_noise()
-        trial = on.worker.claim_replicate("t0001")
+        first = on.worker.claim_proposal(PROPOSE)
+        assert first is not None
+        on.finish(first, 1.5)
+        trial = on.worker.claim_replicate(first.trial_id)
         monkeypatch.setattr(Sources, "commit_of", raising(RepoError("git is gone")))
         escaped = contained(lambda: on.worker.run(trial))
         assert isinstance(escaped, Escaped)

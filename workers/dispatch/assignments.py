@@ -1,8 +1,11 @@
-"""What a worker may be asked to do. A `Merge` is to put what two workers found into one program."""
+"""What a worker may be asked to do. A `Merge` is to put what two workers found into one program, a `Run` is one of the
+finals.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from swarm.verdict.finals import Run
 from swarm.verdict.merges import Merge
 
 Role = Literal["climber", "jumper"]
@@ -39,4 +42,4 @@ class Propose:
     told: str | None = None
 
 
-Assignment: TypeAlias = BaselineReplicate | Replicate | Merge | Propose
+Assignment: TypeAlias = BaselineReplicate | Replicate | Merge | Propose | Run

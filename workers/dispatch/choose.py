@@ -3,8 +3,8 @@
 An arm is chosen, in this order:
 
 1. a script, while there is one;
-2. the follow-up pair: the next two children of an incumbent that was confirmed come from `climb`, which goes further in
-   the direction that helped and then adds the best-known partner;
+2. the follow-up pair: the next two children of an incumbent whose lead held over three seeds come from `climb`, which
+   goes further in the direction that helped and then adds the best-known partner;
 3. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
 4. the arm that is furthest behind its share (`shares`) of all proposals; for a worker whose role the arm suits, it
    counts as one proposal further behind.
@@ -13,7 +13,7 @@ An arm that has just failed this worker, or was refused, waits until the worker 
 
 A language model is asked first for what no three-way merge could do: two good changes that touch the same lines.
 
-After ten proposals without a confirmed keep the jumper's arms build on the best other lineage, if there is one.
+After ten proposals without a new leader the jumper's arms build on the best other lineage, if there is one.
 """
 
 import hashlib
@@ -22,10 +22,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from swarm import verdict
-from swarm.records import Decision
 from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import conflicts_open, merge_owed
-from swarm.verdict.standing import Standing, standing
+from swarm.verdict.replication import LEADER_SEEDS
 from workers.dispatch.assignments import LLM, SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
@@ -89,7 +88,7 @@ def proposals_are_near(study: StudyState) -> bool:
 
 def unclaimed_baselines(study: StudyState) -> int:
     """Runs of the baseline that the noise floor still lacks; one that runs may count, one that failed does not."""
-    runs = study.baseline.trials if study.baseline is not None else ()
+    runs = [run for run in study.baseline.trials if not run.claim.finals] if study.baseline is not None else []
     return study.opened.noise_replicates - sum(run.finished is None or run.cost is not None for run in runs)
 
 
@@ -129,12 +128,15 @@ def _refused_arms(study: StudyState, agent_id: str) -> set[str]:
 
 
 def _follow_up_due(study: StudyState) -> bool:
-    """Whether the incumbent was confirmed and has had fewer than two children since."""
+    """Whether the incumbent's lead held over three seeds and it has had fewer than two children since."""
     incumbent = study.incumbent
-    if incumbent is None or standing(study, incumbent) is not Standing.KEPT:
+    if incumbent is None or incumbent is study.baseline:
         return False
-    kept_at = next(v.seq for v in study.verdicts if v.program == incumbent.name and v.decision == Decision.KEEP)
-    children = [p for p in proposals(study) if p.parent == incumbent.name and p.first.claim.seq > kept_at]
+    own = (verdict for verdict in study.verdicts if verdict.program == incumbent.name)
+    held_at = next((verdict.seq for verdict in own if verdict.leads and verdict.replicates >= LEADER_SEEDS), None)
+    if held_at is None:
+        return False
+    children = [p for p in proposals(study) if p.parent == incumbent.name and p.first.claim.seq > held_at]
     return len(children) < FOLLOW_UPS
 
 

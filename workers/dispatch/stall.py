@@ -1,4 +1,4 @@
-"""How the search is doing: which families rest, how long nothing was confirmed, and what the curves say about it."""
+"""How the search is doing: which families rest, how long nothing took the lead, and what the curves say about it."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -7,7 +7,7 @@ from swarm.records import Decision, Operator, TrialFinished, TrialState
 from swarm.study.state import Program, StudyState
 
 DIAGNOSIS = "diagnosis"  # topic of the notes
-STALL = 5  # finished proposals without a confirmed keep
+STALL = 5  # finished proposals without a new leader
 RESTART = 2 * STALL  # then the jumper starts from another lineage
 DISCARDS_TO_COOL = 3
 COOLED_FOR = 5  # finished proposals
@@ -52,24 +52,24 @@ def cooled_families(study: StudyState) -> tuple[str, ...]:
 
 
 def stalled_for(study: StudyState) -> int:
-    """Proposals that finished after the last confirmed keep, or since the study began."""
-    return _ended_since(study, _last_confirmed(study))
+    """Proposals that finished after the last new leader, or since the study began."""
+    return _ended_since(study, _last_lead(study))
 
 
 def diagnosis_due(study: StudyState) -> bool:
-    """Whether five proposals finished since the last confirmed keep and since the last diagnosis in the brain."""
+    """Whether five proposals finished since the last new leader and since the last diagnosis in the brain."""
     written = max((note.seq for note in study.notes if note.topic == DIAGNOSIS), default=0)
-    return _ended_since(study, max(written, _last_confirmed(study))) >= STALL
+    return _ended_since(study, max(written, _last_lead(study))) >= STALL
 
 
 def diagnose(study: StudyState, device_mib: int | None = None) -> str:
-    """Why nothing was confirmed lately, as far as the incumbent's own runs tell, and which families answer to it.
+    """Why nothing took the lead lately, as far as the incumbent's own runs tell, and which families answer to it.
 
     A rule of thumb for people, models and the edit library, which prefers the families that it names; no measurement.
     """
     runs = _scored_runs(study.incumbent)
     findings = [_about_gap(runs), _about_slope(runs), _about_memory(runs, device_mib)]
-    lines = [f"{stalled_for(study)} proposals finished without a confirmed keep.", *filter(None, findings)]
+    lines = [f"{stalled_for(study)} proposals finished without a new leader.", *filter(None, findings)]
     if len(lines) == 1:
         lines.append("The incumbent's curves name no cause: try families that were tried least.")
     if stalled_for(study) >= RESTART:
@@ -119,10 +119,13 @@ def _scored_runs(program: Program | None) -> list[TrialFinished]:
     return [run for run in finished if run.state == TrialState.COMPLETE]
 
 
-def _last_confirmed(study: StudyState) -> int:
-    """The line of the last confirmed keep, 0 while there is none."""
-    confirmed = (v.seq for v in study.verdicts if v.decision == Decision.KEEP and v.level == "confirmed")
-    return max(confirmed, default=0)
+def _last_lead(study: StudyState) -> int:
+    """The line in which a program that was not refuted since took the lead, 0 while there is none."""
+    first: dict[str, int] = {}
+    for verdict in study.verdicts:
+        if verdict.leads:
+            first.setdefault(verdict.program, verdict.seq)
+    return max((seq for name, seq in first.items() if not is_discarded(study.programs[name])), default=0)
 
 
 def _ended_since(study: StudyState, seq: int) -> int:

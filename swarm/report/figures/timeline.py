@@ -16,7 +16,8 @@ from swarm.report.figures.style import (
     common_layout,
     empty_layout,
 )
-from swarm.study.state import StudyState, Trial, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import StudyState, Trial
 
 TITLE = "What each worker did"
 PARALLEL = "side by side"

@@ -19,6 +19,7 @@ from swarm.compare.values import Arm, Interval, PairResult
 from swarm.errors import SwarmError
 from swarm.records import FailReason, Usage
 from swarm.study.state import StudyState
+from swarm.verdict.finals import finals_costs
 from swarm.verdict.standing import Standing
 from swarm.verdict.standing import standing as standing_of
 
@@ -27,8 +28,10 @@ A, B = Arm(label="A", spec="tpe"), Arm(label="B", spec="openai:m", memory="off")
 KNOWN = Usage(model="m", input_tokens=1000, output_tokens=200, usd=0.01)
 
 
-def study_that_gains(effect: float, *, seed: int = 0, replicates: int = 2, start: float | None = None) -> FakeStudy:
-    """A noise floor, one change with this true effect, and its replicates."""
+def study_that_gains(
+    effect: float, *, seed: int = 0, replicates: int = 2, start: float | None = None, finals: bool = False
+) -> FakeStudy:
+    """A noise floor, one change with this true effect, its replicates, and finals of six runs if asked for."""
     fake = FakeStudy(seed=seed)
     if start is not None:
         fake.now = start
@@ -36,6 +39,8 @@ def study_that_gains(effect: float, *, seed: int = 0, replicates: int = 2, start
     changed = fake.try_change(effect=effect)
     for _ in range(replicates):
         fake.replicate(changed)
+    if finals:
+        fake.hold_finals(slots=6)
     return fake
 
 
@@ -85,22 +90,19 @@ def test_a_large_sample_gives_the_normal_interval():
 
 
 def test_a_study_is_read_as_it_stood_after_some_trials():
-    fake = study_that_gains(-0.3)
-    after = [progress_after(fake.study, count) for count in range(1, 9)]
+    fake = study_that_gains(-0.3, replicates=0, finals=True)
+    after = [progress_after(fake.study, count) for count in range(1, 13)]
     assert after[0].leading_loss is not None and after[4].leading_loss == pytest.approx(after[4].baseline_loss)
     assert after[5].leading_loss < after[4].leading_loss - 0.2, "one run is enough to lead"
     assert after[5].confirmed_loss == after[5].baseline_loss, "and not to be confirmed"
-    assert [standing.confirmed_gains for standing in after] == [0] * 7 + [1]
-    assert after[7].confirmed_loss == pytest.approx(fake.study.programs["t0006"].mean)
+    assert [standing.confirmed_gains for standing in after] == [0] * 11 + [1]
+    runs = finals_costs(fake.study.programs["t0006"], 1)
+    assert after[11].confirmed_loss == pytest.approx(statistics.fmean(runs)) and len(runs) == 3
 
 
-def test_a_simplification_is_kept_and_no_gain():
-    fake = FakeStudy()
-    fake.measure_noise()
-    shorter = fake.try_change(loss=fake.study.baseline.mean, source_lines=100)
-    for _ in range(2):
-        fake.replicate(shorter, fake.study.baseline.mean)
-    assert standing_of(fake.study, fake.study.programs[shorter]) is Standing.KEPT
+def test_what_leads_is_no_confirmed_gain():
+    fake = study_that_gains(-0.3)
+    assert standing_of(fake.study, fake.study.programs["t0006"]) is Standing.LEADING
     standing = progress_after(fake.study, 8)
     assert (standing.confirmed_gains, standing.confirmed_loss) == (0, standing.baseline_loss)
 
@@ -145,7 +147,7 @@ def test_a_pair_without_a_baseline_result_is_no_pair():
 
 
 def test_costs_count_every_call_and_the_unknown_is_not_zero():
-    priced, unpriced, free = (study_that_gains(-0.3) for _ in range(3))
+    priced, unpriced, free = (study_that_gains(-0.3, replicates=0, finals=True) for _ in range(3))
     for fake in (priced, unpriced):
         spend(fake, KNOWN)
     refuse(priced, KNOWN)

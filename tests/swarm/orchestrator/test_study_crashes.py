@@ -10,7 +10,8 @@ import pytest
 from fakes.tiny_study import TinyStudy, make_tiny_study, stopped_at_the_end
 
 from swarm.records import FailReason, TrialState
-from swarm.study.state import StudyState, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import StudyState
 
 pytestmark = pytest.mark.timeout(400)
 

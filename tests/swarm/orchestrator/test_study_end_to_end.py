@@ -12,7 +12,8 @@ from swarm.clock import SystemClock
 from swarm.orchestrator.opening import open_study
 from swarm.records import Operator, TrialState
 from swarm.study.options import UpOptions
-from swarm.study.state import StudyState, overlapping_pairs
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import StudyState
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -14,7 +14,8 @@ from swarm.records import (
     VerdictReached,
     WorkerStatus,
 )
-from swarm.study.state import overlapping_pairs, replay
+from swarm.study.overlap import overlapping_pairs
+from swarm.study.state import replay
 
 
 def test_replay_gives_the_same_state_as_the_writer_had() -> None:

@@ -1,0 +1,46 @@
+"""The commands around noise and what is kept: finals, calibrate. Each builds its arguments and calls one function."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarm.cli import flags
+
+
+def finals(
+    study: flags.Study = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-w", help="Default: as many as the study had.")] = None,
+    brain: flags.Brain = None,
+    as_json: flags.Json = False,
+) -> int:
+    """Run the finals of a study now, or what is left of them: the best programs and the baseline on fresh seeds.
+
+    Only these runs decide what is kept. Each further finals of the same study demands more.
+    """
+    from swarm.cli.up import run_up
+    from swarm.study.options import UpOptions
+
+    given = frozenset() if workers is None else frozenset({"workers"})
+    options = UpOptions(given=given, workers=workers or 2, resume=True, finals="now", study=study, brain=brain)
+    return run_up(options, Path.cwd(), as_json=as_json)
+
+
+def calibrate(
+    target: flags.Target = "resnext",
+    device: flags.Device = "auto",
+    data: flags.Data = "auto",
+    budget_s: flags.BudgetS = None,
+    as_json: flags.Json = False,
+) -> int:
+    """Measure the noise floor, and whether two trials should share the device: nine runs of the unchanged program."""
+    from swarm.cli.up import run_calibrate
+    from swarm.study.options import UpOptions
+
+    options = UpOptions(
+        target=target,
+        device=device,  # type: ignore[arg-type] # checked with the other choices in one place
+        data=data,  # type: ignore[arg-type]
+        budget_s=budget_s,
+    )
+    return run_calibrate(options, Path.cwd(), as_json=as_json)

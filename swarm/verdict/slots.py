@@ -1,0 +1,54 @@
+"""How the slots of a study are shared between its search and its finals. Pure."""
+
+from math import ceil
+from statistics import median
+
+from swarm.study.state import StudyState
+from swarm.verdict import plan
+from swarm.verdict.finals import open_finals
+from swarm.verdict.replication import contenders
+
+
+def may_search(study: StudyState, limit: int | None, *, hold: bool = True) -> bool:
+    """Whether a study with so many trials in all (None: no limit) may claim one more for its search.
+
+    With `hold` a fifth of the trials since the last finals is held, as long as finals could decide something.
+    """
+    if open_finals(study) is not None:
+        return False
+    if limit is None:
+        return True
+    made = len(study.trials)
+    free = limit - plan.held(limit - _before_this_night(study)) if hold else limit
+    return made < free or (made < limit and not contenders(study))
+
+
+def slots_due(study: StudyState, limit: int | None) -> int:
+    """Slots of the finals that follow if the search ends now: a quarter of its trials since the last finals, within
+    the study's limit. 0 where that decides nothing."""
+    due = plan.after(len(study.trials) - _before_this_night(study))
+    if limit is not None:
+        due = min(due, limit - len(study.trials))
+    return due if due >= plan.FEWEST_SLOTS and contenders(study) else 0
+
+
+def asked_for(study: StudyState) -> int:
+    """Slots of the finals that a person asks for, in a run of their own; 0 when this run has had them."""
+    if study.finals and study.finals[-1].seq > study.opened.seq:
+        return 0
+    return max(plan.BY_DEFAULT, plan.after(len(study.trials)))
+
+
+def seconds(study: StudyState, runs: int, workers: int) -> float | None:
+    """About how long so many runs take, side by side: by the median trial so far. None before the first one."""
+    spans = [span for trial in study.trials.values() if trial.cost is not None and (span := trial.seconds) is not None]
+    if not spans:
+        return None
+    one = median(end - start for start, end in spans)
+    return one * (ceil(runs / workers) + 1)  # one more: a round waits for its last run
+
+
+def _before_this_night(study: StudyState) -> int:
+    """Trials up to the end of the last finals."""
+    ends = [end.seq for end in study.finals_ends.values()]
+    return sum(trial.claim.seq < max(ends) for trial in study.trials.values()) if ends else 0
