@@ -30,7 +30,7 @@ SAFEGUARDS: tuple[Safeguard, ...] = (
 FAST = frozenset(
     {
         *("torn-tail-set-aside", "trial-claimed-once", "chain", "fsync-before-acknowledged", "bad-line-skipped"),
-        *("gate-imports", "gate-duplicate", "keep-needs-proof", "noise-floor-first", "replicate-on-a-fresh-seed"),
+        *("gate-imports", "gate-duplicate", "keep-needs-its-level", "noise-floor-first", "replicate-on-a-fresh-seed"),
         *("reservations-summed", "bypass-limit", "no-kill-for-a-spike", "limits-survive-resume", "trials-limited"),
         *("train-sees-its-split-only", "predict-sees-no-order", "predict-writes-no-weights", "over-budget"),
         *("calls-ptrace", "calls-by-a-list", "supervisor-closed", "finite-logits", "redact-base64"),

@@ -348,9 +348,9 @@ ROWS = (
     ),
     _row(
         "trials-limited",
-        "a study has no more trials than were asked for",
+        "a study has no more trials than were asked for, and its search none that are held for the finals",
         "workers/claims.py",
-        "    if settings.trials is not None and len(study.trials) >= settings.trials:\n",
+        "    if not search_is_open(study, settings):\n",
         "    if False:\n",
         ("workers/test_claims.py",),
     ),

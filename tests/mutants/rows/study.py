@@ -181,7 +181,7 @@ ROWS = (
     _row(
         "deadline-drains",
         "a study ends after its hours, also when somebody sets the clock",
-        "swarm/orchestrator/orchestrator.py",
+        "swarm/orchestrator/ahead.py",
         "self._clock.monotonic() >= self._ends_at\n",
         "self._clock.monotonic() >= self._ends_at + 30\n",
         f"{_ORCHESTRATOR}test_the_deadline_drains",

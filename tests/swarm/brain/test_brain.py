@@ -22,6 +22,7 @@ from swarm.study.state import BrainState
 
 STUDY = "resnext-20260101-000000-4f2a"
 OLD_LOG = Path(__file__).parents[2] / "data" / "brain_v1.jsonl"
+FINALS_LOG = OLD_LOG.with_name("brain_finals.jsonl")
 
 ORIGINAL_RUN = """\
 {"agent_id": "orchestrator", "validation_loss": null, "description": "Initialization"}
@@ -230,11 +231,19 @@ def test_an_old_log_stays_readable_for_ever() -> None:
     study = state.latest
     assert brain.skipped == ()
     assert verify(OLD_LOG).ok
-    assert {record.kind for record in read_records(OLD_LOG)} == KNOWN_KINDS.keys()
+    finals = {record.kind for record in read_records(FINALS_LOG)}
+    assert {record.kind for record in read_records(OLD_LOG)} | finals == KNOWN_KINDS.keys()
     assert study is not None
     assert (state.seq, len(state.history), len(study.trials), study.closed is not None) == (21, 2, 4, True)
     assert study.incumbent is not None
     assert (study.incumbent.name, study.incumbent.mean) == ("t0003", 3.2)
+
+
+def test_finals_that_were_recorded_stay_readable_for_ever() -> None:
+    study = Brain(FINALS_LOG).snapshot().latest
+    assert verify(FINALS_LOG).ok and study is not None
+    assert study.finals_ends[1].kept and study.programs["t0006"].verdict is not None
+    assert study.programs["t0006"].verdict.finals == 1
 
 
 def test_kinds_of_a_newer_version_are_kept_and_skipped(path: Path) -> None:

@@ -39,6 +39,8 @@ def test_a_first_lucky_run_is_leading_and_not_kept() -> None:
     assert summarize(fake.study).kept == 0
     for _ in range(2):
         fake.replicate(lucky)
+    assert summarize(fake.study).ranking[0].standing == "leading"
+    fake.hold_finals(slots=6)
     summary = summarize(fake.study)
     assert summary.kept == 1
     assert summary.ranking[0].standing == "kept"

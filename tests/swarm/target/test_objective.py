@@ -83,8 +83,7 @@ class TestMaximised:
         good, bad = study.programs[self.good].verdict, study.programs[self.bad].verdict
         assert good is not None and bad is not None
         assert good.why.startswith("better by 0.15 (") and bad.why.startswith("worse by 0.20 (")
-        for _ in range(2):
-            fake.replicate(self.good, 0.75)
+        fake.hold_finals(slots=6, losses={"t0001": 0.6, self.good: 0.75})
         confirmed = study.programs[self.good].verdict
         assert confirmed is not None and confirmed.decision is Decision.KEEP
 
