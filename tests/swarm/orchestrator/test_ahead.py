@@ -1,0 +1,45 @@
+"""What follows the search: how long the finals take, and when a study with an end has to begin them."""
+
+from factories.settings import run_settings
+from factories.studies import FakeStudy
+from fakes.fake_clock import FakeClock
+
+from swarm.orchestrator.ahead import LOOK_EVERY_S, Foresight, finals_ahead
+from swarm.orchestrator.control import Control
+
+
+def a_study(trials: int = 40) -> FakeStudy:
+    fake = FakeStudy()
+    fake.measure_noise()
+    fake.try_change(effect=-0.5)
+    while len(fake.study.trials) < trials:
+        fake.try_change(effect=1.0, parent="t0001")
+    return fake
+
+
+def test_the_finals_of_a_drain_are_a_fifth_of_all_and_say_how_long_they_take() -> None:
+    ahead = finals_ahead(a_study().study, run_settings(workers=2, finals="auto"))
+    assert ahead is not None and ahead.runs == 10
+    assert ahead.seconds == 20.0 * (5 + 1)  # a trial takes 20 s, and two run at a time
+    assert str(ahead) == "10 runs, about 2 min"
+
+
+def test_nothing_follows_without_finals_or_too_few_trials() -> None:
+    assert finals_ahead(a_study().study, run_settings(finals="off")) is None
+    assert finals_ahead(a_study(12).study, run_settings(finals="auto")) is None
+    asked = finals_ahead(a_study(12).study, run_settings(finals="now"))
+    assert asked is not None and asked.runs == 12
+
+
+def test_the_search_of_a_night_ends_when_the_finals_need_what_is_left() -> None:
+    fake, clock = a_study(), FakeClock()
+    clock.jump(fake.study.opened.at - clock.now())
+    hours = run_settings(workers=2, finals="auto", deadline_at=clock.now() + 3600)
+    foresight = Foresight(hours, clock)
+    assert foresight.word(lambda: fake.study, Control.RUN) is None
+    clock.sleep(3600 - 121)
+    assert foresight.word(lambda: fake.study, Control.RUN) is None
+    clock.sleep(LOOK_EVERY_S)
+    assert foresight.word(lambda: fake.study, Control.RUN) is Control.FINALS
+    clock.sleep(120)
+    assert foresight.word(lambda: fake.study, Control.FINALS) is Control.DRAIN
