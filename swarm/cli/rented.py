@@ -14,13 +14,13 @@ from swarm.errors import NotARepository, PodError, RepoError
 from swarm.pods.ending import bring, take_down
 from swarm.pods.following import Follower
 from swarm.pods.launching import Launch, check_committed, chosen
-from swarm.pods.ledger import Ledger, default_ledger
+from swarm.pods.ledger import EntryKind, Intent, Ledger, default_ledger
 from swarm.pods.order import ENTRY_LOG, STUDY_LOG
 from swarm.pods.provider import Offer, Pod
 from swarm.pods.reach import OutOfReach, Reach
 from swarm.pods.reconciling import Account
-from swarm.pods.registry import accounts, costs_now, leave, named, of_repository, opened, orphan
-from swarm.pods.renting import Renting, Say, begin, unique_name
+from swarm.pods.registry import accounts, costs_now, leave, named, of_repository, opened, orphan, repository_lock
+from swarm.pods.renting import Renting, Say, begin, end, unique_name
 from swarm.pods.wish import Wish
 from swarm.records import block
 from swarm.repo import Repo
@@ -34,27 +34,43 @@ def up_and_follow(wish: Wish, cwd: Path, *, yes: bool, as_json: bool) -> int:
         clock, ledger, repo = SystemClock(), Ledger(default_ledger()), Repo.open(cwd)
         intent = wish.intent(repo)
         renting = Renting(opened(intent.provider, ledger, clock, intent.host), ledger, clock, say)
-        rental = of_repository(ledger, repo.root, intent.provider)
-        offers: tuple[Offer, ...] = ()
-        if rental is not None:
-            say(f"Going on with {rental.name}, which this repository has asked for before; its own options count.")
-            offers = chosen(renting.pods, rental.intent).offers if rental.pod_id is None else ()
-        else:
-            check_committed(repo)
-            for line in costs_now(ledger, clock):
-                say(line)
-            choice = chosen(renting.pods, intent)
-            tell_offers(choice, intent, say)
-            ask("Rent the first of these that can be had?", yes=yes)
-            offers = choice.offers
-            rental = begin(renting, unique_name(repo.root, clock.now()), intent)
-        launch = Launch(renting, repo, rental)
         try:
-            follower = launch.rented(offers) if rental.pod_id is None else launch.follower()
-            say(f"{rental.name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
+            with ledger.alone(repository_lock(repo.root)):
+                launch = _wanted(renting, repo, intent, yes=yes)
+                follower = launch.follower()
+            name = launch.rental.name
+            say(f"{name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
             return _follow(launch, follower, say, as_json=as_json)
         finally:
             leave(renting.pods)
+
+
+def _wanted(renting: Renting, repo: Repo, intent: Intent, *, yes: bool) -> Launch:
+    """With its pod: the one that this repository has, or a new one. Only one process of a repository at a time."""
+    ledger, say = renting.ledger, renting.say
+    rental = of_repository(ledger, repo.root, intent.provider)
+    if rental is not None and rental.asked is None:
+        end(renting, rental.name, "it was wanted, and nothing was asked for", 0.0)
+        rental = None
+    offers: tuple[Offer, ...] = ()
+    if rental is not None:
+        say(f"Going on with {rental.name}, which this repository has asked for before; its own options count.")
+        offers = chosen(renting.pods, rental.intent).offers if rental.pod_id is None else ()
+    else:
+        check_committed(repo)
+        for line in costs_now(ledger, renting.clock):
+            say(line)
+        choice = chosen(renting.pods, intent)
+        tell_offers(choice, intent, say)
+        ask("Rent the first of these that can be had?", yes=yes)
+        offers = choice.offers
+        rental = begin(renting, unique_name(repo.root, renting.clock.now()), intent)
+    launch = Launch(renting, repo, rental)
+    if rental.pod_id is None:
+        launch.rented(offers)
+    elif rental.stopped:
+        renting.note(rental.name, EntryKind.STARTED)
+    return launch
 
 
 def watch_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
@@ -88,6 +104,7 @@ def stop_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
         follower = launch.follower()
         reason = follower.turn()
         if reason is None and follower.pod is not None:
+            launch.renting.note(launch.rental.name, EntryKind.STOPPED)  # first: who follows it must not start it again
             launch.renting.pods.stop(follower.pod.id)
             reason = f"stopped by a person; its disk costs until swarm pod down {launch.rental.name}"
             follower.look()

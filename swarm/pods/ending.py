@@ -1,6 +1,7 @@
 """The two ways to an end that a person may want sooner: what there is, home; or the pod, down."""
 
-from swarm.pods.following import Follower, ask_down
+from swarm.pods.following import Follower
+from swarm.pods.notes import ask_down
 from swarm.pods.provider import PodState
 from swarm.pods.reach import OutOfReach
 

@@ -5,23 +5,20 @@ it does not matter when this process ends or begins. What ends a pod: its own wa
 deadline is past; a person.
 """
 
-import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from swarm.errors import PodError, RepoError
 from swarm.failpoints import failpoint
 from swarm.pods.caps import RESULTS_S, dearest
 from swarm.pods.ledger import EntryKind, Rental
-from swarm.pods.order import BUNDLE, COLLECTED, DOWN, ENTRY_LOG, STATE, Collected, PodPhase, PodReport
-from swarm.pods.provider import NoCapacity, Pod, PodState, Unreachable
+from swarm.pods.notes import put_text, report_of
+from swarm.pods.order import BUNDLE, COLLECTED, Collected, PodPhase, PodReport
+from swarm.pods.provider import NoCapacity, Pod, PodState, Refused, Unreachable
 from swarm.pods.reach import OutOfReach, Reach
-from swarm.pods.renting import Renting, end, extras
+from swarm.pods.renting import Renting, end, extras, unlisted
 
 LEAVES_BY_ITSELF_S = 45.0  # after all is home: time for the pod to end itself before we do
 ENDS_AFTER_DEADLINE_S = 60.0  # its own watchdog comes first; half of the grace is left for our request
@@ -70,6 +67,8 @@ class Follower:
     _started_again: bool = False
     _delivered: bool = False
     _results_until: float | None = None
+    _seen: bool = False  # in the provider's list
+    _reached_at: float | None = None
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -85,7 +84,7 @@ class Follower:
         self.pod = self.renting.pods.get(self.rental.pod_id) if self.rental.pod_id else None
         reach = self.means.reach(self.pod) if self.pod is not None else None
         try:
-            report = _report(reach) if reach is not None else None
+            report = report_of(reach) if reach is not None else None
         except OutOfReach:
             report = None
         self.phase = report.phase if report is not None else None
@@ -95,24 +94,31 @@ class Follower:
         return self._terminated(why) if self.pod is not None else self._ended(why)
 
     def turn(self) -> str | None:
-        """Does what is to be done now. Gives why there is nothing left to do, None while there is."""
-        now = self.renting.clock.now()
+        """Does what is to be done now. Gives why nothing is left to do; None while something is, or nobody answered."""
         try:
-            listed = self.renting.pods.list()
+            return self._turn()
         except Unreachable as error:
             self._say(f"No answer from {self.renting.pods.name}, going on: {error}")
             return None
+
+    def _turn(self) -> str | None:
+        if self.rental.pod_id is None:
+            return self._ended("no pod was made")
+        now = self.renting.clock.now()
+        listed = self.renting.pods.list()
         for extra in extras(listed, self.rental):
             self._say(f"A second pod of this name ({extra.id}), of a request whose reply was lost: ended.")
             self.renting.pods.terminate(extra.id)
-        self.pod = next((pod for pod in listed if pod.id == self.rental.pod_id), None)
+        own = next((pod for pod in listed if pod.id == self.rental.pod_id), None)
+        self._seen |= own is not None
+        self.pod = own or unlisted(self.renting, self.rental, seen=self._seen)
         if self.pod is None or self.pod.state is PodState.ENDED:
             self._collect_pushed()
-            return self._ended("it ended itself" if self._all_home else "it is gone, and its end was not seen")
+            return self._ended("it ended itself" if self._all_home else "it is gone, and its end was not seen", now)
         self._collect()
         if self.pod.state is PodState.STOPPED:
             return self._stopped()
-        return self._must_end(now)
+        return self._must_end(self._now)  # what was brought home may have taken long
 
     def _must_end(self, now: float) -> str | None:
         assert self.pod is not None
@@ -125,6 +131,8 @@ class Follower:
             return self._terminated("all is home, and it did not end itself")
         if self.pod.state is PodState.STARTING and self._since(self._made_at) > NEVER_STARTED_S:
             return self._terminated(f"it has not started in {NEVER_STARTED_S:g} s")
+        if self.pod.state is PodState.FAILED and self._since(self._reached_at or self._made_at) > NEVER_STARTED_S:
+            return self._put_to_rest(f"it has failed, and could not be reached in {NEVER_STARTED_S:g} s")
         if self.phase is None and self._since(self._made_at) > NEVER_STARTED_S:
             self._say(
                 f"It runs and cannot be reached since {NEVER_STARTED_S:g} s; it ends at its deadline. Is a public key "
@@ -136,11 +144,25 @@ class Follower:
         """By a person, past its deadline, for what is on its disk."""
         return self._results_until is not None and self.renting.clock.monotonic() < self._results_until
 
-    def _put_to_rest(self) -> str:
-        """Past its deadline and not reached: its card is given back, its disk with whatever is on it stays."""
+    def _put_to_rest(self, why: str = "its deadline is past, and it could not be reached") -> str | None:
+        """Its card is given back, its disk with whatever is on it stays. One that cannot be stopped is ended: what lies
+        on it is worth less than a card that is paid for ever."""
         assert self.pod is not None
-        self.renting.pods.stop(self.pod.id)
-        return f"its deadline is past, and it could not be reached: stopped. {self._on_its_disk()}"
+        try:
+            self.renting.pods.stop(self.pod.id)
+        except Refused as refused:
+            self._say(f"It cannot be stopped, so it is ended: {refused}")
+            return self._terminated(f"{why}, nor be stopped")
+        there = self.renting.pods.get(self.pod.id)
+        if there is not None and there.state.costs:
+            self._say("It was asked to stop and goes on: asking again.")
+            last = self.rental.overdue(self._now) or there.state is PodState.FAILED
+            return self._terminated(f"{why}, and it did not stop") if last else None
+        return f"{why}: stopped. {self._on_its_disk()}"
+
+    @property
+    def _now(self) -> float:
+        return self.renting.clock.now()
 
     def _on_its_disk(self) -> str:
         return f"What is not home lies on its disk: swarm pod sync {self.rental.name} starts it for a few minutes"
@@ -161,9 +183,10 @@ class Follower:
             if reach is None:
                 return
             self._deliver(reach)
-            before = _report(reach)
+            before = report_of(reach)
             if before is None:
                 return
+            self._reached_at = self.renting.clock.monotonic()
             self._show(before)
             if before.phase in (PodPhase.WAITING, PodPhase.SETTING_UP):
                 return
@@ -176,7 +199,7 @@ class Follower:
             self.collected = True
         except OutOfReach as error:
             self._say(f"Not in reach yet: {error}")
-        except (PodError, RepoError) as error:
+        except (PodError, RepoError, OSError) as error:  # a full disk here too
             self._say(f"Could not bring everything home, trying again: {error}")
 
     def _collect_pushed(self) -> None:
@@ -219,7 +242,7 @@ class Follower:
 
     def _acknowledge(self, reach: Reach, brought: Brought, done: bool) -> None:
         note = Collected(brain_bytes=brought.brain_bytes, at=self.renting.clock.now(), report=brought.report)
-        _put_text(reach, COLLECTED, note.model_dump_json())
+        put_text(reach, COLLECTED, note.model_dump_json())
         if done and not self._all_home:
             self._is_home()
 
@@ -229,6 +252,8 @@ class Follower:
         assert self.pod is not None
         if self._all_home or self.rental.collected_at is not None:
             return self._terminated("all is home")
+        if self.renting.ledger.rentals()[self.rental.name].stopped:
+            return f"a person stopped it. {self._on_its_disk()}, swarm pod up goes on with it"
         deadline_at = self.rental.deadline_at
         late = deadline_at is not None and self.renting.clock.now() > deadline_at
         if self._started_again or late:
@@ -249,10 +274,10 @@ class Follower:
         failpoint("follow.after_end")
         return self._ended(why)
 
-    def _ended(self, why: str) -> str:
+    def _ended(self, why: str, at: float | None = None) -> str:
         rental = self.renting.ledger.rentals()[self.rental.name]
         if rental.ended is None:
-            end(self.renting, rental.name, why, rental.bounded_usd(self.renting.clock.now()))
+            end(self.renting, rental.name, why, rental.bounded_usd(self._now if at is None else at))
         return why
 
     def _since(self, moment: float) -> float:
@@ -263,32 +288,3 @@ class Follower:
         if text not in self._told:
             self._told.add(text)
             self.renting.say(text)
-
-
-def ask_down(reach: Reach) -> None:
-    """Asks the pod to end its study, make its report and end itself."""
-    _put_text(reach, DOWN, "down\n")
-
-
-def entry_log(reach: Reach, start: int) -> bytes:
-    return reach.read(ENTRY_LOG, start)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _report(reach: Reach) -> PodReport | None:
-    try:
-        return PodReport.model_validate_json(reach.read(STATE))
-    except ValidationError:
-        return None
-
-
-def _put_text(reach: Reach, name: str, text: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="swarm-pod-") as folder:
-        path = Path(folder) / "text"
-        path.write_text(text, encoding="utf-8")
-        reach.put(path, name)

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from swarm.errors import PodError, UsageError
 from swarm.pods.caps import Choice, choose
-from swarm.pods.following import Brought, Follower, Means, digest
+from swarm.pods.following import Brought, Follower, Means
 from swarm.pods.home import bring_home, bring_home_from
 from swarm.pods.host import HostPods
 from swarm.pods.inside import start
 from swarm.pods.ledger import Intent, Rental
+from swarm.pods.notes import digest
 from swarm.pods.order import DEFAULT_HOME, Source, StudyOrder, SyncTarget
 from swarm.pods.provider import Offer, Pod, PodOrder, Pods, SecretRef, SshAddress
 from swarm.pods.reach import FolderReach, Reach
-from swarm.pods.renting import Renting, rent
+from swarm.pods.renting import Renting, looked_up, rent
 from swarm.pods.ssh import SshReach, announced_key, pin
 from swarm.repo import Repo
 
@@ -118,7 +119,7 @@ class Launch:
         return self.follower()
 
     def follower(self) -> Follower:
-        rental = self.renting.ledger.rentals()[self.rental.name]
+        rental = looked_up(self.renting, self.rental.name)
         pushed = self._collect_pushed if rental.intent.sync_url is not None else None
         return Follower(self.renting, rental, Means(self.reach, self._collect, self.bundle, pushed))
 

@@ -31,6 +31,7 @@ class EntryKind(StrEnum):
     ASKED = "asked"  # a request goes out now
     NOT_MADE = "not_made"  # that request surely made nothing
     MADE = "made"
+    STOPPED = "stopped"  # by a person, who may start it again
     STARTED = "started"  # again, after it had stopped
     COLLECTED = "collected"  # all that there was came home
     ENDED = "ended"  # nothing of it is left, or there never was anything
@@ -92,6 +93,7 @@ class Rental:
     first_asked_at: float | None = None  # of those that may have made it
     pod_id: str | None = None
     started_at: tuple[float, ...] = ()  # again
+    stopped: bool = False  # by a person
     collected_at: float | None = None
     ended: Entry | None = None
     lines: tuple[Entry, ...] = field(default=(), repr=False)
@@ -226,7 +228,9 @@ def _folded(rental: Rental, entry: Entry) -> Rental:
         case EntryKind.MADE:
             rental = replace(rental, may_exist=False, pod_id=entry.pod_id)
         case EntryKind.STARTED:
-            rental = replace(rental, started_at=(*rental.started_at, entry.at))
+            rental = replace(rental, started_at=(*rental.started_at, entry.at), stopped=False)
+        case EntryKind.STOPPED:
+            rental = replace(rental, stopped=True)
         case EntryKind.COLLECTED:
             rental = replace(rental, collected_at=entry.at)
         case EntryKind.ENDED:

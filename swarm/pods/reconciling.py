@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from swarm.pods.ledger import Rental
 from swarm.pods.provider import Pod, PodState
-from swarm.pods.renting import Renting, end, extras
+from swarm.pods.renting import Renting, end, extras, unlisted
 
 
 class Standing(StrEnum):
@@ -53,10 +53,9 @@ def reconcile(renting: Renting, listed: Sequence[Pod]) -> list[Account]:
         if rental.intent.provider != renting.pods.name:
             continue
         for extra in extras(listed, rental):
-            if rental.pod_id is not None:
-                renting.say(f"{extra.name}: a second pod ({extra.id}), of a request whose reply was lost. Ended.")
-                renting.pods.terminate(extra.id)
-                known.add(extra.id)
+            renting.say(f"{extra.name}: a second pod ({extra.id}), of a request whose reply was lost. Ended.")
+            renting.pods.terminate(extra.id)
+            known.add(extra.id)
         account = _account(renting, rental, listed, now)
         if account is not None:
             found.append(account)
@@ -71,10 +70,13 @@ def _account(renting: Renting, rental: Rental, listed: Sequence[Pod], now: float
     own = [pod for pod in listed if pod.id == rental.pod_id or (rental.pod_id is None and pod.name == rental.name)]
     pod = next((one for one in own if one.state is not PodState.ENDED), None)
     cost = rental.cost_usd(now)
-    if pod is None:
-        if rental.ended is None and rental.pod_id is not None:
+    if pod is None and rental.ended is None and rental.pod_id is not None:
+        pod = unlisted(renting, rental, seen=False)  # it may have been made since it was listed
+        if pod is None or pod.state is PodState.ENDED:
             end(renting, rental.name, "gone from the provider's list", rental.bounded_usd(now))
-        elif rental.may_exist:
+            return None
+    if pod is None:
+        if rental.may_exist:
             return Account(rental.name, Standing.UNSURE, None, rental, cost)
         return None
     if rental.ended is not None:

@@ -1,5 +1,6 @@
 """Which rentals and providers there are on this machine, and which one a person means."""
 
+import hashlib
 import os
 import queue
 import threading
@@ -82,6 +83,11 @@ def of_repository(ledger: Ledger, root: Path, provider: str) -> Rental | None:
     """The one that has not ended: a repository has one study at a time, so one pod at a time."""
     still = [one for one in ledger.open_rentals() if one.intent.root == str(root) and one.intent.provider == provider]
     return still[-1] if still else None
+
+
+def repository_lock(root: Path) -> str:
+    """Held by whoever rents for this repository, so that two commands at once rent one pod."""
+    return f"repository-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
 
 
 def named(ledger: Ledger, name: str | None, root: Path | None) -> Rental:

@@ -23,6 +23,9 @@ from swarm.pods.provider import NAME_PREFIX, NoCapacity, Offer, Pod, PodOrder, P
 LOOK_AFTER_S = (0.0, 2.0, 4.0, 8.0, 16.0)
 """When the list is read after a lost reply: a provider may show a new pod late. One that shows up later still is ended
 by whoever follows or lists (`extras`)."""
+GONE_AFTER_S, GONE_WHEN_NEW_S = (0.0, 2.0, 4.0), (0.0, 4.0, 8.0, 16.0, 32.0)
+"""When a pod that is not listed is asked for by its id before it counts as gone: a list may be late or short."""
+NEW_S = 60.0
 MAX_LOST = 2  # replies to one card's request; then nobody knows what this provider does
 Say = Callable[[str], None]
 
@@ -100,6 +103,27 @@ def there_already(renting: Renting, rental: Rental) -> Pod | None:
     return _settled(renting, rental.name)
 
 
+def looked_up(renting: Renting, name: str) -> Rental:
+    """The rental, with the pod of a request whose reply never came, if there is one."""
+    if not renting.ledger.rentals()[name].may_exist:
+        return renting.ledger.rentals()[name]
+    with renting.ledger.alone(name):
+        there_already(renting, renting.ledger.rentals()[name])
+        return renting.ledger.rentals()[name]
+
+
+def unlisted(renting: Renting, rental: Rental, *, seen: bool = True) -> Pod | None:
+    """The pod of a rental that the list does not have. None for one that the provider does not know several times over;
+    one that is new and was never `seen` in a list is waited for longer."""
+    new = rental.asked is not None and renting.clock.now() - rental.asked.at < NEW_S and not seen
+    for wait_s in GONE_WHEN_NEW_S if new else GONE_AFTER_S:
+        renting.clock.sleep(wait_s)
+        found = renting.pods.get(str(rental.pod_id))
+        if found is not None:
+            return found
+    return None
+
+
 def _one(renting: Renting, rental: Rental, offer: Offer, order_of: OrderOf) -> Pod:
     name = rental.name
     for _ in range(MAX_LOST):
@@ -165,7 +189,10 @@ def _settled(renting: Renting, name: str) -> Pod | None:
 
 
 def extras(listed: Sequence[Pod], rental: Rental) -> list[Pod]:
-    """Pods of a rental's name that are not its own: made by a request whose reply was lost, and seen late."""
+    """Pods of a rental's name that are not its own: made by a request whose reply was lost, and seen late. None while
+    it is not known which is its own."""
+    if rental.pod_id is None:
+        return []
     return [
         pod for pod in listed if pod.name == rental.name and pod.id != rental.pod_id and pod.state is not PodState.ENDED
     ]

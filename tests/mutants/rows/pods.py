@@ -8,6 +8,7 @@ _FOLLOWING = "swarm/pods/test_pod_following.py::"
 _RECONCILING = "swarm/pods/test_pod_reconciling.py::"
 _CLIENT = "swarm/pods/test_runpod_client.py::"
 _LAUNCHING = "swarm/pods/test_pod_launching.py::"
+_UNCLEAR = "swarm/pods/test_pod_unclear.py::"
 _KILLED = f"{_RENTING}test_killed_at_any_step_and_started_again_there_is_one_pod"
 
 ROWS = (
@@ -66,7 +67,7 @@ ROWS = (
     Safeguard(
         "rent-second-one-reconciled",
         "a second pod of one name is ended by the reconciler",
-        Edit("swarm/pods/reconciling.py", "                renting.pods.terminate(extra.id)\n", ""),
+        Edit("swarm/pods/reconciling.py", "            renting.pods.terminate(extra.id)\n", ""),
         (f"{_RECONCILING}test_a_second_pod_of_one_name_is_ended",),
     ),
     Safeguard(
@@ -127,7 +128,7 @@ ROWS = (
         Edit(
             "swarm/pods/following.py",
             '            failpoint("follow.before_collect")\n',
-            '            _put_text(reach, COLLECTED, "{}")\n',
+            '            put_text(reach, COLLECTED, "{}")\n',
         ),
         (f"{_FOLLOWING}test_what_fails_on_the_way_home_is_tried_again_and_all_is_not_home_before",),
     ),
@@ -231,5 +232,86 @@ ROWS = (
         "a torn line of the ledger costs only itself",
         Edit("swarm/pods/ledger.py", 'line = b"\\n" + line if torn else line', "line = line"),
         (f"{_MONEY}test_a_torn_or_foreign_line_is_passed_over_and_nothing_is_lost",),
+    ),
+    Safeguard(
+        "rent-gone-asked-for",
+        "a pod that a list leaves out is asked for by its id before it counts as gone",
+        Edit("swarm/pods/following.py", "own or unlisted(self.renting, self.rental, seen=self._seen)", "own"),
+        (f"{_UNCLEAR}test_a_pod_that_a_list_leaves_out_is_not_gone",),
+    ),
+    Safeguard(
+        "rent-gone-several-times",
+        "a pod is gone when the provider has said so several times",
+        Edit(
+            "swarm/pods/renting.py",
+            "GONE_AFTER_S, GONE_WHEN_NEW_S = (0.0, 2.0, 4.0), (0.0, 4.0, 8.0, 16.0, 32.0)",
+            "GONE_AFTER_S = GONE_WHEN_NEW_S = (0.0,)",
+        ),
+        (
+            f"{_UNCLEAR}test_a_pod_that_is_neither_listed_nor_known_once_is_not_gone",
+            f"{_UNCLEAR}test_a_new_pod_that_the_provider_shows_late_is_waited_for",
+        ),
+    ),
+    Safeguard(
+        "rent-gone-reconciled",
+        "the reconciler asks for a pod that its list does not have",
+        Edit("swarm/pods/reconciling.py", "pod = unlisted(renting, rental, seen=False)", "pod = None"),
+        (f"{_UNCLEAR}test_a_pod_that_was_made_since_it_was_listed_is_not_booked_as_ended",),
+    ),
+    Safeguard(
+        "rent-own-known-first",
+        "whoever follows a rental looks for the pod of its lost request before it ends others of that name",
+        Edit("swarm/pods/launching.py", "looked_up(self.renting, self.rental.name)", "self.rental"),
+        (f"{_UNCLEAR}test_a_renter_killed_before_the_answer_finds_its_pod_and_ends_nothing",),
+    ),
+    Safeguard(
+        "rent-turn-goes-on",
+        "a termination that finds no answer is asked again",
+        Edit(
+            "swarm/pods/following.py",
+            '        except Unreachable as error:\n            self._say(f"No answer',
+            '        except NoCapacity as error:\n            self._say(f"No answer',
+        ),
+        (f"{_UNCLEAR}test_a_termination_that_finds_no_answer_is_asked_again_at_the_next_turn",),
+    ),
+    Safeguard(
+        "rent-not-stopped-ended",
+        "a pod past its deadline that cannot be stopped is ended",
+        Edit(
+            "swarm/pods/following.py",
+            '        except Refused as refused:\n            self._say(f"It cannot be stopped',
+            '        except NoCapacity as refused:\n            self._say(f"It cannot be stopped',
+        ),
+        (f"{_UNCLEAR}test_a_pod_past_its_deadline_that_cannot_be_stopped_is_ended[refused]",),
+    ),
+    Safeguard(
+        "rent-stop-looked-at",
+        "a pod that was asked to stop and goes on is ended",
+        Edit("swarm/pods/following.py", "if there is not None and there.state.costs:", "if there is None:"),
+        (f"{_UNCLEAR}test_a_pod_past_its_deadline_that_cannot_be_stopped_is_ended[not-done]",),
+    ),
+    Safeguard(
+        "rent-failed-ended",
+        "a pod that has failed and answers nobody is not paid until its deadline",
+        Edit("swarm/pods/following.py", "if self.pod.state is PodState.FAILED and", "if False and"),
+        (f"{_UNCLEAR}test_a_pod_that_failed_and_answers_nobody_is_not_paid_until_its_deadline",),
+    ),
+    Safeguard(
+        "rent-deadline-after-collecting",
+        "the deadline is looked at after what is brought home, which may take long",
+        Edit("swarm/pods/following.py", "return self._must_end(self._now)", "return self._must_end(now)"),
+        (f"{_UNCLEAR}test_bringing_home_that_takes_long_puts_no_deadline_off",),
+    ),
+    Safeguard(
+        "rent-stopped-by-a-person",
+        "a pod that a person has stopped is not started by who follows it",
+        Edit("swarm/pods/following.py", "if self.renting.ledger.rentals()[self.rental.name].stopped:", "if False:"),
+        (f"{_UNCLEAR}test_a_pod_that_a_person_has_stopped_is_not_started_by_who_follows",),
+    ),
+    Safeguard(
+        "rent-one-repository-one-pod",
+        "two commands at once in one repository rent one pod",
+        Edit("swarm/cli/rented.py", "with ledger.alone(repository_lock(repo.root)):", "if True:"),
+        (f"{_UNCLEAR}test_two_commands_at_once_in_one_repository_rent_one_pod",),
     ),
 )
