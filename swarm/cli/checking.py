@@ -20,11 +20,12 @@ def verify(
 
     With --rerun: exit code 1 when the trial does not give its result again, beyond the noise between seeds.
     """
-    from swarm.cli.again import print_rerun
+    if rerun is not None:
+        from swarm.cli.again import print_rerun
+
+        return print_rerun(rerun, study, brain, as_json=as_json)
     from swarm.cli.read import print_verify
 
-    if rerun is not None:
-        return print_rerun(rerun, study, brain, as_json=as_json)
     return print_verify(brain, as_json=as_json)
 
 

@@ -76,7 +76,7 @@ def open_study(
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
         _need_extras(settings.proposers)
-        require_usable_card(settings.device, settings.sandbox, say)
+        require_usable_card(settings.device, settings.cards, settings.sandbox, say)
     else:
         _need_extras({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
@@ -111,9 +111,9 @@ def _fresh(
     target = load_target(options.target, repo.root)
     require_committed(repo, target)
     device = device_for(options.device)
-    require_usable_card(device, options.sandbox, say)
-    profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
     cards = cards_for(device, options.gpus, say)
+    require_usable_card(device, cards, options.sandbox, say)
+    profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
     head = repo.head()
     source = target.base_source(repo.read(head, str(target.editable_path)), profile)
     if (refusal := gate.check_base(source)) is not None:
@@ -202,10 +202,11 @@ def _need_extras(proposers: Mapping[str, ProposerSettings]) -> None:
             raise OutdatedExtra(extra, old)
 
 
-def require_usable_card(device: Device, sandbox: Sandbox, say: Callable[[str], None]) -> None:
-    """One allocation on each card, outside of the sandbox and inside, and what came of it. Raises Unusable."""
+def require_usable_card(device: Device, cards: tuple[str, ...], sandbox: Sandbox, say: Callable[[str], None]) -> None:
+    """One allocation on each of the study's cards, outside of the sandbox and inside, and what came of it. Raises
+    Unusable."""
     if device == "cuda":
-        say(str(require_usable(NvmlProbe(), sandbox)))
+        say(str(require_usable(NvmlProbe(), sandbox, only=cards)))
 
 
 def require_committed(repo: Repo, target: Target) -> None:

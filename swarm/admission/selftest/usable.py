@@ -40,12 +40,21 @@ class Works:
         )
 
 
-def require_usable(probe: NvmlProbe, sandbox: Mode = "auto", *, nodes: Sequence[str] | None = None) -> Works:
-    """Tries every card that the probe shows. Raises Unusable, with what stands in the way and what to do about it.
+def require_usable(
+    probe: NvmlProbe, sandbox: Mode = "auto", *, only: Sequence[str] = (), nodes: Sequence[str] | None = None
+) -> Works:
+    """Tries the cards with the UUIDs in `only`, or every one that the probe shows. Raises Unusable, with what stands in
+    the way and what to do about it.
 
     Takes some seconds, most of which torch needs to be imported, twice.
     """
-    driver, cards = probe.driver_version(), probe.read()
+    driver = probe.driver_version()
+    cards = [card for card in probe.read() if not only or card.uuid in only]
+    if not cards:
+        raise Unusable(
+            f"none of the study's cards is here: {', '.join(only) or 'none was found'}.",
+            "`swarm gpu status` shows the cards; --gpus names others.",
+        )
     for node in gpu_devices() if nodes is None else nodes:
         if _is_closed(node):
             who = f"user {os.geteuid()}"

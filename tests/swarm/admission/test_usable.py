@@ -91,3 +91,8 @@ def test_nodes_that_this_user_may_not_open_are_named(tmp_path: Path, monkeypatch
 def test_the_cap_of_a_trial_is_tried_with_it() -> None:
     assert "per_process_memory_fraction" in usable._environment("GPU-1,GPU-2")["PYTORCH_ALLOC_CONF"]
     assert usable._environment("GPU-1,GPU-2")["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
+
+
+def test_only_the_cards_of_the_study_are_tried() -> None:
+    with pytest.raises(Unusable, match=r"none of the study's cards is here: GPU-elsewhere\. `swarm gpu status`"):
+        require_usable(card("exclusive_mode"), only=("GPU-elsewhere",), nodes=())

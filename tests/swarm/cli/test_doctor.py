@@ -86,7 +86,7 @@ def test_a_machine_without_a_card_is_no_failure(monkeypatch: pytest.MonkeyPatch)
 def test_a_study_on_a_card_tries_it_first_and_one_on_the_cpu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(opening, "NvmlProbe", lambda: "the probe")
-    monkeypatch.setattr(opening, "require_usable", lambda probe, sandbox: f"{probe} in {sandbox}")
-    opening.require_usable_card("cuda", "strict", said.append)
-    opening.require_usable_card("cpu", "strict", said.append)
-    assert said == ["the probe in strict"]
+    monkeypatch.setattr(opening, "require_usable", lambda probe, sandbox, only: f"{probe} in {sandbox}, {only}")
+    opening.require_usable_card("cuda", ("GPU-1",), "strict", said.append)
+    opening.require_usable_card("cpu", (), "strict", said.append)
+    assert said == ["the probe in strict, ('GPU-1',)"]
