@@ -68,7 +68,7 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, sinks: tuple[Sink, 
     if as_json:
         print(summary.model_dump_json())
     else:
-        _say_result(summary, reason, console)
+        _say_result(summary, reason, console, had_finals=bool(_study(opened).finals))
     return 130 if orchestrator.interrupts.at_once else 0
 
 
@@ -196,7 +196,7 @@ def _say_what_runs(opened: OpenStudy, console: Console) -> None:
         console.print("It goes on until stopped: Ctrl-C once drains, twice stops.", style="dim")
 
 
-def _say_result(summary: StudySummary, reason: str, console: Console) -> None:
+def _say_result(summary: StudySummary, reason: str, console: Console, *, had_finals: bool) -> None:
     console.print()
     if console.is_terminal:
         console.print(headline(summary))
@@ -208,3 +208,6 @@ def _say_result(summary: StudySummary, reason: str, console: Console) -> None:
     pairs = f"{summary.overlapping_pairs} pairs of trials ran at the same time."
     following = "Next: swarm report, swarm diff TRIAL, swarm adopt TRIAL."
     console.print(f"Ended: {reason}. {pairs} {following}", highlight=False, soft_wrap=True)
+    if not had_finals:
+        text = "Nothing is kept before finals: `swarm finals` runs them now, on fresh seeds beside the baseline."
+        console.print(text, highlight=False, soft_wrap=True)

@@ -51,9 +51,21 @@ def overview(study: StudyState) -> Section:
         ("Refused proposals", str(refused)),
         ("Pairs of trials that overlapped in time", str(told.overlapping_pairs)),
         ("Early stopping, wrongly ended", rate),
+        ("Finals", _finals(study)),
         ("Ended", told.closed or "still open"),
     )
     return Section("Overview", "", ("", ""), rows)
+
+
+def _finals(study: StudyState) -> str:
+    """What the last finals said, or that there were none."""
+    if not study.finals:
+        return "none yet: nothing can be kept before `swarm finals` or the end of a longer study"
+    end = study.finals_ends.get(study.finals[-1].number)
+    if end is None:
+        return "not ended: `swarm finals` goes on with them"
+    drifted = " The baseline has moved since the noise floor: the machine has changed." if end.drifted else ""
+    return f"{end.winner or 'no winner'}{' kept' if end.kept else ''}: {end.why}{drifted}"
 
 
 def ranking(study: StudyState) -> Section:
