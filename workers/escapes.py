@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_LAYERS = 4  # a text in a string in a string ...
+MAX_LAYERS = 8  # a text in a string in a string ...
 
 _UNDONE = re.compile(
     r"""

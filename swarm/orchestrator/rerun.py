@@ -8,6 +8,7 @@ from swarm import gate, verdict
 from swarm.errors import UsageError
 from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.execution.memory import evidence_of
+from swarm.failpoints import failpoint
 from swarm.orchestrator.aside import Aside
 from swarm.records import Budget
 from swarm.study.lineage import commit_of
@@ -101,7 +102,9 @@ def _run(aside: Aside, trial: Trial, commit: str, budget: Budget) -> Outcome:
 
 
 def _append(path: Path, line: str) -> None:
+    failpoint("audit.before_append")
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
+    failpoint("audit.after_append")

@@ -52,10 +52,10 @@ def test_every_usual_spelling_is_removed():
 
 def escaped(secret: str = CANARY) -> list[str]:
     """Texts that read as the secret once somebody has undone their escapes."""
-    each = {
+    each = (
         r"\x{:02x}", r"\u{:04x}", r"\U{:08X}", r"\{:03o}", r"\\u{:04x}", r"\\\\x{:02X}", "&#{};", "&#x{:x};", "%{:02x}",
         "%25{:02X}", r"\u{{{:x}}}",
-    }  # fmt: skip
+    )  # fmt: skip
     whole = ["".join(form.format(ord(char)) for char in secret) for form in each]
     half = [
         text.replace(form, secret[0], 1) for text, form in ((text, text[: len(text) // len(secret)]) for text in whole)
@@ -65,7 +65,8 @@ def escaped(secret: str = CANARY) -> list[str]:
         for seam in ('" "', "' + '", '"\n    f"', "\\\n", "\u200b", "\x1b", '" +\\\n b"', "\r\n", "\\n", "  \n    # ")
     ]
     seams.append(json.dumps(seams[3]))
-    return [*whole, *half, *seams, "\u2066".join(secret), secret.replace("/", "\\/"), json.dumps(json.dumps(whole[0]))]
+    quoted = [json.dumps(json.dumps(text)) for text in whole]
+    return [*whole, *half, *seams, "\u2066".join(secret), secret.replace("/", "\\/"), *quoted]
 
 
 def test_a_secret_is_found_however_it_is_escaped():

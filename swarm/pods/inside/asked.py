@@ -18,7 +18,7 @@ _LIMIT_S = 60.0
 def order_text(words: Sequence[str], home: Home, now: float) -> str:
     """The order as JSON. The one of the first start holds for all restarts, so that they give no time. Raises BadOrder;
     a wrong flag ends the process with exit code 2, as everywhere."""
-    kept = home.root / "order.json"
+    kept = home.root / "pod_order.json"
     if kept.exists():
         return kept.read_text(encoding="utf-8")
     ours, _, up = _parted(words)
