@@ -6,6 +6,9 @@ from swarm.records import (
     Budget,
     Decision,
     FailReason,
+    FinalsClosed,
+    FinalsOpened,
+    FinalsRound,
     History,
     IncumbentChanged,
     Note,
@@ -124,6 +127,12 @@ def example_records() -> dict[str, Record]:
             leads=False, probability=0.1, delta=0.1, sigma=0.1, replicates=1, parent_replicates=2, why="worse",
         ),
         IncumbentChanged(**common, program="t0002", previous="t0001", why="better"),
+        FinalsOpened(
+            **common, number=1, finalists=("t0002",), rounds=(FinalsRound(programs=1, runs=3),), slots=6, level=0.05
+        ),
+        FinalsClosed(
+            **common, number=1, winner="t0002", kept=True, baseline_early=2.0, baseline_late=2.1, drift_p=0.5, why="better"
+        ),
         Note(**common, topic="finding", trial_id="t0002", detail="a\nb"),
         Steer(**common, action="veto", subject="loss", value=1.0),
         StudyClosed(**common, reason="all trials done"),

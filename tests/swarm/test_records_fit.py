@@ -34,7 +34,7 @@ def blown_up(value: object, size: int) -> object:
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_every_kind_fits_with_its_ids_however_long_the_rest_is(kind: str, size: int, tmp_path: Path) -> None:
     fixed = IDS | {"operator", "status", "state", "reason", "decision", "level", "action", "memory", "budget"}
-    fixed |= {"description", "objective", "score", "why", "detail"}
+    fixed |= {"description", "objective", "score", "why", "detail", "finals"}
     fields = EXAMPLES[kind].model_dump(mode="json")
     large = {name: value if name in fixed else blown_up(value, size) for name, value in fields.items()}
     if kind == "proposal_claimed":
