@@ -131,7 +131,8 @@ def example_records() -> dict[str, Record]:
             **common, number=1, finalists=("t0002",), rounds=(FinalsRound(programs=1, runs=3),), slots=6, level=0.05
         ),
         FinalsClosed(
-            **common, number=1, winner="t0002", kept=True, baseline_early=2.0, baseline_late=2.1, drift_p=0.5, why="better"
+            **common, number=1, winner="t0002", kept=True, baseline_early=2.0, baseline_late=2.1, drift_p=0.5,
+            why="better",
         ),
         Note(**common, topic="finding", trial_id="t0002", detail="a\nb"),
         Steer(**common, action="veto", subject="loss", value=1.0),
