@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from swarm.pods.inside import leave
@@ -32,8 +33,10 @@ from swarm.pods.inside.rules import closing_s
 from swarm.pods.inside.shell import open_shell
 from swarm.pods.inside.told import ORDER_VARIABLE, BadOrder, Order, home_of, order_here
 from swarm.sandbox.libc import PR_SET_DUMPABLE, prctl
+from swarm.supervisor import proc
 
 POLL_S = 0.3
+WATCHDOG_TRIES = 3  # of one that is killed as it begins
 WATCHDOG_LIMIT_S = 20.0  # to be there; without one nothing is started
 RESUMES = 5  # of a study that was killed, in one life of this process
 LAST_STAGES = ("closing", "over")  # the provider has said yes, or nobody is asked any more
@@ -77,15 +80,21 @@ class Entry:
         clock = PodClock()
         if self.order.source.kind == "bundle" and not (self.home.repo / ".git").is_dir():
             self._note(phase="waiting")
-            awaited(self.home, self.order, clock, lambda: not self._is_ending() and not self._told_to_stop)
+            awaited(self.home, self.order, clock, self._goes_on)
         self._note(phase="setting_up")
-        run, environment = run_logged(self.home.log("entry")), study_environment(self.home, self.environment)
+        run = run_logged(self.home.log("entry"), self._begin_watchdog)
+        environment = study_environment(self.home, self.environment)
         unpack(self.home, self.order, run, environment)
         if "brain_bytes" not in read_json(self.home.entry):
             self._note(brain_bytes=self.home.brain.stat().st_size if self.home.brain.exists() else 0)
         python = set_up(self.home, run, environment)
         self._note(python=python)
         return python
+
+    def _goes_on(self) -> bool:
+        """Whether anybody waits for a study; watched meanwhile."""
+        self._begin_watchdog()
+        return not self._is_ending() and not self._told_to_stop
 
     def _run_study(self, python: str) -> int:
         """Its exit code. One that a signal ended is gone on with, unless the pod ends. One that an entry script left
@@ -137,8 +146,19 @@ class Entry:
         """Returns when one is there, or when that of this life has ended the pod. Raises NoCode: a study that nobody
         ends is not started."""
         announced = self.home.root / "watchdog.json"
+        _end_stopped(read_json(announced))
         if alive(read_json(announced), "pid") or (self._watchdog is not None and self._watchdog.poll() == 0):
             return
+        for _ in range(WATCHDOG_TRIES):
+            code = self._watchdog_begun(announced)
+            if code in (None, 0):
+                return
+            if code is not None and code > 0:
+                break
+        raise NoCode(f"the watchdog ended with {code}: see log/watchdog.log")
+
+    def _watchdog_begun(self, announced: Path) -> int | None:
+        """None when it is there; else its exit code, negative for one that a signal ended."""
         with self.home.log("watchdog").open("ab") as log:
             self._watchdog = subprocess.Popen(
                 module_command("swarm.pods.inside.watchdog"), cwd=self.home.root, env=dict(self.environment),
@@ -149,8 +169,7 @@ class Entry:
             if time.monotonic() > deadline:
                 raise NoCode(f"the watchdog did not begin within {WATCHDOG_LIMIT_S:.0f} s: see log/watchdog.log")
             time.sleep(0.05)
-        if code not in (None, 0):
-            raise NoCode(f"the watchdog ended with {code}: see log/watchdog.log")
+        return code
 
     def _is_ending(self) -> bool:
         return bool(read_json(self.home.ending))
@@ -173,6 +192,15 @@ class Entry:
         entry = read_json(self.home.entry)
         if alive(entry, "up") and isinstance(pid := entry.get("up"), int):
             os.kill(pid, signal.SIGTERM)
+
+
+def _end_stopped(watchdog: dict[str, object]) -> None:
+    """A watchdog that somebody has stopped ends no pod: it goes, and another one takes its place."""
+    pid = watchdog.get("pid")
+    if isinstance(pid, int) and alive(watchdog, "pid") and proc.is_stopped(pid):
+        os.kill(pid, signal.SIGKILL)
+        while alive(watchdog, "pid"):
+            time.sleep(0.05)
 
 
 def up_words(order: Order, *, resumable: bool, hours_left: float) -> list[str]:

@@ -37,10 +37,20 @@ def read(pid: int) -> Process | None:
 
 
 def is_zombie(pid: int) -> bool:
+    return _state(pid) == "Z"
+
+
+def is_stopped(pid: int) -> bool:
+    """By a signal or a debugger: it is there, and does nothing."""
+    return _state(pid) in ("T", "t")
+
+
+def _state(pid: int) -> str:
+    """One letter; empty when there is no such process."""
     try:
-        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
+        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 def every() -> Iterator[Process]:

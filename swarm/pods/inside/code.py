@@ -80,13 +80,23 @@ def study_environment(home: Home, environment: Mapping[str, str]) -> dict[str, s
     return {**without_pod_secrets(environment), "PYTHONPATH": path, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"}
 
 
-def run_logged(log: Path) -> Run:
+def run_logged(log: Path, meanwhile: Callable[[], None]) -> Run:
+    """`meanwhile` is called twice a second; what it raises ends the command."""
+
     def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> int:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-            return process.wait()
+        try:
+            while True:
+                try:
+                    return process.wait(LOOK_EVERY_S)
+                except subprocess.TimeoutExpired:
+                    meanwhile()
+        finally:
+            process.kill()
+            process.wait()
 
     return run
 

@@ -24,6 +24,7 @@ PUSH_TRIES_S = 180.0
 LEAVE_LIMIT_S = 12.0
 KILL_ALL_AFTER_S = 60.0
 GIVE_UP_AFTER_S = 100.0
+KEEP_TRIES = 3  # then the card is given back with its disk
 PAUSES_S = (2.0, 4.0, 8.0)
 CLOSING_LIMIT_S = 3.0
 
@@ -140,7 +141,7 @@ class Ending:
             self._chores.kill_all()
         if self._chore is None:
             if self._clock.monotonic() >= self._not_before:
-                keep_disk = self._order.sync.kind == "pull" and not self._delivered
+                keep_disk = self._order.sync.kind == "pull" and not self._delivered and self._tries < KEEP_TRIES
                 self._chore = self._chores.leave(LEAVE_LIMIT_S, keep_disk=keep_disk)
             return
         if (code := self._chore.poll()) is None:

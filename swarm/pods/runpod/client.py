@@ -5,6 +5,7 @@ it surely did nothing (429, or no connection); in every other doubt it is ReplyL
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 
 from swarm.clock import Clock
 from swarm.pods.provider import (
-    NAME_PREFIX,
     Cloud,
     NoCapacity,
     Offer,
@@ -34,6 +34,7 @@ KEY_VARIABLE = "RUNPOD_API_KEY"
 KEY_FILE_VARIABLE = "RUNPOD_API_KEY_FILE"
 URL_VARIABLE = "SWARM_RUNPOD_BASE_URL"
 CONNECT_S, READ_S = 5.0, 20.0
+LOG_LIMIT_S = 10.0
 ATTEMPTS = 4
 MAX_WAIT_S = 60.0  # of one Retry-After; a longer one is told to the person instead
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -120,7 +121,7 @@ class RunpodPods:
             raise NoCapacity(f"{card} is not to be had now: {text}")
         if status == 402:
             raise PaymentRequired(f"{self.name}: the account has no balance for this ({text}): add credit there")
-        if status >= 500:
+        if status >= 500 or status == 408:
             raise ReplyLost(f"{self.name} answered {status} to the order of {order.name}: {text}")
         raise Refused(self._refusal(status, f"the order of {card}", text), status)
 
@@ -129,8 +130,11 @@ class RunpodPods:
         return None if response.status_code == 404 else self._parsed(PodReply, response).pod()
 
     def list(self) -> list[Pod]:
-        found = self._parsed(PodList, self._repeat("GET", "pods")).pods
-        return [one.pod() for one in found if one.name.startswith(NAME_PREFIX)]
+        found = self._parsed(PodList, self._repeat("GET", "pods"))
+        try:
+            return found.ours()
+        except ValidationError as error:
+            raise self._not_understood(error) from error
 
     def start(self, pod_id: str) -> None:
         """Harmless to ask twice: one that runs already answers with a conflict."""
@@ -150,7 +154,9 @@ class RunpodPods:
         self._repeat("DELETE", f"pods/{quote(pod_id, safe='')}", missing_ok=True)
 
     def logs(self, pod_id: str) -> Iterator[str]:
-        """What is there already: the stream goes on for ever, and a pause of two seconds is taken for its end."""
+        """What is there already: the stream goes on for ever, and a pause of two seconds is taken for its end, or ten
+        seconds in all."""
+        ends_at = self._clock.monotonic() + LOG_LIMIT_S
         path = f"pods/{quote(pod_id, safe='')}/logs?source=container&tail=1000"
         try:
             with self._client.stream("GET", path, timeout=httpx2.Timeout(2.0, connect=CONNECT_S)) as response:
@@ -158,6 +164,8 @@ class RunpodPods:
                     response.read()
                     raise Unreachable(f"{self.name} gives no log of {pod_id}: {self._problem(response)}")
                 for line in response.iter_lines():
+                    if self._clock.monotonic() > ends_at:
+                        return
                     if line.startswith("data:"):
                         yield LogEvent.model_validate_json(line.removeprefix("data:").strip()).line
         except (httpx2.ReadTimeout, ValidationError):
@@ -191,7 +199,7 @@ class RunpodPods:
                 if status == 429:
                     self._wait(response, attempt)
                     continue
-                if status < 500:
+                if status < 500 and status != 408:
                     raise Refused(self._refusal(status, f"{method} {path}", self._problem(response)), status)
             if attempt + 1 < ATTEMPTS:
                 self._clock.sleep(2.0**attempt)
@@ -205,7 +213,7 @@ class RunpodPods:
     def _wait(self, response: httpx2.Response, attempt: int) -> str:
         """Waits as long as the server asks. Raises Unreachable where that is too long."""
         asked = response.headers.get("retry-after", "")
-        wait_s = float(asked) if asked.replace(".", "", 1).isdigit() else 2.0**attempt
+        wait_s = float(asked) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else 2.0**attempt  # else a date
         if wait_s > MAX_WAIT_S:
             raise Unreachable(f"{self.name} asks to come back in {wait_s:g} s; nothing was done")
         self._clock.sleep(wait_s)
@@ -215,11 +223,12 @@ class RunpodPods:
         try:
             return model.model_validate_json(response.content)
         except ValidationError as error:
-            what = error.errors()[0]
-            where = ".".join(str(part) for part in what["loc"])
-            raise Unreachable(
-                f"{self.name} answered something else than its API says: {where} {what['msg']}"
-            ) from error
+            raise self._not_understood(error) from error
+
+    def _not_understood(self, error: ValidationError) -> Unreachable:
+        what = error.errors()[0]
+        where = ".".join(str(part) for part in what["loc"])
+        return Unreachable(f"{self.name} answered something else than its API says: {where} {what['msg']}")
 
     def _problem(self, response: httpx2.Response) -> str:
         try:

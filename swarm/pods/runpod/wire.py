@@ -4,11 +4,20 @@ From the OpenAPI description of v2 (2.0.0, read on 2026-11-26). Of a reply only 
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from swarm.pods.provider import Cloud, Offer, Pod, PodOrder, PodState, SecretRef, SshAddress
+from swarm.pods.provider import NAME_PREFIX, Cloud, Offer, Pod, PodOrder, PodState, SecretRef, SshAddress
 from swarm.records import Line, one_line
 
 VOLUME_PATH = "/workspace"
@@ -86,28 +95,48 @@ class Action(_Request):
     action: Literal["start", "stop"]
 
 
+def _or_none(value: object, understood: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return understood(value)
+    except ValidationError:
+        return None
+
+
+_T = TypeVar("_T")
+_Lenient = Annotated[_T, WrapValidator(_or_none)]
+
+
 class _Gpu(_Reply):
     id: str
 
 
 class _Endpoint(_Reply):
-    host: str
-    port: int
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
     username: str = "root"
 
 
 class _Ssh(_Reply):
-    direct: _Endpoint | None = None
+    direct: _Lenient[_Endpoint | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, given: object) -> object:
+        """The schema has `direct`, and the examples of the same description have its fields here."""
+        flat = isinstance(given, dict) and "direct" not in given and "host" in given
+        return {"direct": given} if flat else given
 
 
 class PodReply(_Reply):
+    """What we cannot do without has to be right; of the rest, what is not understood is not known."""
+
     id: str = Field(min_length=1)
     name: str
     status: str
-    gpu: _Gpu | None = None
-    ssh: _Ssh | None = None
-    cost: float | None = None
-    createdAt: datetime | None = None  # noqa: N815
+    gpu: _Lenient[_Gpu | None] = None
+    ssh: _Lenient[_Ssh | None] = None
+    cost: _Lenient[Annotated[float, Field(allow_inf_nan=False)] | None] = None
+    createdAt: _Lenient[datetime | None] = None  # noqa: N815
 
     def pod(self) -> Pod:
         state = STATES.get(self.status, PodState.FAILED)
@@ -134,9 +163,19 @@ STATES = {
 
 
 class PodList(_Reply):
-    """The whole list: v2 has no pages."""
+    """The whole list: v2 has no pages. A pod of somebody else is not read, whatever it looks like; one of ours that is
+    not understood makes the whole answer wrong, since a list without it would say that it is gone."""
 
-    pods: tuple[PodReply, ...]
+    pods: tuple[JsonValue, ...]
+
+    def ours(self) -> list[Pod]:
+        """Raises ValidationError."""
+        return [PodReply.model_validate(one).pod() for one in self.pods if _is_ours(one)]
+
+
+def _is_ours(listed: JsonValue) -> bool:
+    name = listed.get("name") if isinstance(listed, dict) else None
+    return isinstance(name, str) and name.startswith(NAME_PREFIX)
 
 
 class _Price(_Reply):

@@ -171,7 +171,11 @@ ROWS = (
     Safeguard(
         "rent-others-untouched",
         "a pod that is not ours is neither listed nor ended",
-        Edit("swarm/pods/runpod/client.py", " if one.name.startswith(NAME_PREFIX)]", "]"),
+        Edit(
+            "swarm/pods/runpod/wire.py",
+            "isinstance(name, str) and name.startswith(NAME_PREFIX)",
+            "isinstance(name, str)",
+        ),
         (
             f"{_CLIENT}test_only_pods_of_ours_are_listed",
             f"{_RECONCILING}test_a_pod_that_no_ledger_here_knows_is_an_orphan",
@@ -313,5 +317,17 @@ ROWS = (
         "two commands at once in one repository rent one pod",
         Edit("swarm/cli/rented.py", "with ledger.alone(repository_lock(repo.root)):", "if True:"),
         (f"{_UNCLEAR}test_two_commands_at_once_in_one_repository_rent_one_pod",),
+    ),
+    Safeguard(
+        "rent-odd-pod-passed-over",
+        "what a provider says of somebody else's pod, or of an address, makes no pod of ours invisible",
+        Edit("swarm/pods/runpod/wire.py", "for one in self.pods if _is_ours(one)]", "for one in self.pods]"),
+        (f"{_CLIENT}test_an_odd_pod_hides_no_pod_of_ours",),
+    ),
+    Safeguard(
+        "rent-log-ends",
+        "a log that never pauses is read for ten seconds",
+        Edit("swarm/pods/runpod/client.py", "if self._clock.monotonic() > ends_at:", "if False:"),
+        (f"{_CLIENT}test_a_log_that_never_pauses_is_read_for_a_while",),
     ),
 )

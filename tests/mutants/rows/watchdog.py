@@ -184,4 +184,38 @@ ROWS = (
         Edit("swarm/brain/merging.py", "    if report.broken:\n", "    if False:\n"),
         ("swarm/brain/test_brain_merge.py::test_a_file_whose_chain_is_broken_is_refused_with_the_line",),
     ),
+    Safeguard(
+        "pod-stopped-watchdog-replaced",
+        "a watchdog that was stopped is replaced",
+        Edit("swarm/pods/entry.py", 'alive(watchdog, "pid") and proc.is_stopped(pid)', "False"),
+        (f"{_ENTRY}test_a_watchdog_that_does_nothing_any_more_is_replaced_while_the_pod_waits",),
+    ),
+    Safeguard(
+        "pod-watchdog-looked-after",
+        "the watchdog is looked after also before the study runs",
+        Edit(
+            "swarm/pods/entry.py",
+            "        self._begin_watchdog()\n        return not self._is_ending()",
+            "        return not self._is_ending()",
+        ),
+        (f"{_ENTRY}test_a_watchdog_that_does_nothing_any_more_is_replaced_while_the_pod_waits",),
+    ),
+    Safeguard(
+        "pod-set-up-watched",
+        "the watchdog is looked after while a command of the set-up runs",
+        Edit("swarm/pods/inside/code.py", "                    meanwhile()\n", "                    pass\n"),
+        (f"{_ENTRY}test_the_watchdog_is_looked_after_while_a_command_of_the_set_up_runs",),
+    ),
+    Safeguard(
+        "pod-disk-not-for-one-answer",
+        "a pod whose stop got no clear answer is not deleted for that",
+        Edit(_LEAVING, "if status in _DONE or status in _ASK_AGAIN or status >= 500:", "if status in _DONE:"),
+        (f"{_LEAVE}test_a_disk_is_not_given_up_for_one_answer_that_says_nothing",),
+    ),
+    Safeguard(
+        "pod-disk-not-at-any-price",
+        "a pod that its provider does not stop is deleted in the end",
+        Edit(_ENDING, " and self._tries < KEEP_TRIES", ""),
+        (f"{_WATCHDOG}test_a_disk_is_kept_by_three_requests_and_not_at_any_price",),
+    ),
 )

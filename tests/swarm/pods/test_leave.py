@@ -27,6 +27,13 @@ def test_a_disk_that_is_to_be_kept_is_stopped_and_ended_where_it_cannot_be() -> 
     assert provider.asked == ['POST /v2/pods/pod%2F1/action {"action": "stop"}', "DELETE /v2/pods/pod%2F1"]
 
 
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+def test_a_disk_is_not_given_up_for_one_answer_that_says_nothing(status: int) -> None:
+    with fake_provider(status, 204) as provider:
+        assert [asked(provider, keep_disk=True) for _ in range(2)] == [1, 0]
+    assert [line.split()[0] for line in provider.asked] == ["POST", "POST"]
+
+
 def test_its_key_is_in_nothing_that_it_says(capfd: pytest.CaptureFixture[str]) -> None:
     with fake_provider(500) as provider:
         asked(provider)

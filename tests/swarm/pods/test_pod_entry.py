@@ -19,6 +19,7 @@ from fakes.tiny_study import TinyStudy, make_tiny_study
 from swarm.brain import Brain, verify
 from swarm.pods.entry import Entry, up_words
 from swarm.pods.inside import start
+from swarm.pods.inside.code import NoCode, run_logged
 from swarm.pods.inside.health import healthy
 from swarm.pods.inside.home import Home, write_json
 from swarm.pods.inside.seed import seed
@@ -143,6 +144,33 @@ def test_a_pod_to_which_no_code_comes_ends_itself(tmp_path: Path) -> None:
         all_is_over(pod, provider)
         assert not healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
     assert "no code came" in str(pod.state()["why"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_watchdog_that_does_nothing_any_more_is_replaced_while_the_pod_waits(number: int, tmp_path: Path) -> None:
+    with fake_provider() as provider:
+        pod = FolderPod(tmp_path / "pod", order_for(NO_SOURCE, now=time.time(), bundle_wait_s=3), provider.url)
+        with ended(pod.start(tmp_path / "ledger")) as process:
+            pod.wait_for(lambda: pod.state().get("phase") == "waiting")
+            first = pod.pid("watchdog")
+            os.kill(first, number)
+            pod.wait_for(lambda: pod.pid("watchdog") != first, 15)
+            assert process.wait(60) == 1
+        all_is_over(pod, provider)
+
+
+def test_the_watchdog_is_looked_after_while_a_command_of_the_set_up_runs(tmp_path: Path) -> None:
+    looked = []
+
+    def look() -> None:
+        looked.append(1)
+        if len(looked) == 2:
+            raise NoCode("no watchdog can be begun")
+
+    begun = time.monotonic()
+    with pytest.raises(NoCode):
+        run_logged(tmp_path / "log", look)(["sleep", "60"], tmp_path, {"PATH": os.environ["PATH"]})
+    assert time.monotonic() - begun < 30 and len(looked) == 2
 
 
 class ended:  # noqa: N801 - reads as a sentence

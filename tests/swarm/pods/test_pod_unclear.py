@@ -171,6 +171,7 @@ def test_two_commands_at_once_in_one_repository_rent_one_pod(tmp_path: Path, mon
     with paper_cloud() as (server, clock):
         desk = renting(server, clock, tmp_path / "pods")
         monkeypatch.setattr(rented, "opened", lambda *_: desk.pods)
+        monkeypatch.setattr(rented, "_follow", lambda *_, **__: 0)
         root = Repo.open(user.root).root
         with ledger.alone(repository_lock(root)), pytest.raises(PodError, match="held by another swarm process"):
             wish = Wish(cards=("NVIDIA GeForce RTX 4090",), hours=0.5, max_usd=1.0)

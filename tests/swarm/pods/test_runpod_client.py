@@ -161,5 +161,89 @@ def test_an_answer_that_is_not_of_the_api_is_no_answer() -> None:
             pods.create(order())
 
 
+def answering(pods: RunpodPods, body: bytes) -> RunpodPods:
+    pods._send = lambda *_: _Said(body)  # type: ignore[method-assign, assignment, return-value]
+    return pods
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"pods": null}', b"[]", b"null", b'{"pods": {}}', b"\xff", b'{"pods": [{"name": "swarm-a"}]}'],
+)
+def test_a_list_that_is_not_one_does_not_say_that_nothing_is_there(body: bytes) -> None:
+    with paper_cloud() as (server, clock), pytest.raises(Unreachable, match="something else"):
+        answering(client(server, clock), body).list()
+
+
+def test_an_odd_pod_hides_no_pod_of_ours() -> None:
+    ours = {"id": "1", "name": "swarm-a", "status": "RUNNING"}
+    odd = [{**ours, "name": None}, {}, None, 7, {"name": "other", "status": []}]
+    with paper_cloud() as (server, clock):
+        (pod,) = answering(client(server, clock), json.dumps({"pods": [*odd, ours]}).encode()).list()
+    assert pod.id == "1"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ssh": None},
+        {"ssh": {"direct": {"host": "1.2.3.4", "port": None}}},
+        {"ssh": {"direct": {"host": "1.2.3.4", "port": 0}}},
+        {"ssh": {"direct": {"host": "", "port": 99999}}},
+        {"ssh": "root@host"},
+        {"gpu": [], "cost": "much", "createdAt": "yesterday"},
+        {"cost": float("nan"), "new field": {"of": "the API"}},
+    ],
+)
+def test_what_is_not_understood_of_a_pod_is_not_known(odd: dict[str, object]) -> None:
+    body = json.dumps({"id": "1", "name": "swarm-a", "status": "RUNNING", **odd}).encode()
+    with paper_cloud() as (server, clock):
+        pods = answering(client(server, clock), body)
+        made = pods.create(order())
+        assert (made.id, made.ssh, made.price_usd_h, made.created_at) == ("1", None, None, None)
+        assert pods.get("1") == made
+
+
+@pytest.mark.parametrize(
+    "ssh", [{"direct": {"host": "h", "port": 22001}}, {"host": "h", "port": 22001, "username": "u"}]
+)
+def test_an_address_is_read_as_the_schema_has_it_and_as_the_examples_have_it(ssh: dict[str, object]) -> None:
+    pod = PodReply.model_validate({"id": "1", "name": "swarm-a", "status": "RUNNING", "ssh": ssh}).pod()
+    assert pod.ssh is not None and (pod.ssh.host, pod.ssh.port) == ("h", 22001)
+
+
+@pytest.mark.parametrize(
+    "asked", ["Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "-5", "\xb2", "1e9", "nan", "", "."]
+)
+def test_a_time_to_come_back_that_is_no_number_is_a_second(asked: str) -> None:
+    with paper_cloud(Fault(on="create", what="status", status=429, retry_after=asked)) as (server, clock):
+        client(server, clock).create(order())
+        assert (creates(server), clock.monotonic(), len(living(server))) == (2, 1.0, 1)
+
+
+def test_a_time_out_of_a_gateway_may_have_made_a_pod() -> None:
+    with paper_cloud(Fault(on="create", what="done_status", status=408)) as (server, clock), pytest.raises(ReplyLost):
+        client(server, clock).create(order())
+
+
+def test_a_log_that_never_pauses_is_read_for_a_while() -> None:
+    with paper_cloud() as (server, clock):
+        pods = client(server, clock)
+        made = pods.create(order())
+        server.cloud.machine.log = lambda pod_id: "again\n" * 1000  # type: ignore[method-assign]
+        read = 0
+        for _ in pods.logs(made.id):
+            clock.advance(1)
+            read += 1
+        assert read == 11
+
+
+class _Said:
+    status_code, is_success, reason_phrase, headers = 200, True, "OK", {}
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
 class _Html:
     status_code, is_success, content, reason_phrase, headers = 200, True, json.dumps("<html>").encode(), "OK", {}

@@ -160,6 +160,14 @@ def test_a_provider_that_never_says_yes_is_asked_again_and_then_everything_is_ki
     assert world.chores.names().count("kill_all") == 2  # a minute after it began to ask, and at the end
 
 
+def test_a_disk_is_kept_by_three_requests_and_not_at_any_price(world: World) -> None:
+    world.chores.answers["leave"] = [1]
+    world.research()
+    world.dead_at()
+    asked = [name for name in world.chores.names() if name.startswith("leave")]
+    assert asked[:4] == [*["leave --keep-disk"] * 3, "leave"]
+
+
 def test_a_clock_that_is_set_back_gives_no_time(world: World) -> None:
     watchdog = world.run(600)
     world.clock.jump(-5 * HOUR)
