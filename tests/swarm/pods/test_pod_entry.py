@@ -142,7 +142,7 @@ def test_a_pod_to_which_no_code_comes_ends_itself(tmp_path: Path) -> None:
             assert healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
             assert process.wait(60) == 1
         all_is_over(pod, provider)
-        assert not healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
+        pod.wait_for(lambda: not healthy({"SWARM_POD_HOME": str(pod.home)}, time.time()), 20)
     assert "no code came" in str(pod.state()["why"])
 
 
