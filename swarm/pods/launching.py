@@ -3,14 +3,13 @@
 Nothing here asks a person; the command line does.
 """
 
-import os
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.errors import PodError, UsageError
+from swarm.errors import PodError
 from swarm.pods.caps import Choice, choose
 from swarm.pods.following import Brought, Follower, Means
 from swarm.pods.home import bring_home, bring_home_from
@@ -23,14 +22,13 @@ from swarm.pods.provider import Offer, Pod, PodOrder, Pods, SecretRef, SshAddres
 from swarm.pods.reach import FolderReach, Reach
 from swarm.pods.renting import Renting, looked_up, rent
 from swarm.pods.ssh import SshReach, announced_key, pin
+from swarm.pods.unspoken import check_without_secrets
 from swarm.repo import Repo
 
 DEFAULT_IMAGE = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 BUNDLE_TIMEOUT_S = 300.0
 MIRROR = "swarm_brain.jsonl"
-MIN_SECRET = 12  # characters; what is shorter is no key, and may stand anywhere by chance
 _STUDY_ID = re.compile(rb'"study_id": ?"([^"]+)"')
-_SECRET_NAME = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
 def check_committed(repo: Repo) -> None:
@@ -174,13 +172,3 @@ class Launch:
         if self.bundle is None:
             return Source(kind="repository", commit=intent.commit, url=intent.repository)
         return Source(kind="bundle", commit=intent.commit, sha256=digest(self.bundle))
-
-
-def check_without_secrets(text: str) -> None:
-    """Raises UsageError when the text holds the value of a variable of this process that is named like a secret."""
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= MIN_SECRET and value in text:
-            raise UsageError(
-                f"the order would hold the value of ${name}. Put it into the provider's secret store and name it: "
-                f"--secret {name}=NAME"
-            )

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from swarm.errors import UsageError
-from swarm.pods.launching import DEFAULT_IMAGE, check_without_secrets
+from swarm.pods.launching import DEFAULT_IMAGE
 from swarm.pods.ledger import Intent
 from swarm.pods.provider import Cloud
+from swarm.pods.unspoken import check_without_secrets, check_words
 from swarm.repo import Repo
 
 UNPAID_USD = 1.0  # a limit in money for what costs none
@@ -60,6 +61,7 @@ class Wish:
             host=self.host,
         )
         _ = intent.caps  # says what of it makes no sense
+        check_words(self.up)
         check_without_secrets(intent.model_dump_json())
         return intent
 

@@ -66,6 +66,12 @@ ROWS = (
         (f"{_HOME}test_a_brain_that_was_exchanged_in_the_pod_is_copied_anew",),
     ),
     Safeguard(
+        "home-look-has-an-end",
+        "a pod that gives its brain by the byte puts no deadline off",
+        Edit("swarm/pods/mirror.py", "            if time.monotonic() > ends_at:\n", "            if False:\n"),
+        (f"{_HOME}test_a_pod_that_gives_its_brain_by_the_byte_is_left_for_a_while_and_gone_on_with",),
+    ),
+    Safeguard(
         "home-report-made-here",
         "the report is written from the records",
         Edit(

@@ -206,7 +206,7 @@ ROWS = (
     Safeguard(
         "rent-key-in-an-option",
         "an order that would hold a key of this machine is refused",
-        Edit("swarm/pods/launching.py", "len(value) >= MIN_SECRET and value in text", "False"),
+        Edit("swarm/pods/unspoken.py", "len(value) >= MIN_SECRET and value in text", "False"),
         (f"{_LAUNCHING}test_a_key_in_an_option_is_refused",),
     ),
     Safeguard(
@@ -329,5 +329,17 @@ ROWS = (
         "a log that never pauses is read for ten seconds",
         Edit("swarm/pods/runpod/client.py", "if self._clock.monotonic() > ends_at:", "if False:"),
         (f"{_CLIENT}test_a_log_that_never_pauses_is_read_for_a_while",),
+    ),
+    Safeguard(
+        "rent-notify-unspoken",
+        "an option of the study that is a key in itself goes into no order",
+        Edit("swarm/pods/wish.py", "        check_words(self.up)\n", ""),
+        (f"{_LAUNCHING}test_a_secret_in_an_option_is_refused_and_shown_nowhere",),
+    ),
+    Safeguard(
+        "rent-address-unspoken",
+        "an address with a password in it goes into no order",
+        Edit("swarm/pods/unspoken.py", "    if _IN_AN_ADDRESS.search(text) is not None:", "    if False:"),
+        (f"{_LAUNCHING}test_a_secret_in_an_option_is_refused_and_shown_nowhere",),
     ),
 )

@@ -16,7 +16,7 @@ from swarm.errors import PodError, RepoError
 from swarm.pods import mirror as mirrors
 from swarm.pods.home import Brought, bring_home
 from swarm.pods.inside.home import Home, write_json
-from swarm.pods.reach import FolderReach
+from swarm.pods.reach import FolderReach, OutOfReach
 from swarm.records import Note, Operator, Record
 from swarm.repo import Repo, taking
 
@@ -121,7 +121,7 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from swarm.pods import home, mirror
-from swarm.pods.reach import FolderReach
+from swarm.pods.reach import FolderReach, OutOfReach
 from swarm.repo import Quarantine, Repo
 place, pod, root, brain, copy = sys.argv[1], *map(Path, sys.argv[2:])
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -259,3 +259,18 @@ def test_a_brain_that_was_exchanged_in_the_pod_is_copied_anew(bench: Bench) -> N
 def test_a_pod_that_has_said_nothing_yet_brings_nothing(bench: Bench) -> None:
     assert bench.bring() == Brought(0, 0, 0, report=False)
     assert not bench.brain.exists()
+
+
+def test_a_pod_that_gives_its_brain_by_the_byte_is_left_for_a_while_and_gone_on_with(tmp_path: Path) -> None:
+    class Slow(FolderReach):
+        def read(self, name: str, start: int = 0, limit: int = 1 << 20) -> bytes:
+            return super().read(name, start, 1 if limit == mirrors.PIECE_BYTES else limit)
+
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "swarm_brain.jsonl").write_bytes(b"0123456789")
+    copy = tmp_path / "copy"
+    for size in range(1, 11):
+        with pytest.raises(OutOfReach, match="going on"):
+            mirrors.follow(Slow(tmp_path), copy, limit_s=-1.0)
+        assert copy.read_bytes() == b"0123456789"[:size]
+    assert mirrors.follow(Slow(tmp_path), copy, limit_s=-1.0) == 10

@@ -13,13 +13,14 @@ from fakes.pod_cloud import CARD, KEY, intent, living, offer, paper_cloud, renti
 
 from swarm.clock import SystemClock
 from swarm.errors import PodError, SwarmError, UsageError
-from swarm.pods.launching import Launch, bundled, check_committed, check_without_secrets
+from swarm.pods.launching import Launch, bundled, check_committed
 from swarm.pods.ledger import Entry, Ledger
 from swarm.pods.order import ORDER_VARIABLE, StudyOrder
 from swarm.pods.provider import PodOrder, SecretRef
 from swarm.pods.reconciling import Standing
 from swarm.pods.registry import costs_now, named, of_repository, orphan, to_be_asked
 from swarm.pods.renting import begin
+from swarm.pods.unspoken import check_without_secrets
 from swarm.pods.wish import Wish
 from swarm.repo import Repo
 
@@ -199,3 +200,42 @@ def test_a_word_that_swarm_up_does_not_know_is_refused_before_anything_is_paid(
     )
     assert done.returncode == 2 and "--trails" in done.stderr
     assert not (tmp_path / "pods").exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"up": ("--notify", "https://ntfy.sh/canary-topic-51d0")},
+        {"up": ("--notify=slack+https://hooks.example/canary-51d0",)},
+        {"up": ("--base-url", "https://user:canary-51d0@models.example/v1")},
+        {"up": ("--base-url", "https://models.example/v1?key=sk-canary-51d0-0123456789")},
+        {"repository": "https://x-access-token:canary51d0@github.example/r.git"},
+        {"repository": "https://canary51d0canary51d0@github.example/r.git"},
+        {"push_to": "https://ghp_canary51d0canary51d0@github.example/r.git"},
+    ],
+)
+def test_a_secret_in_an_option_is_refused_and_shown_nowhere(user: GitRepository, asked: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="--secret") as refused:
+        wish(**asked).intent(Repo.open(user.root))
+    assert "canary" not in str(refused.value)
+
+
+def test_an_address_without_a_secret_is_none() -> None:
+    for text in (
+        "ssh://git@host.example/r.git",
+        "git@host.example:r.git",
+        "https://me@host.example/r",
+        "http://h:80/v1",
+    ):
+        check_without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "HF_TOKEN", "DB_PASSWORD", "MY_PASSWD", "SWARM_NOTIFY", "A_WEBHOOK", "AWS_CREDENTIAL"]
+)
+def test_the_value_of_a_variable_that_is_named_like_a_secret_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "canary-of-every-name")
+    with pytest.raises(UsageError, match=name):
+        check_without_secrets("words with canary-of-every-name in them")
