@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from swarm.cli.pod_text import StudyLines, ask, moment, tell_accounts, tell_offers, tell_outcome, to_stderr
@@ -30,19 +30,17 @@ POLL_S = {"fake": 0.5, "host": 3.0, "runpod": 10.0}
 
 def up_and_follow(wish: Wish, cwd: Path, *, yes: bool, as_json: bool) -> int:
     """0 when the pod has ended and all is home; 1 when something was not; 130 after Ctrl-C, with the pod running."""
-    with _saying(as_json) as say:
+    with _saying(as_json) as say, ExitStack() as afterwards:
         clock, ledger, repo = SystemClock(), Ledger(default_ledger()), Repo.open(cwd)
         intent = wish.intent(repo)
-        renting = Renting(opened(intent.provider, ledger, clock, intent.host), ledger, clock, say)
-        try:
-            with ledger.alone(repository_lock(repo.root)):
-                launch = _wanted(renting, repo, intent, yes=yes)
-                follower = launch.follower()
-            name = launch.rental.name
-            say(f"{name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
-            return _follow(launch, follower, say, as_json=as_json)
-        finally:
-            leave(renting.pods)
+        with ledger.alone(repository_lock(repo.root)):
+            pods = opened(intent.provider, ledger, clock, intent.host)
+            afterwards.callback(leave, pods)
+            launch = _wanted(Renting(pods, ledger, clock, say), repo, intent, yes=yes)
+            follower = launch.follower()
+        name = launch.rental.name
+        say(f"{name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
+        return _follow(launch, follower, say, as_json=as_json)
 
 
 def _wanted(renting: Renting, repo: Repo, intent: Intent, *, yes: bool) -> Launch:
