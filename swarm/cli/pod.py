@@ -185,7 +185,9 @@ def ssh(name: Name = None, as_json: Json = False) -> int:
 
 @pod_app.command()
 def stop(name: Name = None, as_json: Json = False) -> int:
-    """Give the card back and keep the disk, which costs a little. [bold]swarm pod sync[/] brings home what is on it."""
+    """Give the card back and keep the disk, which costs a little. [bold]swarm pod sync[/] brings home what is on it,
+    [bold]swarm pod up[/] goes on with it.
+    """
     from swarm.cli.rented import stop_pod
 
     return stop_pod(name, Path.cwd(), as_json=as_json)
