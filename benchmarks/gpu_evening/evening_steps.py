@@ -67,7 +67,7 @@ def _harness_step(target: str, way: str, count: int) -> Step:
 
 def _harness(evening: Evening, target: str, way: str, count: int) -> Figures:
     """`count` trainings at once; images a second of all of them, and what the first one said."""
-    budget = ("2" if evening.device == "cpu" else "10") if evening.short else "60"
+    budget = ("8" if evening.device == "cpu" else "10") if evening.short else "60"
     profile = "gpu" if evening.device == "cuda" else "cpu"
     command = ["-m", "swarm.harness.run", f"models/{target}", "--profile", profile, "--dataset", "standin"]
     command += ["--budget", budget, "--budget-kind", "seconds", "--set", f"COMPILE={way == 'compiled'}"]
