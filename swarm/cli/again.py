@@ -1,4 +1,4 @@
-"""Commands that run trials beside a study: `verify --rerun` and `attribute`."""
+"""Commands that run trials beside a study: `verify --rerun`, `attribute` and `certify`."""
 
 import json
 import sys
@@ -8,12 +8,15 @@ from pathlib import Path
 from swarm.clock import SystemClock
 from swarm.orchestrator.aside import beside
 from swarm.orchestrator.attributing import RUNS, Attributing
+from swarm.orchestrator.audit import audit_of
+from swarm.orchestrator.certifying import Asked, certify
 from swarm.orchestrator.interrupts import Interrupts
-from swarm.orchestrator.rerun import audit_of, rerun
+from swarm.orchestrator.rerun import rerun
 from swarm.report.attribution import attribution
 from swarm.study.state import StudyState
 from swarm.target.objective import Objective
 from swarm.verdict.attribution import contributions, smallest
+from swarm.verdict.certificate import Certificate, Gain
 from swarm.verdict.rerun import Rerun
 
 
@@ -56,6 +59,47 @@ def run_attribution(trial: str | None, study: str | None, brain: Path | None, *,
 def attribution_text(study: StudyState) -> str:
     section = attribution(study)
     return "\n".join([section.note, *("  ".join(row) for row in (section.columns, *section.rows))])
+
+
+def run_certificate(
+    study: str | None, brain: Path | None, *, seeds: int, top: int | None, again: bool, as_json: bool
+) -> int:
+    """0 when the certificate is whole, whatever it says; 1 when a program has no result on one of the splits."""
+    with beside(brain, study, Path.cwd(), SystemClock()) as aside:
+        result = certify(aside, Asked(seeds, top, again), _say)
+        path, objective = audit_of(aside.settings.brain), aside.study.objective
+    if as_json:
+        print(result.model_dump_json())
+    else:
+        print(certificate_text(result, objective))
+        print(f"Recorded in {path.name}, which no worker reads.")
+    return 0 if all(one.lost is not None for one in result.programs) else 1
+
+
+def certificate_text(result: Certificate, objective: Objective) -> str:
+    def signed(amount: float | None) -> str:
+        return "n/a" if amount is None else f"{'-' if amount < 0 else '+'}{objective.size(abs(amount))}"
+
+    def told(gain: Gain | None) -> str:
+        if gain is None:
+            return "no result"
+        between = f"{signed(gain.low)} to {signed(gain.high)}"
+        return f"{signed(gain.gain)} ({between}, {gain.runs} runs against {gain.baseline_runs})"
+
+    look = f"look {result.number} at the test split" if result.again else "the first look at the test split"
+    text = [
+        f"Certificate {result.number} of study {result.study_id}, {look}. Gains in {objective.label}, 95 % intervals:"
+    ]
+    for one in result.programs:
+        lost = "no result"
+        if one.lost is not None:
+            lost = f"{signed(one.lost)} ({signed(one.lost_low)} to {signed(one.lost_high)})"
+        text += [
+            f"{one.program}  validation gain       {told(one.validation)}",
+            f"{one.program}  test gain             {told(one.test)}",
+            f"{one.program}  validation minus test {lost}",
+        ]
+    return "\n".join(text)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,5 @@
-"""The commands around noise and what is kept: finals, calibrate. Each builds its arguments and calls one function."""
+"""The commands around noise and what is kept: finals, certify, calibrate. Each builds its arguments and calls one
+function."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,30 @@ def finals(
     given = frozenset() if workers is None else frozenset({"workers"})
     options = UpOptions(given=given, workers=workers or 2, resume=True, finals="now", study=study, brain=brain)
     return run_up(options, Path.cwd(), as_json=as_json)
+
+
+def certify(
+    top: Annotated[
+        int | None, typer.Option(metavar="N", help="The N best that are kept. Default: all that are kept.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Fresh seeds; each is a run on the validation and one on the test split.")
+    ] = 5,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look at the test split a second time. It is recorded.")
+    ] = False,
+    study: flags.Study = None,
+    brain: flags.Brain = None,
+    as_json: flags.Json = False,
+) -> int:
+    """Run what is kept and the baseline on fresh seeds, then on the test split, once, and say what the gain loses.
+
+    While no swarm runs here. The result is in an audit file beside the brain, which no worker reads. After Ctrl-C the
+    same command goes on.
+    """
+    from swarm.cli.again import run_certificate
+
+    return run_certificate(study, brain, seeds=seeds, top=top, again=again, as_json=as_json)
 
 
 def calibrate(

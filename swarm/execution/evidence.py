@@ -11,7 +11,7 @@ from swarm.admission import OomReport
 from swarm.admission.policy.oom import LACKS
 from swarm.records import Budget
 from swarm.supervisor import PhaseResult, TrialResult
-from swarm.trial.config import Device
+from swarm.trial.config import Device, Split
 from swarm.trial.contract import Phase
 from swarm.trial.files import read_json
 from swarm.trial.folder import TrialFolder
@@ -19,14 +19,15 @@ from swarm.trial.folder import TrialFolder
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
 PREDICT_ALLOWANCE_S = {"cpu": 0.5, "cuda": 30.0}  # building the model, loading the weights; and ALLOWANCE_SHARE
-PREDICT_SHARE = 1.0  # of the training's time, for all images: more is no mere prediction, however large the network
+PREDICT_SHARE = 1.0  # of the training's time, for 5,000 images: more is no mere prediction, however large the network
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
 TRAINING_FORWARDS = (
     12  # a step on an image, in forward passes: about three, seven with two passes, more in small batches
 )
 ALLOWANCE_S = 0.5  # of a training, for what does not depend on its images
 RUNG_SHARE = 0.5  # the same, of the images at a rung
-EVALUATION_IMAGES, REPEATED_IMAGES, RUNG_IMAGES = 5000, 500, 1000
+EVALUATION_IMAGES: dict[Split, int] = {"val": 5000, "test": 10_000}
+REPEATED_SHARE, RUNG_IMAGES = 0.1, 1000
 MIB = 1 << 20
 
 
@@ -72,6 +73,13 @@ class Terms:
     budget: Budget
     device: Device
     threads: int
+    split: Split = "val"
+
+    @property
+    def images(self) -> dict[Phase, int]:
+        """That are asked about in each prediction."""
+        asked = EVALUATION_IMAGES[self.split]
+        return {Phase.PREDICT: asked, Phase.REPEAT: int(REPEATED_SHARE * asked)}
 
     @property
     def cpu_budget_s(self) -> float | None:
@@ -129,7 +137,8 @@ class Evidence:
     def forward_s(self) -> float:
         """What a forward pass of an image took in predict, without what it takes for any number of them."""
         asked_s = max(0.0, self.own_s(Phase.PREDICT) - self.own_s(Phase.REPEAT))
-        return asked_s / (EVALUATION_IMAGES - REPEATED_IMAGES)
+        images = self.terms.images
+        return asked_s / (images[Phase.PREDICT] - images[Phase.REPEAT])
 
     @property
     def _samples_limit_s(self) -> float | None:
@@ -148,12 +157,11 @@ class Evidence:
         if self.terms.budget.kind == "samples":
             return FORWARD_SHARE * images * train_s / self.terms.budget.amount + fixed_s
         forwards_s = FORWARD_SHARE * images * train_s / max(1, self.train.samples or 1)
-        return min(forwards_s, PREDICT_SHARE * train_s * images / EVALUATION_IMAGES) + fixed_s
+        return min(forwards_s, PREDICT_SHARE * train_s * images / EVALUATION_IMAGES["val"]) + fixed_s
 
     @property
     def predicted_too_long(self) -> bool:
-        asked = {Phase.PREDICT: EVALUATION_IMAGES, Phase.REPEAT: REPEATED_IMAGES}
-        return any(self.own_s(phase) > self.predict_limit_s(images) for phase, images in asked.items())
+        return any(self.own_s(phase) > self.predict_limit_s(images) for phase, images in self.terms.images.items())
 
     @property
     def host_peak_mib(self) -> int | None:

@@ -3,7 +3,7 @@
 import contextlib
 import re
 
-from swarm.execution.evidence import EVALUATION_IMAGES, REPEATED_IMAGES, Evidence
+from swarm.execution.evidence import Evidence
 from swarm.trial.contract import Phase
 from swarm.trial.files import read_json
 
@@ -66,10 +66,10 @@ def explain_excess(found: Evidence, flags: tuple[str, ...]) -> str:
         )
     if "long_predict" in flags:
         took_s, unit = found.own_s(Phase.PREDICT), "CPU seconds" if terms.device == "cpu" else "seconds"
-        again_s, limit_s = found.own_s(Phase.REPEAT), found.predict_limit_s(EVALUATION_IMAGES)
+        again_s, limit_s = found.own_s(Phase.REPEAT), found.predict_limit_s(terms.images[Phase.PREDICT])
         sentences.append(
             f"long_predict: {took_s:.1f} {unit} in predict (limit {limit_s:.1f}, by what an image costs in training), "
-            f"{again_s:.1f} in repeat (limit {found.predict_limit_s(REPEATED_IMAGES):.1f}): "
+            f"{again_s:.1f} in repeat (limit {found.predict_limit_s(terms.images[Phase.REPEAT]):.1f}): "
             "make the network smaller or quicker to build, or pass each image fewer times"
         )
     return "; ".join(sentences)

@@ -244,7 +244,7 @@ class LocalTrial:
 
     @property
     def _terms(self) -> Terms:
-        return Terms(self._order.budget, self._order.device, self._order.threads)
+        return Terms(self._order.budget, self._order.device, self._order.threads, self._order.split)
 
     def _unrun(self, reason: FailReason, detail: str) -> Outcome:
         """The end of a trial whose last attempt left nothing to read."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from swarm.admission import Lease, default_root
+from swarm.execution.evidence import EVALUATION_IMAGES
 from swarm.execution.executor import TrialOrder
 from swarm.supervisor import PhaseSpec, TrialSpec
 from swarm.trial.config import TrialConfig, WorkBudget
@@ -50,6 +51,7 @@ def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path
         root=folder.root,
         budget=WorkBudget(order.budget.kind, order.budget.amount),
         editable=order.editable,
+        split=order.split,
         memory_fraction=lease.cap_fraction,
         memory_cap_mib=lease.cap_mib,
         rungs=order.rungs,
@@ -150,4 +152,5 @@ def _predict_cpu_limit(order: TrialOrder) -> float | None:
     """CPU seconds after which a prediction is ended, whatever may still come."""
     if order.device != "cpu" or order.budget.kind == "samples":
         return None
-    return PREDICT_CPU_SHARE * order.budget.amount + START_UP_CPU_S
+    share = PREDICT_CPU_SHARE * EVALUATION_IMAGES[order.split] / EVALUATION_IMAGES["val"]
+    return share * order.budget.amount + START_UP_CPU_S

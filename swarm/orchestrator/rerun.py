@@ -1,26 +1,16 @@
 """Runs a recorded trial again and says whether it gives the same. A line in the audit, and no research record."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from swarm import gate, verdict
 from swarm.errors import UsageError
-from swarm.execution.executor import Outcome, Progress, TrialOrder
-from swarm.execution.memory import evidence_of
-from swarm.failpoints import failpoint
+from swarm.orchestrator import audit
 from swarm.orchestrator.aside import Aside
+from swarm.orchestrator.unrecorded import Unrecorded, run_unrecorded
 from swarm.records import Budget
 from swarm.study.lineage import commit_of
 from swarm.study.state import Trial
 from swarm.verdict.rerun import Rerun, finding
-
-POLL_S = 0.1
-
-
-def audit_of(brain: Path) -> Path:
-    """Beside the brain: swarm_brain_audit.jsonl. No briefing and no verdict reads it."""
-    return brain.with_name(f"{brain.stem}_audit.jsonl")
 
 
 def rerun(aside: Aside, trial_id: str, say: Callable[[str], None]) -> Rerun:
@@ -37,7 +27,8 @@ def rerun(aside: Aside, trial_id: str, say: Callable[[str], None]) -> Rerun:
     again, (found, why) = None, ("another program", f"{commit[:12]} is not the program that was claimed")
     if gate.tree_sha256(source) == trial.claim.tree_sha256:
         say(f"{trial_id} again: seed {trial.claim.seed}, {budget.amount:g} {budget.kind}")
-        outcome = _run(aside, trial, commit, budget)
+        asked = Unrecorded(f"{trial_id}.rerun", commit, trial.claim, trial.claim.seed, budget)
+        outcome = run_unrecorded(aside, asked)
         if outcome.score is None:
             found, why = "failed", f"{outcome.reason}: {outcome.detail[:200]}"
         else:
@@ -56,7 +47,7 @@ def rerun(aside: Aside, trial_id: str, say: Callable[[str], None]) -> Rerun:
         finding=found,
         why=why,
     )
-    _append(audit_of(aside.settings.brain), result.model_dump_json())
+    audit.append(audit.audit_of(aside.settings.brain), result.model_dump_json())
     return result
 
 
@@ -66,45 +57,3 @@ def work_of(trial: Trial, budget: Budget) -> Budget:
     if budget.kind == "samples" or used is None or used.samples is None:
         return budget
     return Budget(kind="samples", amount=used.samples, walltime_limit_s=budget.walltime_limit_s)
-
-
-def _run(aside: Aside, trial: Trial, commit: str, budget: Budget) -> Outcome:
-    settings, name = aside.settings, f"{trial.trial_id}.rerun"
-    order = TrialOrder(
-        study_id=settings.study_id,
-        trial_id=name,
-        agent_id="audit",
-        target=settings.target,
-        files=aside.repo.files(commit, settings.target_folder),
-        editable=settings.editable,
-        seed=trial.claim.seed,
-        budget=budget,
-        device=settings.device,
-        threads=settings.threads,
-        sandbox=settings.sandbox,
-        harness_sha256=settings.harness_sha256,
-        memory=evidence_of(trial.claim, aside.study, settings),
-    )
-    folder = settings.layout.trial(settings.study_id, name)
-    folder.remove()
-    running = aside.executor.submit(order)
-    try:
-        while isinstance(now := running.poll(), Progress):
-            aside.clock.sleep(POLL_S)
-    except KeyboardInterrupt:
-        running.stop("stopped by the user")
-        while isinstance(running.poll(), Progress):
-            aside.clock.sleep(POLL_S)
-        raise
-    finally:
-        folder.remove()
-    return now
-
-
-def _append(path: Path, line: str) -> None:
-    failpoint("audit.before_append")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    failpoint("audit.after_append")

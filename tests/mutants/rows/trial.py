@@ -147,8 +147,8 @@ ROWS = (
         "work-in-the-second-prediction",
         "the second prediction is held to the same limit",
         "swarm/execution/evidence.py",
-        "asked = {Phase.PREDICT: EVALUATION_IMAGES, Phase.REPEAT: REPEATED_IMAGES}",
-        "asked = {Phase.PREDICT: EVALUATION_IMAGES}",
+        "for phase, images in self.terms.images.items())",
+        "for phase, images in [(Phase.PREDICT, self.terms.images[Phase.PREDICT])])",
         f"{_FLAGS}test_work_in_a_prediction_costs_the_score",
     ),
     _row(

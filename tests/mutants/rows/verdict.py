@@ -7,6 +7,7 @@ _EARLY = "swarm/verdict/early_stop.py"
 _FINALS = "swarm/verdict/finals.py"
 _TESTS = ("swarm/verdict/test_verdict.py",)
 _ATTRIBUTION = "swarm/verdict/attribution.py"
+_CERTIFYING, _CERTIFY_TESTS = "swarm/orchestrator/certifying.py", ("swarm/orchestrator/test_certify_records.py",)
 _FINALS_TESTS = ("swarm/verdict/test_finals.py",)
 _MERGES, _MERGE_TESTS = "swarm/verdict/merges.py", ("swarm/verdict/test_merges.py",)
 _EARLY_TESTS = ("swarm/verdict/test_early_stop.py",)
@@ -330,7 +331,7 @@ ROWS = (
     _row(
         "rerun-no-research-record",
         "a rerun is a line of the audit and no record of the study",
-        "swarm/orchestrator/rerun.py",
+        "swarm/orchestrator/audit.py",
         '    return brain.with_name(f"{brain.stem}_audit.jsonl")\n',
         "    return brain\n",
         ("swarm/orchestrator/test_rerun_records.py",),
@@ -350,5 +351,45 @@ ROWS = (
         "contributions(study, subject) if one.gain <= limit]\n    return min(",
         "contributions(study, subject)]\n    return min(",
         ("swarm/verdict/test_attribution.py",),
+    ),
+    _row(
+        "test-split-looked-at-once",
+        "the test split is not looked at again by the way",
+        _CERTIFYING,
+        "    if earlier and not asked.again:\n",
+        "    if False:\n",
+        _CERTIFY_TESTS,
+    ),
+    _row(
+        "test-split-in-no-briefing",
+        "what the test split said is written beside the brain, where no briefing looks",
+        _CERTIFYING,
+        "    audit.append(audit.audit_of(aside.settings.brain), line",
+        "    audit.append(aside.settings.brain, line",
+        _CERTIFY_TESTS,
+    ),
+    _row(
+        "test-losses-nowhere",
+        "nothing of a trial for the audit stays on disk",
+        "swarm/orchestrator/unrecorded.py",
+        "        settings.layout.trial(settings.study_id, asked.name).remove()\n",
+        "        pass\n",
+        _CERTIFY_TESTS,
+    ),
+    _row(
+        "certificate-on-fresh-seeds",
+        "a certificate has seeds that nobody has used",
+        "swarm/verdict/certificate.py",
+        "        if seed not in used and seed not in found:\n",
+        "        if seed not in found:\n",
+        ("swarm/verdict/test_certificate.py",),
+    ),
+    _row(
+        "test-split-comes-last",
+        "the test split is looked at when the validation runs are done",
+        "swarm/verdict/certificate.py",
+        '    splits: tuple[Split, ...] = ("val", "test")\n',
+        '    splits: tuple[Split, ...] = ("test", "val")\n',
+        ("swarm/verdict/test_certificate.py",),
     ),
 )

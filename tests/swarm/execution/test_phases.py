@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from swarm.execution.executor import MemoryEvidence, TrialOrder
-from swarm.execution.phases import probe_phase, trial_phases
+from swarm.execution.phases import lay_out, probe_phase, trial_phases
 from swarm.harness.layout import Layout
 from swarm.records import Budget
 from swarm.supervisor import PhaseSpec
+from swarm.trial.config import TrialConfig
 from swarm.trial.contract import Phase
 from swarm.trial.folder import TrialFolder
 
@@ -101,3 +103,23 @@ def test_each_is_held_to_limits(name: Phase) -> None:
 def test_the_lease_ends_with_the_last_that_computes() -> None:
     held = [phase.name for phase in trial_phases(FOLDER, order(), DATA.root, None) if phase.holds_lease]
     assert held == [Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.REPEAT]
+
+
+def test_the_test_split_is_staged_as_the_validation_split_is_and_may_take_twice_the_work() -> None:
+    usual, test = (
+        trial_phases(FOLDER, order().model_copy(update={"split": split}), DATA.root, None) for split in ("val", "test")
+    )
+    for before, after in zip(usual, test, strict=True):
+        assert (before.name, before.read, before.write, before.trusted) == (
+            after.name, after.read, after.write, after.trusted
+        )  # fmt: skip
+    limits = [{phase.name: phase.cpu_limit_s for phase in one}[Phase.PREDICT] for one in (usual, test)]
+    assert limits == [60 / 2 + 60, 60 + 60]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_phases_are_told_what_the_trial_is_scored_on(tmp_path: Path, split: str) -> None:
+    lease = SimpleNamespace(cap_fraction=None, cap_mib=1000, alone=True, env={})
+    folder = TrialFolder(tmp_path / "t0001")
+    lay_out(folder, order().model_copy(update={"split": split}), lease, DATA.root, probe=False)  # type: ignore[arg-type]
+    assert TrialConfig.from_json(folder.config.read_text()).split == split

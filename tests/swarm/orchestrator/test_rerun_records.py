@@ -14,7 +14,8 @@ from swarm.brain import Brain
 from swarm.errors import UsageError
 from swarm.execution.executor import Outcome, TrialOrder
 from swarm.orchestrator.aside import Aside
-from swarm.orchestrator.rerun import audit_of, rerun
+from swarm.orchestrator.audit import audit_of
+from swarm.orchestrator.rerun import rerun
 from swarm.records import Budget, Resources, Score
 from swarm.repo import Repo
 

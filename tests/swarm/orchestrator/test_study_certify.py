@@ -1,0 +1,29 @@
+"""A whole small study with one planted gain, and the certificate of what it kept: real git, real trainings."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes.tiny_study import make_tiny_study, write_script
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+
+
+def test_what_is_kept_is_certified_once(tmp_path: Path) -> None:
+    tiny = make_tiny_study(tmp_path)
+    script = write_script(tmp_path / "s.jsonl", {"description": "a larger step", "constants": {"MAX_LR": 0.5}})
+    done = tiny.up("--workers", "1", "--trials", "30", "--proposer", f"scripted:{script}")
+    assert done.returncode == 0, done.stderr
+    brain = tiny.brain.read_bytes()
+    told = tiny.swarm("certify", "--seeds", "3", "--json", timeout=500)
+    print(told.stdout, told.stderr)
+    assert told.returncode == 0, told.stderr
+    (one,) = json.loads(told.stdout)["programs"]
+    assert one["validation"]["low"] > 0 and one["test"]["low"] > 0
+    assert abs(one["lost"]) < 0.5 * one["validation"]["gain"]
+    assert tiny.brain.read_bytes() == brain
+    audit = [json.loads(line) for line in (tiny.root / "swarm_brain_audit.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in audit] == ["certificate_begun", *["certificate_run"] * 12, "certificate"]
+    assert not list((tiny.root / ".swarm" / "trials").rglob("*certificate*"))
+    second = tiny.swarm("certify", "--seeds", "3")
+    assert second.returncode == 2 and "--again" in second.stderr, second.stderr
