@@ -40,6 +40,8 @@ def headline(summary: StudySummary) -> Text:
     if summary.refused:
         text.append(f", {sum(summary.refused.values())} proposals refused")
     text.append(f"; {summary.kept} kept")
+    if summary.held_for_finals:
+        text.append(f"; {summary.held_for_finals} slots held for the finals")
     if summary.noise_sigma is not None:
         sigma = summary.objective.size(summary.noise_sigma)
         text.append(f"; noise floor {sigma} ({summary.noise_degrees} degrees of freedom)")
@@ -58,7 +60,7 @@ def headline(summary: StudySummary) -> Text:
 
 
 def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
-    """Programs by their means, best first."""
+    """What is kept, what leads, then the rest by their means."""
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for name, justify in (("#", "right"), ("program", "left"), (summary.objective.name, "right"), ("n", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]

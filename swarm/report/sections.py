@@ -11,7 +11,7 @@ from swarm.report.summary import mean_top1, summarize
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
 from swarm.verdict.early_stop import false_prunes
-from swarm.verdict.standing import Standing, is_simplification, kept, standing
+from swarm.verdict.standing import Standing, in_order, is_simplification, kept, standing
 
 MOST_REFUSALS = 20
 
@@ -69,10 +69,11 @@ def _finals(study: StudyState) -> str:
 
 
 def ranking(study: StudyState) -> Section:
-    rows = tuple(_ranked(study, program, rank) for rank, program in enumerate(study.ranked(), 1))
+    rows = tuple(_ranked(study, program, rank) for rank, program in enumerate(in_order(study), 1))
     objective = study.objective
     note = (
-        f"Mean {objective.label}, best first: {objective.better} is better. The order alone proves nothing: with equal "
+        f"Mean {objective.label}: what is kept first, then what leads, then the rest, the best of each first; "
+        f"{objective.better} is better. The order alone proves nothing: with equal "
         "programs somebody is first too. Delta and P are against the parent. Only what is kept is shown to be better "
         "(or shorter and not worse)."
     )

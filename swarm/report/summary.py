@@ -10,8 +10,8 @@ from swarm.records import Operator, Scalar, TrialState
 from swarm.study.overlap import overlapping_pairs
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import Objective
-from swarm.verdict import early_stop
-from swarm.verdict.standing import Standing, kept, standing
+from swarm.verdict import early_stop, slots
+from swarm.verdict.standing import Standing, in_order, kept, standing
 
 SCHEMA_VERSION = 2
 
@@ -75,6 +75,7 @@ class StudySummary(_Value):
     incumbent_loss: float | None
     overlapping_pairs: int
     kept: int
+    held_for_finals: int
     ranking: tuple[ProgramRow, ...]
     workers: tuple[WorkerRow, ...]
 
@@ -112,7 +113,8 @@ def summarize(study: StudyState) -> StudySummary:
         incumbent_loss=_value(study, incumbent),
         overlapping_pairs=sum(1 for _ in overlapping_pairs(trials)),
         kept=len(kept(study)),
-        ranking=tuple(_row(study, program, rank) for rank, program in enumerate(study.ranked(), 1)),
+        held_for_finals=slots.held_now(study),
+        ranking=tuple(_row(study, program, rank) for rank, program in enumerate(in_order(study), 1)),
         workers=tuple(_worker(study, agent_id) for agent_id in sorted(study.workers)),
     )
 

@@ -23,6 +23,14 @@ def may_search(study: StudyState, limit: int | None, *, hold: bool = True) -> bo
     return made < free or (made < limit and not contenders(study))
 
 
+def held_now(study: StudyState) -> int:
+    """Slots of a running study that nothing but its finals may take, as long as somebody contends in the end."""
+    limit, opened = study.opened.trials, study.opened
+    if limit is None or opened.finals != "auto" or study.closed is not None or open_finals(study) is not None:
+        return 0
+    return max(0, min(plan.held(limit - _before_this_night(study)), limit - len(study.trials)))
+
+
 def slots_due(study: StudyState, limit: int | None) -> int:
     """Slots of the finals that follow if the search ends now: a quarter of its trials since the last finals, within
     the study's limit. 0 where that decides nothing."""

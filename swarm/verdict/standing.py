@@ -86,6 +86,13 @@ def kept(study: StudyState) -> list[Program]:
     return [program for program in study.programs.values() if standing(study, program) is Standing.KEPT]
 
 
+def in_order(study: StudyState) -> list[Program]:
+    """Programs with a result as people want to see them: what is kept, then what leads, then the rest, each by its
+    mean. A lucky run of the search never stands above what the finals have kept."""
+    first = {Standing.KEPT: 0, Standing.LEADING: 1}
+    return sorted(study.ranked(), key=lambda program: first.get(standing(study, program), 2))
+
+
 def is_simplification(verdict: VerdictReached) -> bool:
     """Kept because it is shorter and not worse; no gain is claimed."""
     return verdict.decision == Decision.KEEP and verdict.level != "confirmed"

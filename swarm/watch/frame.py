@@ -101,6 +101,8 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
+    """Trials of the study, and its programs that are kept. `held`: slots that only the finals may take."""
+
     trials: int
     wanted: int | None
     complete: int
@@ -109,6 +111,7 @@ class Counts:
     open: int
     refused: int
     kept: int
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from swarm.report.events import Event
 from swarm.study.state import Program, StudyState, Trial
 from swarm.study.usage import total_usage, usages_of
 from swarm.verdict.interval import half_width
-from swarm.verdict.standing import WITHOUT_RESULT, Standing, kept, standing, standing_of_trial
+from swarm.verdict.slots import held_now
+from swarm.verdict.standing import WITHOUT_RESULT, Standing, in_order, kept, standing, standing_of_trial
 from swarm.watch.frame import (
     SCHEMA_VERSION,
     Card,
@@ -161,6 +162,7 @@ def _counts(study: StudyState) -> Counts:
         open=sum(trial.finished is None for trial in trials),
         refused=len(study.rejections),
         kept=len(kept(study)),
+        held=held_now(study),
     )
 
 
@@ -180,10 +182,7 @@ def _mean(study: StudyState, program: Program, noise: verdict.NoiseFloor | None)
 
 
 def _best(study: StudyState, noise: verdict.NoiseFloor | None) -> tuple[Mean, ...]:
-    """What is kept first, then the incumbent, then by the mean."""
-    kept_now = {program.name for program in kept(study)}
-    order = sorted(study.ranked(), key=lambda p: (p.name not in kept_now, p is not study.incumbent))
-    return tuple(mean for program in order[:BEST] if (mean := _mean(study, program, noise)) is not None)
+    return tuple(mean for program in in_order(study)[:BEST] if (mean := _mean(study, program, noise)) is not None)
 
 
 def _gain(

@@ -94,7 +94,8 @@ def _trials(seen: Frame) -> str:
     parts = [f"{counts.complete} complete", f"{counts.open} open"]
     parts += [f"{number} {word}" for number, word in ((counts.failed, "failed"), (counts.pruned, "pruned")) if number]
     refused = f"; {counts.refused} proposals refused" if counts.refused else ""
-    return f"{counts.trials}{of}: {', '.join(parts)}; {counts.kept} kept{refused}"
+    held = f"; {counts.held} held for the finals" if counts.held else ""
+    return f"{counts.trials}{of}: {', '.join(parts)}; {counts.kept} kept{held}{refused}"
 
 
 def _incumbent(seen: Frame) -> str:

@@ -46,6 +46,7 @@ class FakeStudy:
         noise_replicates: int = 5,
         data: str = "standin",
         objective: ObjectiveTerms | None = None,
+        **opened: Any,
     ) -> None:
         self.random = random.Random(seed)
         self.sigma = sigma
@@ -62,6 +63,7 @@ class FakeStudy:
                 seed=seed,
                 noise_replicates=noise_replicates,
                 description="synthetic study, nothing in it was measured",
+                **opened,
             )
         )
 

@@ -12,8 +12,12 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 def test_what_is_kept_is_certified_once(tmp_path: Path) -> None:
     tiny = make_tiny_study(tmp_path)
     script = write_script(tmp_path / "s.jsonl", {"description": "a larger step", "constants": {"MAX_LR": 0.5}})
-    done = tiny.up("--workers", "1", "--trials", "30", "--proposer", f"scripted:{script}")
+    done = tiny.up("--workers", "1", "--trials", "8", "--proposer", f"scripted:{script}")
     assert done.returncode == 0, done.stderr
+    early = tiny.swarm("certify")
+    assert early.returncode == 2 and "swarm finals" in early.stderr, early.stderr
+    finals = tiny.swarm("finals", "--workers", "1")
+    assert finals.returncode == 0, finals.stderr
     brain = tiny.brain.read_bytes()
     told = tiny.swarm("certify", "--seeds", "3", "--json", timeout=500)
     print(told.stdout, told.stderr)

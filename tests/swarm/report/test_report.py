@@ -8,6 +8,7 @@ from swarm.records import FailReason
 from swarm.report.memory import ALL, difference_of_shares, memory_rows, memory_table
 from swarm.report.render import report_html, report_markdown, summary_fragment
 from swarm.report.sections import sections
+from swarm.verdict.standing import in_order
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_what_workers_wrote_cannot_become_markup(page: str) -> None:
 
 def test_every_program_is_ranked_with_its_evidence(demo: FakeStudy) -> None:
     ranking = next(section for section in sections(demo.study) if section.title == "Programs, best first")
-    assert [row[1] for row in ranking.rows] == [program.name for program in demo.study.ranked()]
+    assert [row[1] for row in ranking.rows] == [program.name for program in in_order(demo.study)]
     for row in ranking.rows:
         program = demo.study.programs[row[1]]
         assert row[4] == str(len(program.costs))
