@@ -1,15 +1,16 @@
 """Two rules to compare with, each by itself and frozen: what verdicts were before the finals, and greed.
 
-`Landed` is the rule of version 0.1: one sigma for all programs, replicates within a fifth of the trials after the noise
-floor, *confirmed* at three seeds with P(better) of 0.95 and a p-value within LOND levels over the programs that were
-run again. `Greedy` takes whatever looks better after one run. Nothing here is imported by the swarm or follows it.
+`Landed` is the rule of version 0.1: one sigma for all programs, replicates within a fifth of the trials after the
+noise floor, *confirmed* at three seeds with P(better) of 0.95 and a p-value within LOND levels over the programs that
+were run again. `Greedy` takes whatever looks better after one run. Of the swarm it knows the simulated nights alone,
+and follows none of its rules.
 """
 
 import math
 from dataclasses import dataclass, field
 from statistics import NormalDist, fmean
 
-from verdict_nights import NOISE_RUNS, Told, World
+from swarm.verdict.nights import NOISE_RUNS, Told, World
 
 LEAD, CONFIRMED = 0.70, 0.95
 SEEDS, MOST_SEEDS, INCUMBENT_SEEDS, SECOND_CHANCE, SPARE = 3, 16, 8, 0.4, 2

@@ -2,7 +2,7 @@
 
     python benchmarks/verdicts.py [--nights 1000] [--json]
 
-Each row is a kind of night (`verdict_nights`) under a rule: ours, landed (version 0.1), greedy. A night has 100
+Each row is a kind of night (`swarm.verdict.nights`) under a rule: ours, landed (version 0.1), greedy. A night has 100
 slots, noise floor and finals included, and two workers. The numbers:
 
     false_nights           share of nights of nulls in which something was kept
@@ -24,8 +24,9 @@ from statistics import fmean
 from typing import Any
 
 from verdict_landed import Greedy, Landed
-from verdict_nights import KINDS, Kind, Rule, World, spend
-from verdict_ours import Ours
+
+from swarm.verdict.nights import KINDS, Kind, Rule, World, spend
+from swarm.verdict.simulation import Ours
 
 RULES: dict[str, Callable[[World], Rule]] = {"ours": Ours, "landed": Landed, "greedy": Greedy}
 CHUNK = 50

@@ -10,6 +10,7 @@ from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.pod import pod_app
 from swarm.cli.steer import steer_app
+from swarm.cli.verdicts import verdicts_app
 
 app = typer.Typer(
     name="swarm",
@@ -28,6 +29,7 @@ app.add_typer(brain_app, name="brain")
 app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
 app.add_typer(pod_app, name="pod")
+app.add_typer(verdicts_app, name="verdicts")
 
 
 def _version(wanted: bool) -> None:

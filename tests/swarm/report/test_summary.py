@@ -59,7 +59,7 @@ def test_what_is_kept_stands_above_a_luckier_run_of_the_search() -> None:
     bad = fake.try_change(effect=0.8)
     order = [row.program for row in summarize(fake.study).ranking]
     assert order == [better, luckier, "t0001", bad]
-    assert [program.name for program in fake.study.ranked()][0] == luckier
+    assert fake.study.ranked()[0].name == luckier
     assert [mean.program for mean in facts(fake.study, 1, ()).best] == order
     assert [row[1] for row in ranking(fake.study).rows] == order
 

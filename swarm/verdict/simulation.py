@@ -1,10 +1,11 @@
-"""The rule of `swarm up` on a simulated night: the same functions, on the same records, without trials.
+"""The rule of `swarm up` on a simulated night: the same functions, on the same records, without trials. Pure.
 
 What a worker asks is asked here: `conclude` after each trial of the search, `replicates_owed` and `may_search` before
 each claim, `begin`, `where` and `close` for the finals.
 """
 
-from verdict_nights import NOISE_RUNS, Told, World
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from swarm.records import (
     Budget,
@@ -21,7 +22,10 @@ from swarm.records import (
     VerdictReached,
 )
 from swarm.study.state import BrainState, StudyState
-from swarm.verdict import conclude, finals, replicates_owed, slots
+from swarm.verdict import finals, slots
+from swarm.verdict.decisions import conclude
+from swarm.verdict.nights import Kind, Told, World, spend
+from swarm.verdict.replication import replicates_owed
 
 STUDY = "simulated"
 SCORE = Score(validation_loss=0.0, top1=0.0, top5=0.0, calibrated_loss=0.0, rows=1)
@@ -43,7 +47,7 @@ class Ours:
 
     def claim(self) -> int | None:
         study = self.study
-        if len(study.trials) < NOISE_RUNS:
+        if len(study.trials) < self._world.noise_runs:
             return self._claim(Operator.BASELINE, next(iter(study.programs), None))
         if slots.may_search(study, self._world.slots):
             if owed := replicates_owed(study):
@@ -118,6 +122,57 @@ class Ours:
         self._brain.apply(record)
 
 
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What came of one simulated night. `true_gain` of what was told, and `shown_gain` of it in the morning, None where
+    none was shown; both in sigma."""
+
+    kept: bool
+    true_gain: float
+    shown_gain: float | None
+
+    @property
+    def found(self) -> bool:
+        """What is kept carries the planted gain."""
+        return self.kept and self.true_gain > 0
+
+
+def night(world: World) -> Night:
+    """One night under the rule of `swarm up`."""
+    told = spend(Ours(world), world)
+    shown = told.gain / world.sigma if told.program is not None else None
+    return Night(told.kept, -world.true[told.program or 0], shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The night that is planned. `sigma` in the objective's unit."""
+
+    slots: int
+    sigma: float
+    workers: int
+    noise_runs: int
+    kind: Kind = "equal"
+
+
+def nights(terms: Terms, gain: float, seeds: Iterable[int]) -> list[Night]:
+    """Nights with one planted gain of so many sigma, 0 for none. Each gain has nights of its own for a seed."""
+    return [
+        night(
+            World(
+                terms.kind,
+                seed + int(1_000_000 * gain),
+                gain,
+                terms.slots,
+                terms.sigma,
+                terms.workers,
+                terms.noise_runs,
+            )
+        )
+        for seed in seeds
+    ]
+
+
 def _opened(world: World) -> StudyOpened:
     return StudyOpened(
         study_id=STUDY,
@@ -135,8 +190,8 @@ def _opened(world: World) -> StudyOpened:
         classes=1,
         device="cpu",
         device_name="simulated",
-        workers=2,
+        workers=world.workers,
         seed=world.seed,
-        noise_replicates=NOISE_RUNS,
+        noise_replicates=world.noise_runs,
         trials=world.slots,
     )

@@ -1,6 +1,7 @@
-"""Simulated nights: what the programs of a study are really worth, and what a run of one shows.
+"""Simulated nights: what the programs of a study are really worth, and what a run of one shows. Pure.
 
-Every number is a cost in units of the baseline's run-to-run standard deviation, sigma. The four kinds of nights:
+True values are costs in units of the baseline's run-to-run standard deviation, sigma; what a run shows is in the
+objective's unit, of which a sigma has `World.sigma`. The four kinds of nights:
 
     equal     every program scatters by sigma
     unequal   each changed program scatters by sigma times a factor of its own, log-normal with log-sd 1
@@ -33,12 +34,15 @@ class World:
     seed: int
     gain: float  # of the one planted idea, in sigma; 0 for a night of nulls
     slots: int = SLOTS
+    sigma: float = 1.0  # in the objective's unit
+    workers: int = WORKERS
+    noise_runs: int = NOISE_RUNS
     true: list[float] = field(default_factory=lambda: [0.0])
     scatter: list[float] = field(default_factory=lambda: [1.0])
 
     def __post_init__(self) -> None:
         self._random = random.Random(f"{self.kind}/{self.seed}")
-        self._planted_at = self._random.randrange(PLANTED_BEFORE * self.slots // SLOTS)
+        self._planted_at = self._random.randrange(max(1, PLANTED_BEFORE * self.slots // SLOTS))
         self._slot = 0
 
     def idea(self, parent: int) -> int:
@@ -52,7 +56,7 @@ class World:
         """One run of it in the next slot."""
         share, self._slot = self._slot / self.slots, self._slot + 1
         moved = {"step": MACHINE_CHANGE * (share >= 0.5), "drift": MACHINE_CHANGE * share}.get(self.kind, 0.0)
-        return self._random.gauss(self.true[program] + moved, self.scatter[program])
+        return self.sigma * self._random.gauss(self.true[program] + moved, self.scatter[program])
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Told:
 
     program: int | None  # None: it ends with the baseline
     kept: bool
-    gain: float  # shown, in units of sigma; positive is better
+    gain: float  # shown, in the objective's unit; positive is better
 
 
 class Rule(Protocol):
@@ -79,7 +83,7 @@ class Rule(Protocol):
 
 
 def spend(rule: Rule, world: World) -> Told:
-    """Two workers: while one's trial runs, the other one claims."""
+    """Workers side by side: while the trials of all but one run, that one claims."""
     running: list[tuple[int, float]] = []
     for _ in range(world.slots):
         program = rule.claim()
@@ -89,7 +93,7 @@ def spend(rule: Rule, world: World) -> Told:
         if program is None:
             break
         running.append((program, world.run(program)))
-        if len(running) == WORKERS:
+        if len(running) == world.workers:
             rule.finish(*running.pop(0))
     for ended in running:
         rule.finish(*ended)
