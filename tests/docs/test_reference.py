@@ -124,6 +124,6 @@ def unknown_words(snippet: str) -> list[str]:
 
 
 def test_a_command_or_flag_that_is_not_there_is_found() -> None:
-    assert unknown_words("certify t0001") == ["swarm certify"]
+    assert unknown_words("approve t0001") == ["swarm approve"]
     assert unknown_words("status --json   swarm steer veto x --because y") == ["swarm steer veto --because"]
     assert unknown_words("pod up --gpu x -- --trials 4 --gpu y") == ["swarm up --gpu"]

@@ -392,4 +392,12 @@ ROWS = (
         '    splits: tuple[Split, ...] = ("test", "val")\n',
         ("swarm/verdict/test_certificate.py",),
     ),
+    _row(
+        "kept-shown-first",
+        "a lucky run of the search stands below what the finals have kept",
+        "swarm/verdict/standing.py",
+        "    first = {Standing.KEPT: 0, Standing.LEADING: 1}\n",
+        "    first: dict[Standing, int] = {}\n",
+        ("swarm/report/test_summary.py",),
+    ),
 )
