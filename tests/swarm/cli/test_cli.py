@@ -126,6 +126,20 @@ def test_a_brain_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert brain.read_text() == '{"somebody": "else"}\n'
 
 
+def test_what_a_night_can_find_as_text_and_as_json(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    text = swarm("verdicts", "simulate", "--slots", "12", "--nights", "3", cwd=repo.root)
+    assert text.returncode == 0, text.stderr
+    assert text.stdout.startswith("12 slots, 0 of them for the finals") and "false nights: 0.0%" in text.stdout
+    done = swarm("verdicts", "simulate", "--slots", "30", "--nights", "3", "--json", cwd=repo.root)
+    told = json.loads(done.stdout)
+    assert (told["slots"], told["held"], told["nights"]) == (30, 6, 3)
+    assert [row["gain"] for row in told["gains"]] == [1.0, 1.5, 2.0, 3.0, 4.0]
+    refused = swarm("verdicts", "simulate", "--nights", "0", cwd=repo.root)
+    assert refused.returncode == 2 and "--nights is 0" in refused.stderr
+
+
 def test_status_as_text_and_as_json(tmp_path: Path) -> None:
     repo = make_repository(tmp_path / "repo")
     write_brain(repo.root)

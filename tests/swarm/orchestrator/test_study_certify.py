@@ -1,10 +1,12 @@
 """A whole small study with one planted gain, and the certificate of what it kept: real git, real trainings."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
-from fakes.tiny_study import make_tiny_study, write_script
+from fakes.tiny_study import make_tiny_study, stopped_at_the_end, write_script
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -19,14 +21,26 @@ def test_what_is_kept_is_certified_once(tmp_path: Path) -> None:
     finals = tiny.swarm("finals", "--workers", "1")
     assert finals.returncode == 0, finals.stderr
     brain = tiny.brain.read_bytes()
-    told = tiny.swarm("certify", "--seeds", "3", "--json", timeout=500)
+    audit_file = tiny.root / "swarm_brain_audit.jsonl"
+    process = tiny.spawn("certify", "--seeds", "3")
+    with stopped_at_the_end(process):
+        deadline = time.monotonic() + 120
+        while not audit_file.exists() or audit_file.read_text().count("certificate_run") < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert tiny.held_leases() == [] and tiny.processes() == []
+    begun = audit_file.read_text()
+    told = tiny.swarm("certify", "--json", timeout=500)
+    assert "going on with certificate 1" in told.stderr and audit_file.read_text().startswith(begun)
     print(told.stdout, told.stderr)
     assert told.returncode == 0, told.stderr
     (one,) = json.loads(told.stdout)["programs"]
     assert one["validation"]["low"] > 0 and one["test"]["low"] > 0
     assert abs(one["lost"]) < 0.5 * one["validation"]["gain"]
     assert tiny.brain.read_bytes() == brain
-    audit = [json.loads(line) for line in (tiny.root / "swarm_brain_audit.jsonl").read_text().splitlines()]
+    audit = [json.loads(line) for line in audit_file.read_text().splitlines()]
     assert [line["kind"] for line in audit] == ["certificate_begun", *["certificate_run"] * 12, "certificate"]
     assert not list((tiny.root / ".swarm" / "trials").rglob("*certificate*"))
     second = tiny.swarm("certify", "--seeds", "3")
