@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from statistics import stdev
+from statistics import fmean, stdev
 
 from swarm.report.attribution import attribution
 from swarm.report.memory import lift_text, memory_rows, percent, prediction_error
@@ -11,6 +11,7 @@ from swarm.report.summary import mean_top1, summarize
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
 from swarm.verdict.early_stop import false_prunes
+from swarm.verdict.finals import deciding_costs
 from swarm.verdict.standing import Standing, in_order, is_simplification, kept, standing
 
 MOST_REFUSALS = 20
@@ -183,11 +184,11 @@ def notes(study: StudyState) -> Section:
 
 
 def _ranked(study: StudyState, program: Program, rank: int) -> tuple[str, ...]:
-    verdict, costs, claim, objective = program.verdict, program.costs, program.first.claim, study.objective
+    verdict, costs, claim, objective = program.verdict, deciding_costs(program), program.first.claim, study.objective
     return (
         str(rank),
         program.name,
-        objective.text(program.mean),
+        objective.text(fmean(costs)),
         objective.size(stdev(costs)) if len(costs) > 1 else UNKNOWN,
         str(len(costs)),
         objective.change(verdict.delta if verdict is not None else None),
@@ -200,10 +201,10 @@ def _ranked(study: StudyState, program: Program, rank: int) -> tuple[str, ...]:
 
 
 def _mean_of(study: StudyState, program: Program | None) -> str:
-    if program is None or program.mean is None:
+    costs = deciding_costs(program) if program is not None else []
+    if program is None or not costs:
         return "no result yet"
-    mean = study.objective.with_unit(study.objective.text(program.mean))
-    return f"{program.name}: {mean} over {len(program.costs)} run(s)"
+    return f"{program.name}: {study.objective.with_unit(study.objective.text(fmean(costs)))} over {len(costs)} run(s)"
 
 
 def _each(values: Iterable[str | None]) -> str:

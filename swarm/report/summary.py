@@ -11,6 +11,7 @@ from swarm.study.overlap import overlapping_pairs
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import Objective
 from swarm.verdict import early_stop, slots
+from swarm.verdict.finals import deciding_costs
 from swarm.verdict.standing import Standing, in_order, kept, standing
 
 SCHEMA_VERSION = 2
@@ -126,13 +127,17 @@ def mean_top1(program: Program) -> float | None:
 
 
 def _value(study: StudyState, program: Program | None) -> float | None:
-    return study.objective.value(program.mean) if program is not None and program.mean is not None else None
+    costs = deciding_costs(program) if program is not None else []
+    return study.objective.value(fmean(costs)) if costs else None
 
 
 def _row(study: StudyState, program: Program, rank: int) -> ProgramRow:
     claim = program.first.claim
     value, base = _value(study, program), _value(study, study.baseline)
     assert value is not None
+    delta = value - base if base is not None and program is not study.baseline else None
+    if program.verdict is not None and program.verdict.finals:  # beside the baseline of the finals, not an earlier one
+        delta = study.objective.value(program.verdict.delta)
     return ProgramRow(
         rank=rank,
         program=program.name,
@@ -140,8 +145,8 @@ def _row(study: StudyState, program: Program, rank: int) -> ProgramRow:
         operator=claim.operator,
         description=claim.description,
         loss=value,
-        replicates=len(program.costs),
-        delta_baseline=value - base if base is not None and program is not study.baseline else None,
+        replicates=len(deciding_costs(program)),
+        delta_baseline=delta,
         probability=program.verdict.probability if program.verdict else None,
         standing=standing(study, program),
         top1=mean_top1(program),

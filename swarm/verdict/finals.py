@@ -137,6 +137,12 @@ def finals_costs(program: Program, number: int) -> list[float]:
     return [cost for trial in program.trials if trial.claim.finals == number and (cost := trial.cost) is not None]
 
 
+def deciding_costs(program: Program) -> list[float]:
+    """The runs that its standing rests on: those of the finals alone once they decided, else those of the search."""
+    number = program.verdict.finals if program.verdict is not None else 0
+    return finals_costs(program, number) if number else program.costs
+
+
 def noise_with_finals(study: StudyState, number: int) -> NoiseFloor | None:
     """Pooled over the search and these finals, each program's runs in each by themselves."""
     programs = study.programs.values()

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from swarm import verdict
 from swarm.records import WorkerStatus
 from swarm.report.events import Event
 from swarm.study.state import Program, StudyState, Trial
 from swarm.study.usage import total_usage, usages_of
+from swarm.verdict.finals import deciding_costs
 from swarm.verdict.interval import half_width
 from swarm.verdict.slots import held_now
 from swarm.verdict.standing import WITHOUT_RESULT, Standing, in_order, kept, standing, standing_of_trial
@@ -167,15 +169,16 @@ def _counts(study: StudyState) -> Counts:
 
 
 def _mean(study: StudyState, program: Program, noise: verdict.NoiseFloor | None) -> Mean | None:
-    if program.mean is None:
+    costs = deciding_costs(program)
+    if not costs:
         return None
-    value, half = study.objective.value(program.mean), _half(noise, len(program.costs))
+    value, half = study.objective.value(fmean(costs)), _half(noise, len(costs))
     return Mean(
         program=program.name,
         value=value,
         low=None if half is None else value - half,
         high=None if half is None else value + half,
-        runs=len(program.costs),
+        runs=len(costs),
         standing=standing(study, program),
         description=program.first.claim.description,
     )
@@ -190,6 +193,9 @@ def _gain(
 ) -> Gain | None:
     if incumbent is None or baseline is None or incumbent is baseline:
         return None
+    decided = incumbent.verdict
+    if decided is not None and decided.finals and decided.delta_low is not None and decided.delta_high is not None:
+        return Gain(-decided.delta, -decided.delta_high, -decided.delta_low)
     if incumbent.mean is None or baseline.mean is None:
         return None
     amount = baseline.mean - incumbent.mean

@@ -9,6 +9,7 @@ from factories.studies import FakeStudy, demo_study
 
 from swarm.records import ProposalRejected, StudyClosed, Usage
 from swarm.report.events import Events
+from swarm.report.summary import summarize
 from swarm.verdict import NoiseFloor
 from swarm.verdict.interval import half_width, t_quantile
 from swarm.watch.frame import Frame, Slot, Waiting
@@ -59,6 +60,21 @@ def test_what_is_kept_comes_first_and_then_the_incumbent() -> None:
     last_kept = max(place for place, word in enumerate(words) if word == "kept")
     assert set(words[: last_kept + 1]) == {"kept"} and "discarded" in words
     assert seen.incumbent is not None and seen.incumbent.program in [mean.program for mean in seen.best]
+
+
+def test_what_is_kept_is_shown_by_its_finals_alone() -> None:
+    fake = measured()
+    lucky = fake.try_change(loss=1.5)
+    fake.hold_finals(losses={lucky: 2.0, "t0001": 2.3})
+    verdict = fake.study.programs[lucky].verdict
+    assert verdict is not None and verdict.finals == 1 and verdict.delta == pytest.approx(-0.3)
+    seen, told = look(fake), summarize(fake.study)
+    assert seen.incumbent is not None and seen.gain is not None
+    assert (seen.incumbent.value, seen.incumbent.runs) == (2.0, verdict.replicates)
+    assert (seen.gain.amount, seen.gain.low) == (-verdict.delta, -verdict.delta_high)
+    row = told.ranking[0]
+    assert (row.program, row.loss, row.replicates) == (lucky, 2.0, verdict.replicates)
+    assert row.delta_baseline == verdict.delta and told.incumbent_loss == 2.0
 
 
 def test_a_slot_shows_what_its_program_says_of_itself_as_far_as_it_can_be_a_number() -> None:
