@@ -263,8 +263,8 @@ def _asked(briefing: Briefing, which: str = "one") -> str:
         return f"Propose {which} change to the current program."
     said = json.dumps(one_line(conflict.description, MAX_DESCRIPTION), ensure_ascii=False)
     return (
-        f"The change of {conflict.theirs}, {said}, helped its own parent and is not in the current program. Both touch "
-        "the same lines, so they could not be merged by line. This is the change:\n\n"
+        f"The change of {conflict.theirs} helped its own parent and is not in the current program. Both touch the same "
+        f"lines, so they could not be merged by line. What it says of itself:\n{said}\nThis is the change:\n\n"
         f"{_fenced(conflict.diff[:MAX_DIFF], 'diff')}\n\n"
         "Propose the current program with what that change is for worked into it, and nothing else."
     )
