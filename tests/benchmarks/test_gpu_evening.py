@@ -142,6 +142,7 @@ def test_figure_and_table_show_what_was_found(tmp_path: Path) -> None:
     evening_figure.draw(Results.open(evening(tmp_path / "empty")), tmp_path / "empty.png")
 
 
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="a card is here: what is said without one is not verified")
 def test_without_a_card_it_says_how_to_try_it(tmp_path: Path) -> None:
     hidden = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(FOLDER.parents[1]), "HOME": str(tmp_path)}
     done = subprocess.run(
@@ -151,8 +152,6 @@ def test_without_a_card_it_says_how_to_try_it(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    if done.returncode == 0 or "nvidia" not in done.stderr.lower():
-        pytest.skip("this machine has a card")
     assert done.returncode == 1 and "--device cpu --short" in done.stderr
     assert not (tmp_path / "out" / "results.json").exists()
 

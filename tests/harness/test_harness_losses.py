@@ -86,7 +86,7 @@ def test_the_end_reads_what_is_left() -> None:
 @pytest.mark.gpu
 def test_a_step_reports_without_a_synchronisation() -> None:
     if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
+        pytest.skip("there is no CUDA device: that no step waits for it is not verified")
     losses = Losses.on(torch.device("cuda"))
     loss = torch.ones((), device="cuda")
     losses.add(0.0, loss)

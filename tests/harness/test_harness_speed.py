@@ -248,7 +248,7 @@ def step(
 @pytest.mark.gpu
 def test_a_step_of_a_cuda_graph_trains_after_the_warm_up() -> None:
     if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
+        pytest.skip("there is no CUDA device: a captured step after the warm-up is not verified")
     model = nn.Linear(8, 8).cuda()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, capturable=True)
     batch, graph = torch.rand(4, 8, device="cuda"), torch.cuda.CUDAGraph()

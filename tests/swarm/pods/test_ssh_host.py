@@ -153,7 +153,9 @@ def test_a_pod_on_a_host_begins_is_listed_stops_goes_on_and_ends(pods: HostPods,
 PLAIN_PYTHON = Path("/usr/bin/python3")  # one that an ordinary user may run
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not PLAIN_PYTHON.exists(), reason="only root can be somebody else for a while")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not PLAIN_PYTHON.exists(), reason="only root can be somebody else: not verified"
+)
 def test_an_ordinary_user_finds_the_watchdog_which_is_closed_to_them() -> None:
     """Nobody may read its environment or its folder, so it is found by what is written down."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as made:

@@ -33,7 +33,7 @@ RUNGS = {"everything": [], "landlock": ["namespaces", "user"], "namespaces": ["l
 """Which rungs are taken away, so that the others have to let it through, and to hold, alone."""
 FORBIDDEN = (
     ("r", "/proc/1/environ"), ("r", "/proc/kcore"), ("rw", "/dev/mem"), ("rw", "/dev/kmsg"), ("rw", "/dev/fuse"),
-    ("r", "/etc/shadow"), ("r", "/root/.nv/ComputeCache/index"), ("rw", "/tmp/nvidia-mps/control"),
+    ("r", "/etc/shadow"), ("r", str(Path.home() / ".nv/ComputeCache/index")), ("rw", "/tmp/nvidia-mps/control"),
     ("rw", "/proc/sys/kernel/core_pattern"), ("rw", "/sys/module/nvidia/version"),
     ("rw", "/proc/driver/nvidia/registry"), ("w", "/usr/lib/x86_64-linux-gnu/libcuda.so.1"),
 )  # fmt: skip

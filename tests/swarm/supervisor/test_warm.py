@@ -76,5 +76,5 @@ def test_gathered_memory_is_as_it_was_and_lies_in_huge_pages() -> None:
         [sys.executable, "-c", GATHER], check=True, capture_output=True, text=True, cwd=code_root()
     ).stdout
     if int(told) == 0:
-        pytest.skip("this kernel has no huge pages on demand: forks cost what they did")
+        pytest.skip("this kernel has no huge pages on demand: what a fork costs with them is not verified")
     assert int(told) > 10_000

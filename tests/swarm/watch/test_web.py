@@ -23,8 +23,8 @@ from swarm.study.settings import Layout
 from swarm.watch.watching import watch_study
 from swarm.watch.web.hub import Hub
 
-pytest.importorskip("uvicorn", reason="the extra [web] is not installed: starlette and uvicorn")
-pytest.importorskip("starlette", reason="the extra [web] is not installed: starlette and uvicorn")
+pytest.importorskip("uvicorn", reason="without the extra [web] the page is not verified")
+pytest.importorskip("starlette", reason="without the extra [web] the page is not verified")
 
 TOKEN = "right-token"
 

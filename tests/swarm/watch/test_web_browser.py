@@ -21,12 +21,12 @@ from swarm.brain import Brain
 from swarm.orchestrator.settings_file import save_settings
 from swarm.records import Note
 
-pytest.importorskip("uvicorn", reason="the extra [web] is not installed: starlette and uvicorn")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+pytest.importorskip("uvicorn", reason="without the extra [web] the page is not verified")
+sync_api = pytest.importorskip("playwright.sync_api", reason="without playwright the page in a browser is not verified")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium): not verified in one"),
 ]
 ROOT = Path(__file__).parents[3]
 NEAR = ("http://127.0.0.1:", "data:", "blob:")
