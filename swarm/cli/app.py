@@ -164,20 +164,28 @@ def diff(
     brain: flags.Brain = None,
 ) -> None:
     """Show what a trial changed."""
-    from swarm.cli.read import print_diff
+    from swarm.cli.programs import print_diff
 
     print_diff(brain, study, trial, against_base=base)
 
 
 @app.command()
+def show(trial: flags.Trial, study: flags.Study = None, brain: flags.Brain = None) -> None:
+    """Print the program of a trial: the whole file that it ran."""
+    from swarm.cli.programs import show_program
+
+    show_program(brain, study, trial)
+
+
+@app.command()
 def adopt(
     trial: flags.Trial,
-    branch: Annotated[str | None, typer.Option(help="Name of the branch. Default: swarm/STUDY/TRIAL.")] = None,
+    branch: Annotated[str | None, typer.Option(help="Name of the branch. Default: adopted/STUDY/TRIAL.")] = None,
     study: flags.Study = None,
     brain: flags.Brain = None,
 ) -> None:
     """Write a trial's change onto a new branch for review. Your checkout is not touched."""
-    from swarm.cli.read import adopt_trial
+    from swarm.cli.programs import adopt_trial
 
     adopt_trial(brain, study, trial, branch)
 

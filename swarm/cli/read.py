@@ -1,4 +1,4 @@
-"""The commands that read: status, log, diff, export, report, memory, verify; and adopt, which writes a branch."""
+"""The commands that read: status, log, export, report, memory, verify."""
 
 import json
 import sys
@@ -15,11 +15,10 @@ from swarm.orchestrator.control import orchestrator_runs
 from swarm.records import block
 from swarm.repo import Repo
 from swarm.report.summary import summarize
-from swarm.study.lineage import commit_of, diff, parent_of
 from swarm.study.settings import Layout
-from swarm.study.state import Program, StudyState, Trial
+from swarm.study.state import StudyState, Trial
 from swarm.trial.contract import TRIAL_PHASES
-from swarm.verdict.standing import not_to_build_on, standing, standing_of_trial
+from swarm.verdict.standing import standing, standing_of_trial
 from swarm.watch.terminal import picture
 from swarm.watch.watching import one_look
 
@@ -69,6 +68,11 @@ def find_trial(study: StudyState, name: str) -> Trial:
     return trial
 
 
+def root_of(brain: Path | None) -> Path:
+    """The repository of a study: the one around its brain, or around this folder."""
+    return Repo.open(brain.absolute().parent if brain is not None else Path.cwd()).root
+
+
 def print_status(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
     study = find_study(open_brain(brain), study_id)
     summary = summarize(study)
@@ -103,47 +107,10 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
         for key, value in part.model_dump(mode="json", exclude_none=True, exclude={"v", "id", "prev", "kind"}).items():
             if value not in ("", [], {}):
                 print(f"  {key}: {json.dumps(value)}")
-    folder = Layout(root=_root_of(brain)).trial(study.study_id, trial.trial_id)
+    folder = Layout(root=root_of(brain)).trial(study.study_id, trial.trial_id)
     for phase in TRIAL_PHASES:
         if tail := folder.log_tail(phase, lines=40, limit=4000):
             print(f"--- {phase} ---\n{block(tail)}")
-
-
-def print_diff(brain: Path | None, study_id: str | None, name: str, *, against_base: bool) -> None:
-    study = find_study(open_brain(brain), study_id)
-    trial = find_trial(study, name)
-    repo = Repo.open(_root_of(brain))
-    program = study.program_of(trial.trial_id)
-    before = study.baseline if against_base else parent_of(study, program)
-    path = f"{study.opened.target_folder}/{study.opened.editable}"
-    old, new = (repo.read(_commit(study, repo, one), path) for one in (before or program, program))
-    text = diff(old, new, path)
-    sys.stdout.write(block(text) if sys.stdout.isatty() else text)
-
-
-def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str | None) -> None:
-    from swarm.program.profile import without_profile
-
-    study = find_study(open_brain(brain), study_id)
-    trial = find_trial(study, name)
-    repo = Repo.open(_root_of(brain))
-    program = study.program_of(trial.trial_id)
-    chosen = branch or f"swarm/{study.study_id}/{trial.trial_id}"
-    objective = study.objective
-    result = f", {objective.name} {objective.text(trial.cost)}" if trial.cost is not None else ""
-    message = f"{trial.claim.description}\n\nTrial {trial.trial_id} of study {study.study_id}{result}."
-    path = f"{study.opened.target_folder}/{study.opened.editable}"
-    original = repo.read(f"{study.opened.base_commit}^", path)
-    base, after = (repo.read(commit, path) for commit in (study.opened.base_commit, _commit(study, repo, program)))
-    text, resized = without_profile(original, base, after)
-    commit = repo.adopt(original, text, path, branch=chosen, message=message)
-    if (warning := not_to_build_on(study, program)) is not None:
-        print(f"swarm: {warning}", file=sys.stderr)
-    for constant, (old, new) in resized.items():
-        where = "in the trial, found beside this device's profile"
-        print(f"swarm: {constant} is {new} {where}; your file had {old}: check which you want", file=sys.stderr)
-    what = "the same program as yours" if text == original else f"the change of {program.name}"
-    print(f"Wrote {what} ({commit[:12]}) onto the new branch {chosen}. Review it with: git diff HEAD...{chosen}")
 
 
 def print_export(brain: Path | None, study_id: str | None, format_: str) -> None:
@@ -182,15 +149,3 @@ def print_verify(brain: Path | None, *, as_json: bool) -> int:
     else:
         print(report)
     return 0 if report.ok else 1
-
-
-def _commit(study: StudyState, repo: Repo, program: Program) -> str:
-    """SwarmError when the program was claimed and never committed."""
-    commit = commit_of(study, program, repo.refs(study.study_id))
-    if commit is None:
-        raise SwarmError(f"{program.name} was claimed and never committed, so there is no program of it")
-    return commit
-
-
-def _root_of(brain: Path | None) -> Path:
-    return Repo.open(brain.absolute().parent if brain is not None else Path.cwd()).root

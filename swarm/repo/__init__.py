@@ -6,7 +6,8 @@ the second copy of the brain. Nothing that a repository can configure to be exec
 external diffs, aliases, signing) is executed.
 """
 
+from swarm.repo.bundle import bundle_beside, has_commit, take_bundle, write_bundle
 from swarm.repo.repository import Repo, trial_ref
 from swarm.repo.taking import Quarantine
 
-__all__ = ["Quarantine", "Repo", "trial_ref"]
+__all__ = ["Quarantine", "Repo", "bundle_beside", "has_commit", "take_bundle", "trial_ref", "write_bundle"]

@@ -10,7 +10,7 @@ from factories.records import claim, finished, started, study_opened
 from fakes.git_repository import GitRepository, make_repository
 
 from swarm.brain import Brain
-from swarm.cli.read import adopt_trial
+from swarm.cli.programs import adopt_trial
 from swarm.errors import MergeConflict
 from swarm.program.constants import assign
 from swarm.repo import Repo, trial_ref
@@ -96,3 +96,14 @@ def test_a_file_that_has_moved_on_elsewhere_takes_the_change_and_in_the_same_pla
     with pytest.raises(MergeConflict):
         scene.adopt("all constants")
     assert "b4" not in scene.git.git("branch")
+
+
+def test_the_branch_that_adopt_names_is_the_one_that_git_reads(scene: Scene) -> None:
+    """A branch called swarm/STUDY/TRIAL would be hidden by the ref of the trial, which has the profile's constants."""
+    number = str(list(PROGRAMS).index("code") + 1)
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(scene.git.root)
+        adopt_trial(None, None, number, None)
+    said = stdout.getvalue().rpartition("git diff ")[2].strip()
+    assert scene.git.git("rev-parse", said.rpartition("...")[2]) == scene.git.git("rev-parse", f"refs/heads/{said[7:]}")
+    assert "WIDTH = 16" not in scene.git.git("diff", said)
