@@ -24,6 +24,7 @@ class Note(BaseModel):
     reserved_by: str
     waited_s: float
     probe_s: float | None
+    predicted_mib: int | None = None
 
 
 def read_notes(folder: TrialFolder) -> tuple[TrialOrder, Note] | None:
@@ -67,6 +68,7 @@ def note_of(request: Request, lease: Lease, waited_s: float, probe_s: float | No
         reserved_by=lease.source,
         waited_s=waited_s,
         probe_s=probe_s,
+        predicted_mib=lease.predicted_mib or None,  # 0: it is not known any more
     )
 
 
@@ -87,6 +89,7 @@ def resources_of(attempt: Attempt, note: Note, watch: Watch, threads: int) -> Re
         overhead_s=evidence.overhead_s,
         reservation_mib=note.started.reservation_mib,
         reserved_by=note.reserved_by,
+        predicted_mib=note.predicted_mib,
         peak_mib=evidence.peak_mib,
         host_peak_mib=evidence.host_peak_mib,
         alloc_retries=train.alloc_retries,

@@ -141,6 +141,7 @@ class Resources(Value):
     overhead_s: dict[Line, float] = Field(default_factory=dict, description="wall seconds outside training, itemised")
     reservation_mib: int | None = None
     reserved_by: Line | None = Field(default=None, description="evidence of the reservation: same_code, probe, ...")
+    predicted_mib: int | None = Field(default=None, description="peak that the reservation was made for")
     peak_mib: int | None = Field(default=None, description="most memory of the device, without a CUDA context")
     host_peak_mib: int | None = Field(default=None, description="most RAM that one of its processes held")
     alloc_retries: int | None = None

@@ -4,8 +4,6 @@ import bisect
 import itertools
 import math
 
-from plotly import graph_objects as go
-
 from swarm.report.figures.drawing import Drawing
 from swarm.report.figures.style import (
     BAND,
@@ -28,11 +26,6 @@ from swarm.verdict.standing import GAINS
 
 TITLE = "Result of each trial"
 CROWDED = 150  # trials from which on the marks shrink
-
-
-def history(study: StudyState | None) -> go.Figure:
-    """As plotly's objects; see `draw_history`."""
-    return draw_history(study).figure()
 
 
 def draw_history(study: StudyState | None) -> Drawing:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from plotly import graph_objects as go
-
 from swarm.study.state import Program, StudyState, Trial
 from swarm.target.objective import Objective
 from swarm.verdict.standing import Standing, standing, standing_of_trial
@@ -43,14 +41,8 @@ LOOKS: dict[Standing, Look] = {
 """In the order of drawing: what matters lies on top."""
 
 
-def finish_figure(figure: go.Figure, study: StudyState, title: str, *, note: str = "", height: int = 460) -> go.Figure:
-    """Title, subtitle with the study and what it ran on, and the common look."""
-    figure.update_layout(**common_layout(study, title, note=note, height=height))
-    return figure
-
-
 def common_layout(study: StudyState, title: str, *, note: str = "", height: int = 460) -> dict[str, object]:
-    """The same as values."""
+    """Title, subtitle with the study and what it ran on, and the common look."""
     return {
         "template": "plotly_white",
         "title": {
@@ -68,13 +60,8 @@ def common_layout(study: StudyState, title: str, *, note: str = "", height: int 
     }
 
 
-def empty_figure(title: str, missing: str, study: StudyState | None = None) -> go.Figure:
-    """A figure that says what it waits for."""
-    return go.Figure(layout=empty_layout(title, missing, study))
-
-
 def empty_layout(title: str, missing: str, study: StudyState | None = None) -> dict[str, object]:
-    """The same as values."""
+    """Of a figure that says what it waits for."""
     bare: dict[str, object] = {
         "template": "plotly_white",
         "title": {"text": f"<b>{title}</b>", "x": 0.01},
@@ -165,10 +152,6 @@ def _bulk(costs: Sequence[float]) -> tuple[float, float]:
     top = max(cost for cost in ordered if cost <= furthest)
     pad = 0.08 * max(top - low, 1e-3)
     return low - pad, top + pad
-
-
-def _title(title: str) -> dict[str, object]:
-    return {"text": f"<b>{title}</b>", "x": 0.01}
 
 
 def _evidence(study: StudyState, program: Program) -> list[str]:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from plotly import graph_objects as go
-
 from swarm.report.figures.drawing import Drawing
 from swarm.report.figures.style import (
     BLUE,
@@ -44,11 +42,6 @@ class Span:
     start: float
     end: float
     text: str
-
-
-def timeline(study: StudyState | None) -> go.Figure:
-    """As plotly's objects; see `draw_timeline`."""
-    return draw_timeline(study).figure()
 
 
 def draw_timeline(study: StudyState | None) -> Drawing:

@@ -113,11 +113,14 @@ class TestMaximised:
 
     @pytest.mark.parametrize("name", FIGURES)
     def test_figures(self, name: str, fake: FakeStudy) -> None:
-        fake.finish(fake.claim(parent="t0001"), 0.59, curve=((0.5, 3.0), (1.0, 2.0)))
+        changed = {"LR": (1, 2)}
+        fake.finish(fake.claim(parent="t0001", constants=changed), 0.59, curve=((0.5, 3.0), (1.0, 2.0)))
         figure = FIGURES[name](fake.study)
-        titles = [figure.layout.title.text, *(axis.title.text or "" for axis in figure.select_yaxes())]
+        axes = [*figure.select_xaxes(), *figure.select_yaxes()]
+        titles = [figure.layout.title.text, *(axis.title.text or "" for axis in axes)]
+        titles += [text for axis in axes for text in axis.ticktext or ()]
         assert not any(word in title for title in titles for word in SAYS_LOSS) or name == "curves"
-        assert any("accuracy" in title for title in titles) or name in ("curves", "timeline")
+        assert any("accuracy" in title for title in titles) or name in ("curves", "timeline", "memory", "cost")
 
     def test_what_is_far_off_is_drawn_at_the_lower_edge(self, fake: FakeStudy) -> None:
         for _ in range(6):
