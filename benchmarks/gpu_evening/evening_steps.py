@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from evening_run import Evening, Figures, Said, Step, StepFailed, Value
 from evening_studies import study_steps
@@ -24,6 +24,15 @@ def planned(evening: Evening) -> list[Step]:
         Step("tests marked gpu", 300, _tests),
     ]
     return [*checks, *runs, *study_steps(evening)]
+
+
+def chosen(steps: list[Step], words: Sequence[str]) -> list[Step]:
+    """All of them, or those whose names contain one of `words`, in the order of `words`. Raises ValueError."""
+    for word in words:
+        if not any(word in step.name for step in steps):
+            raise ValueError(f"no step's name contains {word!r}: {', '.join(step.name for step in steps)}")
+    found = [step for word in words for step in steps if word in step.name]
+    return list(dict.fromkeys(found)) if words else steps
 
 
 def name_of(target: str, way: str, count: int) -> str:

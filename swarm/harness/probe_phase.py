@@ -48,8 +48,6 @@ class StepMeter(SampleMeter):
 
 
 class ProbeSession(Session):
-    tries_algorithms = False  # the workspaces of those that are not kept would be in the peak
-
     def meter(self) -> Meter:
         self._wait = self.park()  # one a process: a second one would hold the gate open while the first is parked
         return StepMeter(self._wait)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swarm.harness import libraries
 from swarm.harness import session as sessions
 from swarm.harness.compiling import Compiled, compiled
 from swarm.harness.loop import forward
-from swarm.harness.probe_phase import ProbeSession
 from swarm.harness.session import Session, _device
 from swarm.harness.warmup import WARM_UP_STEPS, put_back, warm_up
 from swarm.trial.config import TrialConfig, WorkBudget
@@ -151,13 +151,36 @@ def cuda_trial(folder: Path) -> TrialConfig:
     return TrialConfig("t1", "s", 1, "cuda", 1, folder, folder, WorkBudget("samples", 10), "train.py")
 
 
-@pytest.mark.parametrize("tries", [True, False])
-def test_only_a_training_tries_algorithms(tries: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cudnn_tries_no_algorithms_unless_the_program_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not tries)
-    _device(cuda_trial(tmp_path), tries_algorithms=tries)
-    assert torch.backends.cudnn.benchmark is tries
-    assert (Session.tries_algorithms, ProbeSession.tries_algorithms) == (True, False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    _device(cuda_trial(tmp_path))
+    assert torch.backends.cudnn.benchmark is False
+
+
+@pytest.mark.parametrize(("kind", "loads"), [("cuda", 1), ("cpu", 0)])
+def test_libraries_are_loaded_before_the_candidate_is_on_the_clock(
+    kind: str, loads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(libraries, "_step", lambda *_: order.append("libraries"))
+    monkeypatch.setattr(libraries, "forget_peaks", lambda _: order.append("peaks forgotten"))
+    monkeypatch.setattr(sessions, "candidate_begins", lambda: order.append("candidate"))
+    session = object.__new__(Session)
+    session.overhead_s, session.device = {}, torch.device(kind)
+    session._train_set = SimpleNamespace()
+    session._meter = SimpleNamespace(begin=lambda: order.append("clock"))
+    session.begin()
+    steps = 2 * len(libraries.GROUPS)
+    assert order == ["libraries"] * steps * loads + ["peaks forgotten"] * loads + ["candidate", "clock"]
+    assert session.overhead_s["libraries"] >= 0.0
+
+
+def test_what_loads_the_libraries_is_a_step_that_runs_and_draws_no_random_number() -> None:
+    before = torch.get_rng_state()
+    for groups in libraries.GROUPS:
+        libraries._step(torch.device("cpu"), torch.bfloat16, groups)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class TestWarmUp:
