@@ -150,8 +150,8 @@ class _RungFiles:
 
 
 def _device(config: TrialConfig) -> torch.device:
-    """cuDNN takes its first algorithm. Trying all took 11 and 30 s of the targets' first steps on an H200, for steps that
-    were 8 % faster and 9 % slower; the workspaces of those tried would be in a peak, too. A program may ask for it."""
+    """cuDNN takes its first algorithm. Trying all took 11 and 30 s of the targets' first steps on an H200, for steps
+    8 % faster and 9 % slower; the workspaces of those tried would be in a peak, too. A program may ask for it."""
     if config.device == "cpu":
         cpu.keep_memory()
         return torch.device("cpu")
