@@ -103,9 +103,9 @@ def budget_of(target: str, profile: Literal["cpu", "gpu"], seconds: float | None
     """The profile's own, or as many solo seconds."""
     if seconds is not None:
         return WorkBudget("solo_seconds", seconds)
-    profiles = load_target(target, code_root()).profiles
-    chosen = profiles.gpu if profile == "gpu" else profiles.cpu
-    return WorkBudget(chosen.budget_kind, chosen.budget)
+    loaded = load_target(target, code_root())
+    own = loaded.budget.of(loaded.profiles.gpu if profile == "gpu" else loaded.profiles.cpu)
+    return WorkBudget(own.kind, own.amount)
 
 
 def measure(

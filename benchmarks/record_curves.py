@@ -120,7 +120,7 @@ def jobs() -> list[Job]:
 
 def programs() -> dict[str, str]:
     target = load_target("resnext", ROOT)
-    source = target.base_source((ROOT / target.editable_path).read_text(), target.profiles.cpu)
+    source = target.base_source((ROOT / target.folder / target.editable).read_text(), target.profiles.cpu)
     found = {}
     for name, added, _ in LINE:
         source = BY_NAME[added].apply(source) if added is not None else source

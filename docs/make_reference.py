@@ -23,7 +23,7 @@ from swarm import records
 from swarm.cli.app import app
 from swarm.execution.attempt import EXIT_REASONS, NOT_SET_UP
 from swarm.harness.errors import HarnessError
-from swarm.target import file as target_file
+from swarm.target.tables import TargetFile
 from swarm.trial.contract import ExitCode
 
 PAGES = Path(__file__).parent / "reference"
@@ -124,7 +124,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def target_keys() -> str:
-    return "\n".join(_target_items("", target_file._File))
+    return "\n".join(_target_items("", TargetFile))
 
 
 def _target_items(prefix: str, model: type[BaseModel]) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _target_items(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         if inner is None:
             yield _field(f"{prefix}{name}", field)
         elif inner not in shown:
-            same = [other for other, its in model.model_fields.items() if its.annotation is inner]
+            same = [other for other, its in model.model_fields.items() if inner in _models_in(its.annotation)]
             heads = ", ".join(f"`{prefix}{other}`" for other in same)
             yield _item(heads, "required table" if field.is_required() else "table, may be left out")
             yield from _target_items(f"{prefix}{'*' if len(same) > 1 else name}.", inner)

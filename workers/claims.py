@@ -157,7 +157,7 @@ def proposal_claim(
 
 def check(study: StudyState, proposal: Proposal, parent_source: str) -> gate.Passed:
     """The gate against everything that the study has claimed so far, and a person's vetoes. Raises Refused."""
-    answer = gate.check(proposal.source, parent_source, tried(study))
+    answer = gate.check(proposal.source, parent_source, tried(study), study.opened.terms)
     if isinstance(answer, gate.Refusal):
         raise Refused(answer)
     touched = {proposal.family, *map(family_of, answer.constants_changed)}

@@ -12,6 +12,7 @@ from swarm import verdict
 from swarm.errors import MergeConflict, TrialError
 from swarm.records import Operator, Proposal, ProposalRejected
 from swarm.repo import Repo
+from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import Program, StudyState
@@ -34,8 +35,12 @@ class Sources:
     settings: RunSettings
     repo: Repo
 
+    @property
+    def programs(self) -> Programs:
+        return Programs.of(self.repo, self.settings)
+
     def of_commit(self, commit: str) -> str:
-        return self.repo.read(commit, self.settings.editable_path)
+        return self.programs.read(commit)
 
     def of_program(self, study: StudyState, name: str) -> str:
         """The text of a program by its first trial. KeyError when there is no such program."""

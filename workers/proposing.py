@@ -193,7 +193,7 @@ class Proposing:
         parent = self._sources.commit_of(study, proposal.parent)
         message = f"{trial.trial_id}: {proposal.description}\n\n{self._session.agent_id}, {proposal.proposer}"
         ref = trial_ref(self._session.settings.study_id, trial.trial_id)
-        self._repo.commit_change(parent, {self._session.settings.editable_path: proposal.source}, message, ref)
+        self._sources.programs.commit(parent, proposal.source, message, ref)
         return trial
 
     def _record_unused(self, draft: Draft) -> None:

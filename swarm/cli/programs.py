@@ -7,6 +7,7 @@ from swarm.cli.read import find_study, find_trial, open_brain, root_of
 from swarm.errors import SwarmError
 from swarm.records import block
 from swarm.repo import Repo, bundle_beside, has_commit, take_bundle
+from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of, diff, parent_of
 from swarm.study.state import Program, StudyState, Trial
 from swarm.verdict.standing import not_to_build_on
@@ -18,18 +19,18 @@ class Sources:
 
     def __init__(self, repo: Repo, study: StudyState, brain: Path) -> None:
         self.repo = repo
-        self.path = f"{study.opened.target_folder}/{study.opened.editable}"
+        self.programs = Programs.opened(repo, study)
         self._study = study
         self._bundle = bundle_beside(brain)
 
     def text(self, program: Program) -> str:
         """Raises SwarmError when the program was never committed or lies in another repository."""
-        return self.repo.read(self._commit(program), self.path)
+        return self.programs.read(self._commit(program))
 
     def original(self) -> str:
         """The file as it was committed when the study began, before the constants of the device's profile."""
         self._need(self._study.opened.base_commit, "the study's first program")
-        return self.repo.read(f"{self._study.opened.base_commit}^", self.path)
+        return self.programs.read(f"{self._study.opened.base_commit}^")
 
     def _commit(self, program: Program) -> str:
         commit = commit_of(self._study, program, self.repo.refs(self._study.study_id))
@@ -60,7 +61,7 @@ def show_program(brain: Path | None, study_id: str | None, name: str) -> None:
 def print_diff(brain: Path | None, study_id: str | None, name: str, *, against_base: bool) -> None:
     study, program, sources = _found(brain, study_id, name)
     before = (study.baseline if against_base else parent_of(study, program)) or program
-    _write(diff(sources.text(before), sources.text(program), sources.path))
+    _write(diff(sources.text(before), sources.text(program), sources.programs.where))
 
 
 def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str | None) -> None:
@@ -70,9 +71,11 @@ def adopt_trial(brain: Path | None, study_id: str | None, name: str, branch: str
     trial = find_trial(study, name)
     chosen = branch or f"adopted/{study.study_id}/{trial.trial_id}"  # swarm/... would be read as the ref of the trial
     original = sources.original()
-    base = sources.repo.read(study.opened.base_commit, sources.path)
+    programs = sources.programs
+    base = programs.read(study.opened.base_commit)
     text, resized = without_profile(original, base, sources.text(program))
-    commit = sources.repo.adopt(original, text, sources.path, branch=chosen, message=_message(study, trial))
+    before, after = programs.paths(original), programs.paths(text)
+    commit = sources.repo.adopt(before, after, branch=chosen, message=_message(study, trial))
     if (warning := not_to_build_on(study, program)) is not None:
         print(f"swarm: {warning}", file=sys.stderr)
     for constant, (old, new) in resized.items():

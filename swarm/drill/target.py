@@ -57,7 +57,6 @@ def main() -> None:
 
 _PROFILE = """
 [profile.{kind}]
-budget_kind = "samples"
 budget = {samples}
 walltime_limit_s = {walltime_limit_s}
 memory_mib = 1200
@@ -91,9 +90,10 @@ def target_toml() -> str:
     profiles = (
         _PROFILE.format(kind=kind, samples=SAMPLES, walltime_limit_s=WALLTIME_LIMIT_S) for kind in ("cpu", "gpu")
     )
-    return f'name = "{NAME}"\ndescription = "a linear model"\neditable = ["train.py"]\nclasses = 100\n' + "".join(
-        profiles
+    head = (
+        f'name = "{NAME}"\ndescription = "a linear model"\ngrade = "sealed"\neditable = ["train.py"]\nclasses = 100\n'
     )
+    return f'{head}\n[budget]\nkind = "samples"\n' + "".join(profiles)
 
 
 def write_script(path: Path, *, honest: int) -> None:

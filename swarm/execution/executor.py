@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from swarm.records import Budget, FailReason, Resources, Score
+from swarm.records import Budget, FailReason, Grading, Resources, Score
 from swarm.trial.config import Device, Split
 
 Sandbox = Literal["auto", "strict", "none"]
@@ -56,7 +56,8 @@ class TrialOrder(_Value):
     agent_id: str
     target: str
     files: dict[ProgramPath, bytes] = Field(description="the target's folder as committed")
-    editable: ProgramPath
+    editable: str = Field(description="the program's file, or the globs of its files")
+    grading: Grading | None = Field(default=None, description="of a target that is not sealed")
     seed: int = Field(description="the harness's, never the candidate's")
     budget: Budget
     rungs: tuple[float, ...] = Field(default=(), description="shares of the budget at which it is evaluated")

@@ -159,6 +159,7 @@ class TrialRunner:
             target=settings.target,
             files=self._files(commit),
             editable=settings.editable,
+            grading=settings.grading,
             seed=claim.seed,
             budget=settings.budget,
             rungs=early_stop.RUNGS if settings.early_stop else (),

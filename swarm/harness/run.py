@@ -27,6 +27,8 @@ from swarm.trial.config import BudgetKind, Split, TrialConfig, WorkBudget
 from swarm.trial.contract import CONFIG_VARIABLE, TRIAL_PHASES, Phase, code_root
 from swarm.trial.folder import TrialFolder
 
+_KINDS: Mapping[str, BudgetKind] = {"work": "solo_seconds", "time": "seconds", "samples": "samples"}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -74,7 +76,7 @@ def lay_out(plan: Plan, layout: Layout, folder: Path) -> TrialConfig:
         threads=profile["threads"],
         data_dir=layout.root,
         root=folder,
-        budget=plan.budget or WorkBudget(profile["budget_kind"], profile["budget"]),
+        budget=plan.budget or WorkBudget(_KINDS[target["budget"]["kind"]], profile["budget"]),
         editable=editable,
         split=plan.split,
         rungs=plan.rungs,

@@ -14,6 +14,7 @@ from swarm.orchestrator.aside import Aside
 from swarm.orchestrator.interrupts import Interrupts
 from swarm.records import MAX_DESCRIPTION, Note, Operator, ProposalClaimed, Record
 from swarm.repo import trial_ref
+from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of
 from swarm.study.state import BrainState, Program, StudyState, Trial
 from swarm.verdict.attribution import ARM, costs_of, smallest, steps, without, worthless
@@ -32,6 +33,7 @@ class Attributing:
         self._runs = runs
         self._say = say
         self._interrupts = interrupts
+        self._programs = Programs.of(aside.repo, aside.settings)
         self._runner = TrialRunner(
             aside.settings,
             AGENT,
@@ -100,7 +102,7 @@ class Attributing:
             self._note(f"{names} cannot be left out of {subject.name}: later edits build on it", str(conflict))
             return False
         own = self._source(study, subject)
-        answer = gate.check(source, own, [])
+        answer = gate.check(source, own, [], study.opened.terms)
         if isinstance(answer, gate.Refusal):
             self._note(f"{names} cannot be left out of {subject.name}: {answer.code}", answer.detail)
             return False
@@ -117,7 +119,7 @@ class Attributing:
         return text
 
     def _source(self, study: StudyState, program: Program) -> str:
-        return self._aside.repo.read(self._commit(study.programs[program.name]), self._aside.settings.editable_path)
+        return self._programs.read(self._commit(study.programs[program.name]))
 
     def _commit(self, program: Program) -> str:
         study = self._aside.study
@@ -160,9 +162,8 @@ class Attributing:
 
         trial = self._claimed(build)
         message = f"{trial.trial_id}: {trial.claim.description}"
-        files = {self._aside.settings.editable_path: source}
         ref = trial_ref(self._aside.settings.study_id, trial.trial_id)
-        self._aside.repo.commit_change(self._commit(subject), files, message, ref)
+        self._programs.commit(self._commit(subject), source, message, ref)
         return trial
 
     def _claim_again(self, program: Program) -> Trial:

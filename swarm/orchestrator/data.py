@@ -23,6 +23,14 @@ class DataReport(BaseModel):
     data_dir: Path
 
 
+OWN = "own"
+
+
+def own_data(root: Path) -> DataReport:
+    """Of a target that is not sealed: it brings its own, with its folder."""
+    return DataReport(dataset=OWN, data_dir=root)
+
+
 def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None]) -> DataReport:
     """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
     if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):

@@ -5,7 +5,6 @@ first record in the brain, for ever, and as `settings.json` for the workers of t
 """
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -21,18 +20,21 @@ from swarm.clock import Clock
 from swarm.errors import DirtyTarget, MissingExtra, OutdatedExtra, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import cards_for, device_for, device_name, with_cards
-from swarm.orchestrator.data import prepare_data
+from swarm.orchestrator.data import own_data, prepare_data
+from swarm.orchestrator.first_record import first_record
 from swarm.orchestrator.settings_file import load_settings, saved_settings
-from swarm.records import Budget, StudyOpened
+from swarm.records import Budget
 from swarm.repo import Repo
+from swarm.repo.programs import Programs
 from swarm.study.options import UpOptions, check_options, worker_names
 from swarm.study.resuming import proposer_settings, resumed
 from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, Sandbox
 from swarm.study.state import StudyState
-from swarm.target.file import Profile, Target, load_target
+from swarm.target.file import Target, load_target
+from swarm.target.tables import Profile
 from swarm.trial.config import Device
 from swarm.trial.contract import harness_sha256
-from swarm.version import VERSION, missing, too_old
+from swarm.version import missing, too_old
 
 NOISE_REPLICATES = 5
 LOCK_TIMEOUT_S = 10.0  # for the brain's lock; a stopped process may hold it
@@ -84,7 +86,7 @@ def open_study(
         if (left := brain.begin_keeping()) is not None:
             say(left)
     with saved_settings(settings):
-        brain.append(_first_record(settings, repo, changes))
+        brain.append(first_record(settings, repo, changes))
     return OpenStudy(settings, brain, repo, changes)
 
 
@@ -114,17 +116,15 @@ def _fresh(
     cards = cards_for(device, options.gpus, say)
     require_usable_card(device, cards, options.sandbox, say)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
-    head = repo.head()
-    source = target.base_source(repo.read(head, str(target.editable_path)), profile)
-    if (refusal := gate.check_base(source)) is not None:
-        raise TargetError(f"{target.editable_path} cannot be a study's first program: {refusal.detail}")
+    head, programs = repo.head(), Programs(repo, str(target.folder), target.editable, target.terms)
+    source = target.base_source(programs.read(head), profile)
+    if (refusal := gate.check_base(source, target.terms)) is not None:
+        raise TargetError(f"{programs.where} cannot be a study's first program: {refusal.detail}")
     mode = options.gpu_mode if options.gpu_mode != "auto" else advice(device_name(device, cards), target.name)
-    data = prepare_data(options.data, device, say)
+    data = prepare_data(options.data, device, say) if target.grading is None else own_data(repo.root)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
-    base = repo.commit_change(
-        head, {str(target.editable_path): source}, f"{study_id}: base program", f"refs/swarm/{study_id}/base"
-    )
-    budget = profile.trial_budget
+    base = programs.commit(head, source, f"{study_id}: base program", f"refs/swarm/{study_id}/base")
+    budget = target.budget.of(profile)
     if options.budget_s is not None:
         budget = _scaled(budget, options.budget_s)
     if device == "cuda" and mode == "shared":
@@ -135,7 +135,7 @@ def _fresh(
         brain=brain,
         target=target.name,
         target_folder=str(target.folder),
-        editable=str(target.editable),
+        editable=target.editable,
         base_commit=base,
         program_text=_program_text(repo.root),
         device=device,
@@ -156,10 +156,12 @@ def _fresh(
         proposers=proposers,
         memory=options.memory,
         sandbox=options.sandbox,
-        early_stop=options.early_stop,
+        early_stop=options.early_stop and target.grading is None,
         finals=options.finals,
-        start_up=options.start_up,
+        start_up=options.start_up if target.grading is None else "spawn",
         harness_sha256=harness_sha256(),
+        terms=target.terms,
+        grading=target.grading,
     )
 
 
@@ -252,46 +254,3 @@ def dated_id(root: Path, clock: Clock) -> str:
     """The moment, with a tail that tells two of the same second apart."""
     moment = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
     return f"{moment}-{hashlib.sha256(f'{root}{os.getpid()}{clock.now()}'.encode()).hexdigest()[:4]}"
-
-
-def _first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) -> StudyOpened:
-    source = repo.read(settings.base_commit, settings.editable_path)
-    labelled = "procedural stand-in images, not CIFAR-100" if settings.dataset == "standin" else "CIFAR-100"
-    budget = settings.budget
-    objective = {
-        "objective": settings.objective.model_dump(),
-        "budget": budget.model_dump(),
-        "data": settings.dataset,
-        "editable": settings.editable_path,
-        "harness": settings.harness_sha256,
-    }
-    return StudyOpened(
-        study_id=settings.study_id,
-        description=(
-            f"{settings.target} on {labelled}, {budget.amount:g} {budget.kind} a trial on {settings.device}, "
-            f"{settings.workers} workers"
-        ),
-        target=settings.target,
-        target_folder=settings.target_folder,
-        editable=settings.editable,
-        base_commit=settings.base_commit,
-        base_tree_sha256=gate.tree_sha256(source),
-        objective=settings.objective,
-        objective_sha256=hashlib.sha256(json.dumps(objective, sort_keys=True).encode()).hexdigest(),
-        harness_sha256=settings.harness_sha256,
-        program_sha256=hashlib.sha256(settings.program_text.encode()).hexdigest(),
-        budget=budget,
-        data=settings.dataset,
-        classes=settings.classes,
-        device=settings.device,
-        device_name=device_name(settings.device, settings.cards),
-        workers=settings.workers,
-        seed=settings.seed,
-        memory=settings.memory,
-        noise_replicates=settings.noise_replicates,
-        trials=settings.trials,
-        deadline_at=settings.deadline_at,
-        finals=settings.finals,
-        changes=changes,
-        version=VERSION,
-    )

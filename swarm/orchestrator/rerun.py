@@ -8,6 +8,7 @@ from swarm.orchestrator import audit
 from swarm.orchestrator.aside import Aside
 from swarm.orchestrator.unrecorded import Unrecorded, run_unrecorded
 from swarm.records import Budget
+from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of
 from swarm.study.state import Trial
 from swarm.verdict.rerun import Rerun, finding
@@ -23,7 +24,7 @@ def rerun(aside: Aside, trial_id: str, say: Callable[[str], None]) -> Rerun:
     if commit is None:
         raise UsageError(f"--rerun {trial_id}: its program is not in this repository")
     budget, noise = work_of(trial, aside.settings.budget), verdict.study_noise(study)
-    source = aside.repo.read(commit, aside.settings.editable_path)
+    source = Programs.of(aside.repo, aside.settings).read(commit)
     again, (found, why) = None, ("another program", f"{commit[:12]} is not the program that was claimed")
     if gate.tree_sha256(source) == trial.claim.tree_sha256:
         say(f"{trial_id} again: seed {trial.claim.seed}, {budget.amount:g} {budget.kind}")

@@ -12,6 +12,7 @@ import warnings
 from functools import lru_cache
 
 from swarm.errors import TargetError
+from swarm.program import several
 
 TREES = 32  # kept of the latest programs: a study asks the same few over and over
 MAX_INT_BITS = 1024  # of a number written out; Python writes none of more than 4300 digits, a float holds none beyond
@@ -28,20 +29,38 @@ def parse_module(source: str) -> ast.Module:
     its compiler refuses: a `return` outside of a function is found here and not on the device.
     """
     _require_plain(source)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string is the program's business
-            tree = ast.parse(source)
-            compile(source, "train.py", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise TargetError(f"line {error.lineno}: {error.msg}: {(error.text or '').strip()[:120]!r}") from error
-    except (ValueError, RecursionError, MemoryError) as error:  # absurd nesting
-        raise TargetError(f"Python cannot parse the program: {str(error) or type(error).__name__}") from error
+    tree = _parse_several(source) if several.is_several(source) else _parse(source, "train.py", 0)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value.bit_length() > MAX_INT_BITS:
             bits = node.value.bit_length()
             raise TargetError(f"line {node.lineno}: a whole number of {bits} bits; {MAX_INT_BITS} are allowed")
     return tree
+
+
+def _parse(text: str, name: str, before: int) -> ast.Module:
+    """`before`: how many lines of the program stand in front of this file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in a string is the program's business
+            tree = ast.parse(text)
+            compile(text, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line = before + (error.lineno or 1)
+        raise TargetError(f"line {line}: {error.msg}: {(error.text or '').strip()[:120]!r}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # absurd nesting
+        raise TargetError(f"Python cannot parse the program: {str(error) or type(error).__name__}") from error
+    return tree
+
+
+def _parse_several(source: str) -> ast.Module:
+    """The statements of all its Python files in one module, at the lines where they stand in the one text."""
+    body: list[ast.stmt] = []
+    for part in several.parts(source):
+        if part.is_python:
+            tree = _parse(part.text, part.path, part.line - 1)
+            ast.increment_lineno(tree, part.line - 1)
+            body += tree.body
+    return ast.Module(body=body, type_ignores=[])
 
 
 def _require_plain(source: str) -> None:

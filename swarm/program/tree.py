@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from swarm.errors import TargetError
+from swarm.program import several
 from swarm.program.constants import PROGRAMS
 from swarm.program.source import parse_module
 
@@ -19,8 +20,22 @@ def tree_sha256(source: str) -> str:
 
     Spellings of one literal are equal (1e-2 and 0.01), different types are not (1 and 1.0). Renamed variables and
     reordered statements are other programs. Comparable within one version of Python. Raises TargetError if the text is
-    not Python.
+    not Python. Of several files each counts with its path; those that are not Python by their text, without blanks at the
+    ends of lines.
     """
+    if several.is_several(source):
+        whole = "".join(f"{part.path}\0{_of_part(part)}\0" for part in several.parts(source))
+        return hashlib.sha256(whole.encode()).hexdigest()
+    return _of_text(source)
+
+
+def _of_part(part: several.Part) -> str:
+    if part.is_python:
+        return _of_text(part.text)
+    return "\n".join(line.rstrip() for line in part.text.rstrip().split("\n"))
+
+
+def _of_text(source: str) -> str:
     try:
         return hashlib.sha256(_canonical(parse_module(source)).encode()).hexdigest()
     except RecursionError as error:

@@ -27,6 +27,7 @@ from swarm.records.kinds import (
     WorkerStatus,
     parse_record,
 )
+from swarm.records.terms import Grade, Grading, Guard, NoiseKind, Output, Shown, TargetTerms
 from swarm.records.text import Block, Line, block, one_line
 from swarm.records.values import (
     BESIDE_TRAINING_S,
@@ -59,12 +60,17 @@ __all__ = [
     "FinalsClosed",
     "FinalsOpened",
     "FinalsRound",
+    "Grade",
+    "Grading",
+    "Guard",
     "History",
     "IncumbentChanged",
     "Line",
+    "NoiseKind",
     "Note",
     "ObjectiveTerms",
     "Operator",
+    "Output",
     "Proposal",
     "ProposalClaimed",
     "ProposalRejected",
@@ -72,9 +78,11 @@ __all__ = [
     "Resources",
     "Scalar",
     "Score",
+    "Shown",
     "Steer",
     "StudyClosed",
     "StudyOpened",
+    "TargetTerms",
     "TrialFinished",
     "TrialStarted",
     "TrialState",

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from swarm.records.envelope import Record
 from swarm.records.judging import FinalsClosed, FinalsOpened, IncumbentChanged, VerdictReached
+from swarm.records.terms import TargetTerms
 from swarm.records.text import Block, Line, safe_to_print
 from swarm.records.values import (
     Budget,
@@ -24,7 +25,7 @@ class StudyOpened(Record):
     kind: Literal["study_opened"] = "study_opened"
     target: Line
     target_folder: Line = Field(description="relative to the repository")
-    editable: Line = Field(description="the one file that may change, relative to the target's folder")
+    editable: Line = Field(description="the file that may change, relative to the target's folder, or its globs")
     base_commit: Line
     base_tree_sha256: Line
     objective: ObjectiveTerms = ObjectiveTerms()
@@ -45,6 +46,7 @@ class StudyOpened(Record):
     finals: Literal["auto", "off", "now"] = Field(default="off", description="whether slots are held for the finals")
     changes: tuple[Line, ...] = Field(default=(), description="what a person changed when it went on: max_usd: 5 -> 8")
     version: Line = ""
+    terms: TargetTerms = TargetTerms()
 
 
 class WorkerStatus(Record):

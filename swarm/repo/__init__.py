@@ -7,7 +7,8 @@ external diffs, aliases, signing) is executed.
 """
 
 from swarm.repo.bundle import bundle_beside, has_commit, take_bundle, write_bundle
-from swarm.repo.repository import Repo, trial_ref
+from swarm.repo.refs import trial_ref
+from swarm.repo.repository import Repo
 from swarm.repo.taking import Quarantine
 
 __all__ = ["Quarantine", "Repo", "bundle_beside", "has_commit", "take_bundle", "trial_ref", "write_bundle"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from swarm.errors import RepoError
 from swarm.repo.git import GitFailed
-from swarm.repo.repository import Repo, trial_ref
+from swarm.repo.refs import trial_ref
+from swarm.repo.repository import Repo
 from swarm.repo.runtime import make_runtime
 from swarm.repo.taking import Quarantine
 from swarm.study.settings import Layout

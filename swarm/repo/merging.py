@@ -5,13 +5,40 @@ from functools import lru_cache
 from pathlib import Path
 
 from swarm.errors import MergeConflict
+from swarm.program import several
 from swarm.repo.git import Git, GitFailed
 
 _SHOWN_LINES = 30
 
 
 def merge_text(base: str, ours: str, theirs: str) -> str:
-    """What both edits of `base` say. Raises MergeConflict with the number of places and the first of them."""
+    """What both edits of `base` say, of several files each by itself. Raises MergeConflict with the number of places and
+    the first of them."""
+    if several.is_several(base):
+        return _merge_several(base, ours, theirs)
+    return _merge_one(base, ours, theirs)
+
+
+def _merge_several(base: str, ours: str, theirs: str) -> str:
+    """A file that one side has removed and the other has not touched is removed; a new one is there."""
+    before, mine, other = (several.files_of(text, "") for text in (base, ours, theirs))
+    merged: dict[str, str] = {}
+    for path in sorted(before.keys() | mine.keys() | other.keys()):
+        sides = before.get(path), mine.get(path), other.get(path)
+        if sides[1] == sides[2] or sides[0] == sides[2]:
+            text = sides[1]
+        elif sides[0] == sides[1]:
+            text = sides[2]
+        elif None in sides[1:]:
+            raise MergeConflict(f"one edit removes {path} and the other one changes it")
+        else:
+            text = _merge_one(*(side or "" for side in sides))
+        if text is not None:
+            merged[path] = text
+    return several.joined(merged)
+
+
+def _merge_one(base: str, ours: str, theirs: str) -> str:
     conflicts, merged = _merge_file(base, ours, theirs)
     if conflicts:
         raise MergeConflict(f"the two edits overlap in {conflicts} place(s), first:\n{_first_conflict(merged)}")

@@ -1,7 +1,6 @@
 """The repository that a study works on."""
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from swarm.errors import GitTimeout, NotARepository, RepoError
 from swarm.failpoints import failpoint
 from swarm.repo.git import Git, GitFailed, check_version, trusted_by_user
 from swarm.repo.merging import merge_text
+from swarm.repo.refs import REF_PREFIX
 from swarm.repo.runtime import make_runtime
 from swarm.repo.trees import Entry, list_tree, matches, read_blobs, read_files
 from swarm.repo.worktrees import Worktrees, is_stale, remove_tree
@@ -22,16 +22,7 @@ from swarm.study.settings import Layout
 LOCK_TIMEOUT_S = 60.0
 STALE_REF_LOCK_AGE_S = 5.0  # git holds one for milliseconds
 _INDEX_PREFIX = "index-"
-_REF_PREFIX = "refs/swarm/"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-
-
-def trial_ref(study_id: str, trial_id: str) -> str:
-    """Where a trial's commit is kept: no branch, so that none piles up in anybody's list."""
-    for name in (study_id, trial_id):
-        if not _NAME.fullmatch(name) or ".." in name or name.endswith((".lock", ".")):
-            raise RepoError(f"{name!r} cannot be part of a git ref")
-    return f"{_REF_PREFIX}{study_id}/{trial_id}"
+_PLAIN = "100644"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +96,15 @@ class Repo:
         except UnicodeDecodeError as error:
             raise RepoError(f"{path} in {commit} is not UTF-8 text: {error}") from error
 
-    def commit_change(self, base: str, files: Mapping[str, str], message: str, ref: str) -> str:
-        """Commits `base` with the texts of `files` replaced, and creates `ref` (below refs/swarm/) at it.
+    def commit_change(self, base: str, files: Mapping[str, str | None], message: str, ref: str) -> str:
+        """Commits `base` with the texts of `files` replaced, and creates `ref` (below refs/swarm/) at it. A file of the
+        text None is removed, one that `base` does not have is new.
 
         Returns the commit. Creation is compare-and-swap: a ref that already holds the same change is returned as it is,
         so that a caller that died before its acknowledgement may ask again; one that holds another change is an error.
         """
-        if not ref.startswith(_REF_PREFIX):
-            raise RepoError(f"a trial commit goes below {_REF_PREFIX}, not to {ref}")
+        if not ref.startswith(REF_PREFIX):
+            raise RepoError(f"a trial commit goes below {REF_PREFIX}, not to {ref}")
         commit = self._write_commit(base, files, message)
         try:
             self._create_ref(ref, commit)
@@ -159,21 +151,23 @@ class Repo:
         except GitFailed as error:
             raise RepoError(f"the branch {name!r} cannot be created: {error}. Choose another name.") from error
 
-    def adopt(self, before: str, after: str, path: str, branch: str, message: str) -> str:
-        """Puts the change from one text of `path` to another onto HEAD's version of it, as a commit on a new branch.
+    def adopt(self, before: Mapping[str, str], after: Mapping[str, str], branch: str, message: str) -> str:
+        """Puts the change from some texts to others, by path, onto HEAD's versions, as a commit on a new branch.
 
         For review: nothing is checked out. Returns the commit. Raises MergeConflict if HEAD's file has moved on in the
         same places.
         """
         head = self.head()
-        merged = self.merge(before, self.read(head, path), after)
-        adopted = self._write_commit(head, {path: merged}, message)
+        merged: dict[str, str | None] = dict.fromkeys(before.keys() - after.keys())
+        for path, text in after.items():
+            merged[path] = self.merge(before[path], self.read(head, path), text) if path in before else text
+        adopted = self._write_commit(head, merged, message)
         self.create_branch(branch, adopted)
         return adopted
 
     def refs(self, study_id: str) -> dict[str, str]:
         """Commits of a study by trial id."""
-        prefix = f"{_REF_PREFIX}{study_id}/"
+        prefix = f"{REF_PREFIX}{study_id}/"
         lines = self.git("for-each-ref", "--format=%(objectname) %(refname)", prefix).decode().splitlines()
         return {ref.removeprefix(prefix): commit for commit, ref in (line.split(" ", 1) for line in lines)}
 
@@ -190,7 +184,7 @@ class Repo:
         with self._lock():
             failpoint("heal.before")
             healed = self._worktrees().heal()
-            for lock in sorted((self.common_dir / _REF_PREFIX).glob("**/*.lock")):
+            for lock in sorted((self.common_dir / REF_PREFIX).glob("**/*.lock")):
                 if is_stale(lock, age_s=STALE_REF_LOCK_AGE_S):
                     lock.unlink(missing_ok=True)
                     healed.append(f"removed the stale {lock}")
@@ -213,15 +207,23 @@ class Repo:
             raise RepoError(f"{path} is {'no plain file' if entry else 'missing'} in {commit}")
         return entry
 
-    def _write_commit(self, base: str, files: Mapping[str, str], message: str) -> str:
+    def _mode(self, commit: str, path: str) -> str:
+        """Of a file in a commit, of a new one that of plain text. Raises RepoError where something else lies there."""
+        entries = list_tree(self.git, commit, path)
+        return self._file(commit, path).mode if entries else _PLAIN
+
+    def _write_commit(self, base: str, files: Mapping[str, str | None], message: str) -> str:
         """A commit that nothing refers to yet."""
-        modes = {path: self._file(base, path).mode for path in files}
+        modes = {path: self._mode(base, path) for path in files}
         failpoint("commit.before_index")
         with self._private_index() as env:
             self.git("read-tree", base, env=env)
             for path, text in files.items():
+                if text is None:
+                    self.git("update-index", "--force-remove", "--", path, env=env)
+                    continue
                 oid = self.git.line("hash-object", "-w", "--no-filters", "--stdin", stdin=text.encode())
-                self.git("update-index", "--cacheinfo", f"{modes[path]},{oid},{path}", env=env)
+                self.git("update-index", "--add", "--cacheinfo", f"{modes[path]},{oid},{path}", env=env)
             failpoint("commit.before_tree")
             tree = self.git.line("write-tree", env=env)
         failpoint("commit.before_commit")

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -66,6 +66,18 @@ def read_files(git: Git, entries: Sequence[Entry], prefix: str) -> dict[str, byt
         if not path.parts or any(part in ("..", ".git") for part in path.parts):
             raise RepoError(f"{entry.path!r} cannot be written into a folder of its own")
     return dict(zip(map(str, paths), read_blobs(git, files), strict=True))
+
+
+def read_texts(git: Git, commit: str, prefix: str, wanted: Callable[[str], bool]) -> dict[str, str]:
+    """Texts of the plain files below `prefix` that are wanted, by their paths relative to it. Raises RepoError for one
+    that is not UTF-8."""
+    found = {str(PurePosixPath(entry.path).relative_to(prefix)): entry for entry in list_tree(git, commit, prefix)}
+    chosen = {path: entry for path, entry in found.items() if entry.is_plain and wanted(path)}
+    contents = read_blobs(git, list(chosen.values()))
+    try:
+        return {path: content.decode() for path, content in zip(chosen, contents, strict=True)}
+    except UnicodeDecodeError as error:
+        raise RepoError(f"a file below {prefix} in {commit} is not UTF-8 text: {error}") from error
 
 
 def write_files(git: Git, entries: Sequence[Entry], dest: Path) -> None:

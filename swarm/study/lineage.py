@@ -5,7 +5,9 @@ Whoever asks reads git and passes on what was there: refs as a mapping from tria
 
 import difflib
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
+from swarm.program import several
 from swarm.study.state import Program, StudyState
 
 NO_REFS: Mapping[str, str] = {}
@@ -41,8 +43,24 @@ def commit_of(study: StudyState, program: Program, refs: Mapping[str, str] = NO_
 
 
 def diff(before: str, after: str, path: str) -> str:
-    """The change from one text of the file at `path` to another, in the unified form that `git apply` takes."""
+    """The change from one text of the file at `path` to another, in the unified form that `git apply` takes. Of several
+    files `path` is their folder."""
+    if several.is_several(before):
+        old, new = several.files_of(before, ""), several.files_of(after, "")
+        names = sorted(old.keys() | new.keys())
+        changed = [name for name in names if old.get(name) != new.get(name)]
+        return "".join(_diff(old.get(name), new.get(name), str(PurePosixPath(path) / name)) for name in changed)
+    return _diff(before, after, path)
+
+
+def _diff(old: str | None, new: str | None, path: str) -> str:
+    before, after = old or "", new or ""
     lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
+        before.splitlines(keepends=True), after.splitlines(keepends=True), *_names(old, new, path)
     )
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _names(old: str | None, new: str | None, path: str) -> tuple[str, str]:
+    """A file that is new or gone is /dev/null on the other side."""
+    return "/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}"

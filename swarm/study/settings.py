@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Budget
+from swarm.records import Budget, Grading, TargetTerms
 from swarm.target.objective import Objective
 from swarm.trial.config import Device
 from swarm.trial.folder import TrialFolder
@@ -115,12 +115,9 @@ class RunSettings(BaseModel):
     finals: Finals = "off"
     start_up: Literal["zygote", "spawn"] = "zygote"
     harness_sha256: str
+    terms: TargetTerms = TargetTerms()
+    grading: Grading | None = None  # of a target that is not sealed
 
     @property
     def layout(self) -> Layout:
         return Layout(root=self.root)
-
-    @property
-    def editable_path(self) -> str:
-        """The editable file, relative to the repository."""
-        return f"{self.target_folder}/{self.editable}"

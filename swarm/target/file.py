@@ -1,7 +1,8 @@
-"""A target: a folder with a `target.toml` and the one program that may be edited.
+"""A target: a folder with a `target.toml` that says what may be edited, how a program is run, and what its number is.
 
 name = "resnext"
 description = "CIFAR-100, a small ResNeXt"
+grade = "sealed"
 editable = ["train.py"]
 classes = 100
 
@@ -11,9 +12,11 @@ unit = "nats"
 direction = "minimize"
 digits = 4
 
+[budget]
+kind = "work"
+
 [profile.cpu]
-budget_kind = "samples"
-budget = 6000
+budget = 20
 walltime_limit_s = 120
 memory_mib = 1500
 threads = 1
@@ -24,96 +27,53 @@ WIDTH = 16
 
 import json
 import os
+import shlex
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from swarm.errors import TargetError
 from swarm.program import constants
-from swarm.records import Budget, Scalar
+from swarm.program.globs import is_literal, may_change
+from swarm.records import Grading, TargetTerms
 from swarm.target.objective import Objective
+from swarm.target.tables import (
+    BudgetTable,
+    GradeTable,
+    GuardTable,
+    Limits,
+    OutputTable,
+    Profile,
+    Profiles,
+    Run,
+    ShownTable,
+    Table,
+    TargetFile,
+    TestTable,
+)
 
 MODELS = PurePosixPath("models")
-
-_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-_Count = Annotated[int, Field(gt=0, strict=True)]
+SEALED_BYTES = 24 * 1024
 
 
-def _is_scalar(value: object) -> object:
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError("a number, a boolean or a string")
-    return value
-
-
-_Literal = Annotated[Scalar, BeforeValidator(_is_scalar)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Profile(_Table):
-    """What one trial may use on one kind of device."""
-
-    budget_kind: Literal["samples", "seconds", "solo_seconds"]
-    budget: _Amount
-    walltime_limit_s: _Amount
-    memory_mib: _Count = Field(description="first reservation, before any measurement")
-    threads: _Count
-    constants: dict[str, _Literal] = Field(default_factory=dict)
-
-    @property
-    def trial_budget(self) -> Budget:
-        return Budget(kind=self.budget_kind, amount=self.budget, walltime_limit_s=self.walltime_limit_s)
-
-
-class Profiles(_Table):
-    cpu: Profile
-    gpu: Profile
-
-
-class _File(_Table):
-    """`target.toml`, key by key."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    description: str = ""
-    editable: tuple[str] = Field(description="one file, relative to the folder")
-    objective: Objective = Objective()
-    classes: int = Field(ge=2, strict=True)
-    profile: Profiles
-
-    @field_validator("editable")
-    @classmethod
-    def _inside_the_folder(cls, editable: tuple[str]) -> tuple[str]:
-        path = PurePosixPath(editable[0])
-        if path.is_absolute() or ".." in path.parts or path.suffix != ".py":
-            raise ValueError("a Python file inside the target's folder, such as train.py")
-        return editable
-
-    @field_validator("objective")
-    @classmethod
-    def _is_scored(cls, objective: Objective) -> Objective:
-        """A study that maximised the one number that trials give would keep the worst programs."""
-        if objective.maximized:
-            raise ValueError("trials are scored by their validation loss, which is minimized")
-        return objective
-
-
-class Target(_Table):
+class Target(Table):
     name: str
     description: str
-    folder: PurePosixPath = Field(description="relative to the repository")
-    editable: PurePosixPath = Field(description="the one file that may change, relative to the folder")
+    folder: PurePosixPath = Field(description="relative to the repository; a point where it is the repository")
     objective: Objective
-    classes: int
+    classes: int = Field(description="0 where the target has none")
+    budget: BudgetTable
     profiles: Profiles
+    terms: TargetTerms
+    grading: Grading | None = Field(description="of a target that is not sealed")
 
     @property
-    def editable_path(self) -> PurePosixPath:
-        """The editable file relative to the repository."""
-        return self.folder / self.editable
+    def editable(self) -> str:
+        """What may change, as one text: the file, or the globs."""
+        return ", ".join(self.terms.editable)
 
     def base_source(self, source: str, profile: Profile) -> str:
         """The study's first program: the committed text with the profile's constants set in it.
@@ -123,7 +83,7 @@ class Target(_Table):
         try:
             return constants.assign(source, profile.constants)
         except TargetError as error:
-            raise TargetError(f"{self.editable_path} does not go with its target.toml: {error}") from error
+            raise TargetError(f"{self.folder / self.editable} does not go with its target.toml: {error}") from error
 
 
 def load_target(name_or_path: str | os.PathLike[str], repo_root: Path) -> Target:
@@ -141,26 +101,105 @@ def load_target(name_or_path: str | os.PathLike[str], repo_root: Path) -> Target
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TargetError(f"{shown} cannot be read: {error}") from error
     try:
-        read = _File.model_validate(table)
+        read = TargetFile.model_validate(table)
     except ValidationError as error:
         raise TargetError(_explain(str(shown), error)) from error
-    editable = folder / read.editable[0]
-    if not editable.is_file() or not editable.resolve().is_relative_to(folder):
-        raise TargetError(f"{shown}: editable = {json.dumps(read.editable)}: there is no such file in {shown.parent}")
+    _require_files(read, folder, str(shown))
     return Target(
         name=read.name,
         description=read.description,
         folder=PurePosixPath(shown.parent),
-        editable=PurePosixPath(read.editable[0]),
         objective=read.objective,
-        classes=read.classes,
+        classes=read.classes or 0,
+        budget=read.budget,
         profiles=read.profile,
+        terms=_terms(read),
+        grading=_grading(read),
     )
 
 
 def available_targets(repo_root: Path) -> list[str]:
     """Names of the folders below models/ that hold a target.toml."""
     return sorted(path.parent.name for path in (repo_root / MODELS).glob("*/target.toml"))
+
+
+def _terms(read: TargetFile) -> TargetTerms:
+    sealed = read.grade == "sealed"
+    return TargetTerms(
+        grade=read.grade,
+        editable=read.editable,
+        closed=_closed(_grading(read)),
+        max_files=1 if sealed else read.limits.files,
+        max_bytes=SEALED_BYTES if sealed else read.limits.bytes,
+        noise=read.noise,
+        guards=read.guard,
+        reports=read.report,
+        has_test=sealed or read.test is not None,
+    )
+
+
+def _closed(grading: Grading | None) -> tuple[str, ...]:
+    if grading is None:
+        return ()
+    folders = (grading.inputs, grading.private, grading.test_inputs, grading.test_private)
+    return tuple(dict.fromkeys(folder for folder in folders if folder))
+
+
+def _grading(read: TargetFile) -> Grading | None:
+    if read.run is None:
+        return None
+    test = read.test
+    return Grading(
+        run=tuple(shlex.split(read.run.command)),
+        grade=tuple(shlex.split(read.grader.command)) if read.grader else (),
+        metric=read.objective.key,
+        outputs=read.run.outputs,
+        read=read.run.read,
+        grade_limit_s=read.grader.limit_s if read.grader else 120.0,
+        inputs=read.run.inputs,
+        private=read.grader.private if read.grader else "private",
+        test_inputs=test.inputs if test else "",
+        test_private=test.private if test else "",
+    )
+
+
+def _require_files(read: TargetFile, folder: Path, shown: str) -> None:
+    """That the globs name files, no more than the limits allow, and none that makes the number."""
+    terms, grading = _terms(read), _grading(read)
+    found = [path for path in _plain_files(folder, folder) if may_change(path, terms)]
+    missing = [glob for glob in read.editable if is_literal(glob) and glob not in found]
+    if missing or not found:
+        what = json.dumps(missing or list(read.editable))
+        raise TargetError(f"{shown}: editable = {what}: there is no such file in {PurePosixPath(shown).parent}")
+    if len(found) > terms.max_files:
+        raise TargetError(
+            f"{shown}: editable names {len(found)} files, limits.files is {terms.max_files}: name fewer, or raise it "
+            f"(up to 64). They are {', '.join(found[:6])}, ..."
+        )
+    used = sum((folder / path).stat().st_size for path in found)
+    if used > terms.max_bytes:
+        raise TargetError(
+            f"{shown}: the {len(found)} editable file(s) have {used} bytes, the limit is {terms.max_bytes}: name fewer"
+            + ("." if read.grade == "sealed" else ", or raise limits.bytes (up to 262144).")
+        )
+    if grading is not None and (own := sorted(set(grading.grade) & set(found))):
+        raise TargetError(
+            f"{shown}: grader.command names {own[0]}, which editable allows to change ({json.dumps(read.editable)}): "
+            "whoever may edit the grader makes the number. Move it into a folder that no glob names."
+        )
+
+
+def _plain_files(folder: Path, top: Path) -> list[str]:
+    """Paths of plain files that do not lead out, relative to `top`; dot folders are passed over."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == "__pycache__" or path.is_symlink():
+            continue
+        if path.is_dir():
+            found += _plain_files(path, top)
+        elif path.is_file():
+            found.append(path.relative_to(top).as_posix())
+    return found
 
 
 def _folder(name_or_path: str, root: Path) -> Path:
@@ -172,9 +211,10 @@ def _folder(name_or_path: str, root: Path) -> Path:
         what = f"{MODELS}/{name_or_path}/target.toml" if is_name else f"{name_or_path}/target.toml"
         raise TargetError(
             f"there is no target {name_or_path!r}: {what} does not exist. Targets in {MODELS}/: {names}. "
-            "A folder elsewhere in the repository is given as a path with a slash, such as ./my-target."
+            "A folder elsewhere in the repository is given as a path with a slash, such as ./my-target, and the "
+            "repository's own as a point. Write a target.toml there."
         )
-    if not folder.is_relative_to(root) or folder == root:
+    if not folder.is_relative_to(root):
         raise TargetError(f"the target {name_or_path!r} is {folder}, which is not a folder below the repository {root}")
     return folder
 
@@ -183,16 +223,26 @@ def _explain(file: str, error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
-        problems.append(f"{file}: {key}: {_problem(problem['type'], problem['msg'], problem['input'], key)}")
+        said = _problem(problem["type"], problem["msg"], problem["input"], key)
+        problems.append(f"{file}: {key}: {said}" if key else f"{file}: {said}")
     return "\n".join(problems)
+
+
+_MOVED = {"budget_kind": 'it is kind in [budget] now: "work", "time" or "samples"'}
 
 
 def _problem(kind: str, message: str, value: Any, key: str) -> str:
     if kind == "missing":
-        return "is missing"
+        return f"is missing{_MISSING.get(key, '')}"
     if kind == "extra_forbidden":
-        return f"is not a key; allowed here: {', '.join(_keys_beside(key))}"
+        moved = _MOVED.get(key.rpartition(".")[2])
+        return f"is not a key; {moved or 'allowed here: ' + ', '.join(_keys_beside(key))}"
+    if not key:
+        return message.removeprefix("Value error, ")
     return f"is {json.dumps(value, default=str)}: {message.removeprefix('Value error, ')}"
+
+
+_MISSING = {"budget": ': what a trial\'s budget counts, such as [budget] kind = "work"'}
 
 
 def _keys_beside(key: str) -> list[str]:
@@ -201,6 +251,20 @@ def _keys_beside(key: str) -> list[str]:
             return sorted(Profiles.model_fields)
         case ["profile", *_]:
             return sorted(Profile.model_fields)
-        case ["objective", *_]:
-            return sorted(Objective.model_fields)
-    return sorted(_File.model_fields)
+        case ["run", "outputs", *_]:
+            return sorted(OutputTable.model_fields)
+        case [table, _, *_] if table in _TABLES:
+            return sorted(_TABLES[table].model_fields)
+    return sorted(TargetFile.model_fields)
+
+
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "objective": Objective,
+    "budget": BudgetTable,
+    "limits": Limits,
+    "guard": GuardTable,
+    "report": ShownTable,
+    "run": Run,
+    "grader": GradeTable,
+    "test": TestTable,
+}

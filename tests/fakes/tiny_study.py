@@ -60,18 +60,20 @@ def main() -> None:
 TARGET = """
 name = "tiny"
 description = "a linear model, for tests"
+grade = "sealed"
 editable = ["train.py"]
 classes = 100
 
+[budget]
+kind = "samples"
+
 [profile.cpu]
-budget_kind = "samples"
 budget = {samples}
 walltime_limit_s = {walltime_limit_s}
 memory_mib = 1200
 threads = 1
 
 [profile.gpu]
-budget_kind = "samples"
 budget = {samples}
 walltime_limit_s = {walltime_limit_s}
 memory_mib = 1200

@@ -104,7 +104,7 @@ class Bench:
         source = TRAIN.replace(old, new)
         assert source != TRAIN
         ref = f"refs/swarm/s/{name}"
-        self.repo.commit_change(self.settings.base_commit, {self.settings.editable_path: source}, name, ref)
+        self.repo.commit_change(self.settings.base_commit, {"models/tiny/train.py": source}, name, ref)
         self.brain.append(claim(name, study_id="s", agent_id="worker_2", proposer="tpe", arm="tpe"))
         self.finish(self.study.trials[name], loss)
         assert self.study.incumbent is not None and self.study.incumbent.name == name
@@ -178,7 +178,7 @@ def test_a_prepared_proposal_follows_the_incumbent_and_keeps_its_receipt(tiny: T
         assert (claim.parent, claim.constants_changed) == (leader, {"WEIGHT_DECAY": (1e-4, 1e-3)})
         assert (claim.read_seq, claim.briefing_sha256) == (draft.briefing.read_seq, draft.briefing.sha256)
         assert claim.briefing_tokens == pytest.approx(len(on.server.requests[0].prompt) / 4, abs=3)
-        source = on.repo.read(on.repo.refs("s")[trial.trial_id], on.settings.editable_path)
+        source = on.repo.read(on.repo.refs("s")[trial.trial_id], "models/tiny/train.py")
         assert "MAX_LR = 0.2" in source and "WEIGHT_DECAY = 1e-3" in source
 
 
@@ -413,7 +413,7 @@ def beside_the_leader(on: Bench, old: str, new: str, loss: float = 1.5) -> str:
     """A change of the baseline by worker_2 that helped it and came too late to lead."""
     name = on.study.next_trial_id
     source = TRAIN.replace(old, new)
-    on.repo.commit_change(on.settings.base_commit, {on.settings.editable_path: source}, name, f"refs/swarm/s/{name}")
+    on.repo.commit_change(on.settings.base_commit, {"models/tiny/train.py": source}, name, f"refs/swarm/s/{name}")
     on.brain.append(claim(name, study_id="s", agent_id="worker_2", proposer="tpe", arm="tpe"))
     on.finish(on.study.trials[name], loss)
     return name
@@ -447,7 +447,7 @@ class TestMerges:
             assert (found.operator, found.parent, found.merged) == (Operator.RECOMBINE, leader, (leader, other))
             assert (found.made_on, found.changed_under) == ("t0001", ())
             assert found.constants_changed == {"WEIGHT_DECAY": (1e-4, 1e-3)}
-            source = on.repo.read(on.repo.refs("s")[trial.trial_id], on.settings.editable_path)
+            source = on.repo.read(on.repo.refs("s")[trial.trial_id], "models/tiny/train.py")
             assert "MAX_LR = 0.2" in source and "WEIGHT_DECAY = 1e-3" in source
             assert merge_owed(on.study) is None
 

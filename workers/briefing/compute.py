@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from swarm.program import constants
+from swarm.program.globs import is_single
 from swarm.records import ProposalClaimed, Scalar
 from swarm.study.lineage import ancestors, commit_of, diff, parent_of
 from swarm.study.state import Program, StudyState
@@ -91,11 +92,12 @@ def compute_briefing(
 
 def _conflict(study: StudyState, merge: Merge, view: "_Views") -> Conflict:
     base, theirs = study.programs[merge.base], study.programs[merge.theirs]
+    where = study.opened.editable if is_single(study.opened.terms) else "."
     return Conflict(
         ours=merge.ours,
         theirs=merge.theirs,
         description=theirs.first.claim.description,
-        diff=diff(view.source(base), view.source(theirs), study.opened.editable),
+        diff=diff(view.source(base), view.source(theirs), where),
     )
 
 

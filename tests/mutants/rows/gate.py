@@ -137,8 +137,8 @@ ROWS = (
         "whatever a check of a program raises is a refusal of it",
         Edit(
             "swarm/gate/check.py",
-            "    answer = contained(lambda: _check(source, parent_source, tried))\n",
-            "    answer = _check(source, parent_source, tried)\n",
+            "    answer = contained(lambda: _check(source, parent_source, tried, terms))\n",
+            "    answer = _check(source, parent_source, tried, terms)\n",
         ),
         tests=("test_whatever_a_check_raises_is_a_refusal",),
     ),
@@ -157,7 +157,7 @@ ROWS = (
     _gate(
         "gate-compiles",
         "what the compiler refuses never reaches the device",
-        Edit("swarm/program/source.py", '            compile(source, "train.py", "exec", dont_inherit=True)\n', ""),
+        Edit("swarm/program/source.py", '            compile(text, name, "exec", dont_inherit=True)\n', ""),
         tests=("test_what_the_compiler_refuses_never_reaches_the_device",),
     ),
     _gate(

@@ -334,8 +334,8 @@ ROWS = (
         "claim-passes-the-gate-again",
         "a proposal passes the gate once more when it is claimed",
         "workers/claims.py",
-        "    answer = gate.check(proposal.source, parent_source, tried(study))\n    if isinstance(answer, gate.Refusal):\n        raise Refused(answer)\n",
-        "    answer = gate.check(proposal.source, parent_source, ())\n    if isinstance(answer, gate.Refusal):\n        raise Refused(answer)\n",
+        "    answer = gate.check(proposal.source, parent_source, tried(study), study.opened.terms)\n    if isinstance(answer, gate.Refusal):\n        raise Refused(answer)\n",
+        "    answer = gate.check(proposal.source, parent_source, (), study.opened.terms)\n    if isinstance(answer, gate.Refusal):\n        raise Refused(answer)\n",
         ("workers/test_worker.py::test_a_repeat_is_recorded_with_the_trial_that_it_repeats",),
     ),
     _row(

@@ -65,13 +65,13 @@ ROWS = (
     Safeguard(
         "git-no-branches",
         "trial commits stay below refs/swarm/",
-        Edit("swarm/repo/repository.py", "        if not ref.startswith(_REF_PREFIX):\n", "        if False:\n"),
+        Edit("swarm/repo/repository.py", "        if not ref.startswith(REF_PREFIX):\n", "        if False:\n"),
         (f"{_REPO}test_a_trial_commit_goes_nowhere_else",),
     ),
     Safeguard(
         "git-ref-names",
         "no name of a study or trial leads out of refs/swarm/",
-        Edit("swarm/repo/repository.py", "        if not _NAME.fullmatch(name)", "        if False"),
+        Edit("swarm/repo/refs.py", "        if not _NAME.fullmatch(name)", "        if False"),
         (f"{_REPO}test_a_trial_commit_goes_nowhere_else",),
     ),
     Safeguard(

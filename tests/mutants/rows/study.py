@@ -266,7 +266,7 @@ ROWS = (
         "refused-study-leaves-nothing",
         "a study that is refused leaves nothing behind",
         "swarm/orchestrator/opening.py",
-        "gate.check_base(source)",
+        "gate.check_base(source, target.terms)",
         "None",
         f"{_OPENING}test_a_refused_study_leaves_nothing_behind",
     ),

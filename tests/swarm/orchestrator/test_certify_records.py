@@ -87,7 +87,7 @@ def beside(repo: GitRepository) -> Beside:
         settings = run_settings(repo.root, study_id=fake.study.study_id, base_commit=head)
         real = Repo.open(repo.root)
         ref = trial_ref(settings.study_id, better)
-        changed = real.commit_change(head, {settings.editable_path: BETTER}, "better", ref)
+        changed = real.commit_change(head, {"models/tiny/train.py": BETTER}, "better", ref)
         brain = Brain(settings.brain)
         for record in fake.records:
             update: dict[str, object] = {"seq": 0, "prev": ""}

@@ -74,8 +74,12 @@ def test_a_trial_commit_goes_nowhere_else(repo: Repo) -> None:
     for bad in ("../x", "", "a b", "x.lock", "-x", "a..b"):
         with pytest.raises(RepoError, match="git ref"):
             trial_ref("study", bad)
-    with pytest.raises(RepoError, match=r"models/toy/new\.py is missing"):
-        repo.commit_change(repo.head(), {"models/toy/new.py": "x"}, "m", REF)
+
+
+def test_a_commit_may_add_a_file_and_remove_another(repo: Repo) -> None:
+    commit = repo.commit_change(repo.head(), {"models/toy/new.py": "x\n", FILE: None}, "m", REF)
+    assert sorted(repo.files(commit, "models/toy")) == ["new.py", "target.toml"]
+    assert repo.read(commit, "models/toy/new.py") == "x\n"
 
 
 def test_a_trial_gets_the_bytes_of_the_commit(user: GitRepository, repo: Repo) -> None:
@@ -196,7 +200,7 @@ def test_adopt_puts_the_change_of_a_trial_onto_what_the_user_has_now(user: GitRe
     branches = user.git("branch")
     before = user.fingerprint()
 
-    adopted = repo.adopt(TRAIN, edited(2), FILE, "swarm/t0001", "Adopt t0001")
+    adopted = repo.adopt({FILE: TRAIN}, {FILE: edited(2)}, "swarm/t0001", "Adopt t0001")
 
     assert repo.read(adopted, FILE) == edited(19, "user").replace("line 2\n", "edited 2\n")
     assert user.git("rev-parse", "swarm/t0001") == adopted
@@ -204,14 +208,14 @@ def test_adopt_puts_the_change_of_a_trial_onto_what_the_user_has_now(user: GitRe
     assert user.fingerprint()[1:] == before[1:]
     assert user.git("branch").replace("\n  swarm/t0001", "") == branches
     with pytest.raises(RepoError, match=r"'swarm/t0001' cannot be created.*Choose another name"):
-        repo.adopt(TRAIN, edited(2), FILE, "swarm/t0001", "again")
+        repo.adopt({FILE: TRAIN}, {FILE: edited(2)}, "swarm/t0001", "again")
     for bad in ("-f", "a b", "", "main"):
         with pytest.raises(RepoError, match="cannot be created"):
             repo.create_branch(bad, base)
     user.write(FILE, edited(2, "user"))
     user.commit()
     with pytest.raises(MergeConflict):
-        repo.adopt(TRAIN, edited(2), FILE, "other", "m")
+        repo.adopt({FILE: TRAIN}, {FILE: edited(2)}, "other", "m")
     assert "other" not in user.git("branch")
 
 

@@ -79,7 +79,7 @@ def test_nothing_planted_in_a_repository_is_executed(user: GitRepository, tmp_pa
     repo.add_worktree("worker_1", base, "models/toy")
     worktree = repo.add_worktree("worker_1", commit, "models/toy")
     assert repo.read(base, FILE) != repo.read(commit, FILE)
-    repo.adopt(repo.read(base, FILE), repo.read(commit, FILE), FILE, "adopted", "m")
+    repo.adopt({FILE: repo.read(base, FILE)}, {FILE: repo.read(commit, FILE)}, "adopted", "m")
     repo.heal()
     repo.remove_worktree("worker_1")
 

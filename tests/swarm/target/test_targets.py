@@ -11,11 +11,14 @@ from swarm.target.objective import Objective
 TOML = """\
 name = "toy"
 description = "a toy"
+grade = "sealed"
 editable = ["train.py"]
 classes = 10
 
+[budget]
+kind = "samples"
+
 [profile.cpu]
-budget_kind = "samples"
 budget = 600
 walltime_limit_s = 30.5
 memory_mib = 300
@@ -25,7 +28,6 @@ threads = 1
 WIDTH = 16
 
 [profile.gpu]
-budget_kind = "solo_seconds"
 budget = 300
 walltime_limit_s = 900
 memory_mib = 6000
@@ -49,9 +51,9 @@ def write(folder: Path, text: str = TOML) -> None:
 def test_a_bare_name_means_a_folder_below_models(root: Path) -> None:
     target = load_target("toy", root)
     assert target.folder == PurePosixPath("models/toy")
-    assert target.editable_path == PurePosixPath("models/toy/train.py")
+    assert target.editable == "train.py"
     assert (target.name, target.classes, target.objective) == ("toy", 10, Objective())
-    assert target.profiles.cpu.trial_budget == Budget(kind="samples", amount=600, walltime_limit_s=30.5)
+    assert target.budget.of(target.profiles.cpu) == Budget(kind="samples", amount=600, walltime_limit_s=30.5)
     assert target.profiles.gpu.constants == {}
     with pytest.raises(ValidationError):
         target.name = "other"  # type: ignore[misc]
@@ -93,19 +95,29 @@ def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("classes = 10\n", "", r"models/toy/target.toml: classes: is missing"),
-        ('"samples"', '"minutes"', r'profile.cpu.budget_kind: is "minutes": .*samples.*seconds.*solo_seconds'),
+        ("classes = 10\n", "", r"models/toy/target.toml: classes is missing"),
+        ('kind = "samples"', 'kind = "minutes"', r'budget.kind: is "minutes": .*work.*time.*samples'),
+        ('[budget]\nkind = "samples"\n', "", r'budget: is missing: what .* such as \[budget\] kind = "work"'),
+        (
+            "budget = 600",
+            'budget_kind = "samples"\nbudget = 600',
+            r"not a key; it is kind in \[budget\]",
+        ),
         ("budget = 600", 'budget = "600"', r'profile.cpu.budget: is "600": .*number'),
         ("budget = 600", "budget = inf", r"profile.cpu.budget: is Infinity: .*finite"),
         ("threads = 4", "threads = 0", r"profile.gpu.threads: is 0: .*greater than 0"),
         ("threads = 4", "threds = 4", r"profile.gpu.threds: is not a key; allowed here: .*threads"),
-        ("classes = 10", "clases = 10", r"clases: is not a key; allowed here: classes, .*profile"),
+        ("classes = 10", "clases = 10", r"clases: is not a key; allowed here: budget, classes, .*profile"),
         ("[profile.gpu]", "[profile.tpu]", r"profile.tpu: is not a key; allowed here: cpu, gpu"),
-        ("[profile.cpu]", '[objective]\ndirection = "maximize"\n[profile.cpu]', r"objective: .*which is minimized"),
+        (
+            "[profile.cpu]",
+            '[objective]\ndirection = "maximize"\n[profile.cpu]',
+            r"maximize: .*which is minimized",
+        ),
         ("[profile.cpu]", "[objective]\ndigits = -1\n[profile.cpu]", r"objective.digits: is -1: .*greater than"),
         ("[profile.cpu]", '[objective]\nnam = "x"\n[profile.cpu]', r"objective.nam: is not a key; .*digits, direction"),
-        ('["train.py"]', '["../train.py"]', r'editable: is \["../train.py"\]: a Python file inside'),
-        ('["train.py"]', '["train.py", "b.py"]', r"editable: .*1 item"),
+        ('["train.py"]', '["../train.py"]', r'editable: is \["../train.py"\]: files inside'),
+        ('["train.py"]', '["train.py", "b.py"]', r"editable is .* a sealed target has one Python file"),
         ('["train.py"]', '["gone.py"]', r'editable = \["gone.py"\]: there is no such file in models/toy'),
         ('"toy"', '"Toy Two"', r'name: is "Toy Two": .*pattern'),
         (
@@ -113,7 +125,7 @@ def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Pat
             "WIDTH = [16]",
             r"^models/toy/target.toml: profile.cpu.constants.WIDTH: is \[16\]: a number, a boolean or a string$",
         ),
-        ("classes = 10", "classes = ", r"cannot be read: .*line 4"),
+        ("classes = 10", "classes = ", r"cannot be read: .*line 5"),
     ],
 )
 def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(root: Path, old: str, new: str, message: str) -> None:

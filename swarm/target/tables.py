@@ -1,0 +1,221 @@
+"""`target.toml`, key by key: what may stand in it, and what has to go together."""
+
+import shlex
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from swarm.records import Budget, Grade, Guard, NoiseKind, Output, Scalar, Shown
+from swarm.target.objective import Objective
+
+BudgetWord = Literal["work", "time", "samples"]
+_KINDS: dict[str, Literal["solo_seconds", "seconds", "samples"]] = {
+    "work": "solo_seconds",
+    "time": "seconds",
+    "samples": "samples",
+}
+BUILT_IN = ("run.seconds", "run.cpu_seconds", "run.peak_mib")
+"""Metrics of a command that the supervisor measures from outside; no program can say them."""
+SEALED_METRICS = {"images": ("top1", "top5", "calibrated_loss")}
+"""What the scorer of a sealed harness gives beside the objective."""
+
+_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+_Count = Annotated[int, Field(gt=0, strict=True)]
+
+
+def _is_scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("a number, a boolean or a string")
+    return value
+
+
+_Literal = Annotated[Scalar, BeforeValidator(_is_scalar)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GuardTable(Guard):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ShownTable(Shown):
+    model_config = ConfigDict(extra="forbid")
+
+
+class OutputTable(Output):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Profile(Table):
+    """What one trial may use on one kind of device."""
+
+    budget: _Amount
+    walltime_limit_s: _Amount
+    memory_mib: _Count = Field(description="first reservation, before any measurement")
+    threads: _Count
+    constants: dict[str, _Literal] = Field(default_factory=dict)
+
+
+class Profiles(Table):
+    cpu: Profile
+    gpu: Profile
+
+
+class BudgetTable(Table):
+    kind: BudgetWord = Field(
+        description="work: seconds as if the trial were alone (CPU seconds on a CPU); time: wall seconds; samples: "
+        "what the harness of a sealed target counts"
+    )
+
+    def of(self, profile: Profile) -> Budget:
+        return Budget(kind=_KINDS[self.kind], amount=profile.budget, walltime_limit_s=profile.walltime_limit_s)
+
+
+class Limits(Table):
+    files: _Count = Field(default=16, le=64, description="editable files at most")
+    bytes: _Count = Field(default=64 * 1024, le=256 * 1024, description="of all of them together")
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or any(part in ("..", ".git") for part in parts):
+        raise ValueError("a path inside the target's folder, such as inputs")
+    return str(PurePosixPath(path))
+
+
+_Inside = Annotated[str, BeforeValidator(_relative)]
+
+
+class Run(Table):
+    """The command of a target that is not sealed, run in the sandbox in a copy of the target's folder."""
+
+    command: str = Field(min_length=1, description="split as a shell would, but no shell runs it")
+    inputs: _Inside = Field(default="inputs", description="folder that it may read, as all that is not private")
+    outputs: tuple[OutputTable, ...] = Field(default=(), description="files that it leaves in outputs/")
+    read: tuple[str, ...] = Field(default=(), description="absolute paths of data outside of the repository")
+
+    @field_validator("command")
+    @classmethod
+    def _splits(cls, command: str) -> str:
+        return _command(command)
+
+    @field_validator("read")
+    @classmethod
+    def _is_absolute(cls, read: tuple[str, ...]) -> tuple[str, ...]:
+        if relative := [path for path in read if not path.startswith("/") or path == "/"]:
+            raise ValueError(f"{relative[0]!r} must be an absolute path; the target's folder is there anyway")
+        return read
+
+
+class GradeTable(Table):
+    """The command that makes the number, run after the first one is dead, out of its reach."""
+
+    command: str = Field(min_length=1, description="prints one JSON object: metrics, valid, why, per_item")
+    private: _Inside = Field(default="private", description="folder that only the grader sees")
+    limit_s: _Amount = Field(default=120.0, description="after which it is killed")
+
+    @field_validator("command")
+    @classmethod
+    def _splits(cls, command: str) -> str:
+        return _command(command)
+
+
+class TestTable(Table):
+    """What `swarm certify` alone uses, in place of `inputs` and `private`."""
+
+    inputs: _Inside
+    private: _Inside
+
+
+class TargetFile(Table):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    description: str = ""
+    grade: Grade = Field(default="sealed", description="who makes the number")
+    harness: Literal["images"] | None = Field(default=None, description="of a sealed target; images without it")
+    classes: int | None = Field(default=None, ge=2, strict=True, description="of the harness for images")
+    editable: tuple[str, ...] = Field(min_length=1, description="globs of files, relative to the folder")
+    limits: Limits = Limits()
+    objective: Objective = Objective()
+    guard: tuple[GuardTable, ...] = Field(default=(), description="`[[guard]]`: name, op, limit; failing means no keep")
+    report: tuple[ShownTable, ...] = Field(default=(), description="`[[report]]`: name, unit; shown and nothing else")
+    noise: NoiseKind = Field(default="seeds", description="where equal programs differ")
+    budget: BudgetTable
+    profile: Profiles
+    run: Run | None = Field(default=None, description="where the target is graded or self-reported")
+    grader: GradeTable | None = Field(default=None, description="where the target is graded")
+    test: TestTable | None = Field(default=None, description="a graded target's second data, for `swarm certify`")
+
+    @field_validator("editable")
+    @classmethod
+    def _inside_the_folder(cls, editable: tuple[str, ...]) -> tuple[str, ...]:
+        for glob in editable:
+            parts = PurePosixPath(glob).parts
+            if glob.startswith("/") or not parts or ".." in parts or any(part.startswith(".") for part in parts):
+                raise ValueError("files inside the target's folder, such as train.py or lib/**/*.py, and no dot files")
+        return editable
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "TargetFile":
+        problem = self._sealed_problem() if self.grade == "sealed" else self._command_problem()
+        if problem is not None:
+            raise ValueError(problem)
+        known = self.known_metrics
+        names = [*(one.name for one in self.guard), *(one.name for one in self.report)]
+        if known is not None and (strange := [name for name in names if name not in known]):
+            raise ValueError(
+                f"guard or report {strange[0]!r} is no number that this target's scorer gives: {', '.join(known)}"
+            )
+        if doubled := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{doubled!r} is a guard or a report twice: name each number once")
+        return self
+
+    @property
+    def known_metrics(self) -> tuple[str, ...] | None:
+        """Of a sealed target; None where a grader or a command names its own."""
+        return SEALED_METRICS[self.harness or "images"] if self.grade == "sealed" else None
+
+    def _sealed_problem(self) -> str | None:
+        given = [name for name in ("run", "grader", "test") if getattr(self, name) is not None]
+        if given:
+            return f"grade is sealed and there is [{given[0]}]: leave it out, or set grade to graded or self-reported"
+        if len(self.editable) != 1 or not self.editable[0].endswith(".py") or "*" in self.editable[0]:
+            return f"editable is {list(self.editable)}: a sealed target has one Python file, such as train.py"
+        if self.objective.maximized:
+            return "objective.direction is maximize: the harness scores a validation loss, which is minimized"
+        if self.noise != "seeds":
+            return f"noise is {self.noise}: runs of a sealed target differ by their seeds"
+        return "classes is missing: how many the images have" if self.classes is None else None
+
+    def _command_problem(self) -> str | None:
+        if self.run is None:
+            return f"grade is {self.grade} and [run] is missing: give the command that runs the program"
+        if self.harness is not None or self.classes is not None:
+            return f"grade is {self.grade}, and harness and classes are of sealed targets: leave them out"
+        if self.budget.kind == "samples":
+            return "budget.kind is samples, which only the harness of a sealed target counts: work or time"
+        return self._grader_problem(self.run) if self.grade == "graded" else self._printed_problem(self.run)
+
+    def _grader_problem(self, run: Run) -> str | None:
+        if self.grader is None:
+            return "grade is graded and [grader] is missing: give the command that makes the number from outputs/"
+        return None if run.outputs else "run.outputs is empty: the grader sees nothing but declared outputs"
+
+    def _printed_problem(self, run: Run) -> str | None:
+        if self.grader is not None or self.test is not None or run.outputs:
+            return "grade is self-reported, which has no grader, test or run.outputs: leave them out, or set graded"
+        return "noise is items: a printed number has no items; set seeds" if self.noise != "seeds" else None
+
+
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"not a command: {error}") from error
+    if not words:
+        raise ValueError("not a command: it is empty")
+    return text
