@@ -6,8 +6,8 @@
     def build(): ...
 
 A program whose target names one Python file is that file's text as it is, without a mark: what was recorded of it
-before several files were possible keeps its hashes. All others have marks, in the order of their paths, also where there
-is one file at the moment. Each file ends in a line feed.
+before several files were possible keeps its hashes. All others have marks, in the order of their paths, also where
+there is one file at the moment. Each file ends in a line feed.
 """
 
 import re
@@ -54,8 +54,8 @@ def joined(files: Mapping[str, str]) -> str:
 
 
 def parts(program: str) -> tuple[Part, ...]:
-    """The files in their order. Raises TargetError for a text without marks, and for a path that comes twice or leads out
-    of the folder."""
+    """The files in their order. Raises TargetError for a text without marks, and for a path that comes twice or leads
+    out of the folder."""
     found: list[Part] = []
     lines = program.split("\n")
     starts = [number for number, line in enumerate(lines) if _MARK.fullmatch(line)]

@@ -20,8 +20,8 @@ def tree_sha256(source: str) -> str:
 
     Spellings of one literal are equal (1e-2 and 0.01), different types are not (1 and 1.0). Renamed variables and
     reordered statements are other programs. Comparable within one version of Python. Raises TargetError if the text is
-    not Python. Of several files each counts with its path; those that are not Python by their text, without blanks at the
-    ends of lines.
+    not Python. Of several files each counts with its path; those that are not Python by their text, without blanks at
+    the ends of lines.
     """
     if several.is_several(source):
         whole = "".join(f"{part.path}\0{_of_part(part)}\0" for part in several.parts(source))

@@ -12,8 +12,8 @@ _SHOWN_LINES = 30
 
 
 def merge_text(base: str, ours: str, theirs: str) -> str:
-    """What both edits of `base` say, of several files each by itself. Raises MergeConflict with the number of places and
-    the first of them."""
+    """What both edits of `base` say, of several files each by itself. Raises MergeConflict with the number of places
+    and the first of them."""
     if several.is_several(base):
         return _merge_several(base, ours, theirs)
     return _merge_one(base, ours, theirs)
