@@ -1,7 +1,7 @@
 """What is installed: the version, which the packaging reads from here, and the libraries that only some commands need.
 
 Without any extra a machine can watch, read, report and steer. A study needs `train`, asking a language model `models`,
-and the live page `web`.
+the live page `web`, and an export into another tool's store the extra of its name.
 """
 
 from importlib import metadata
@@ -12,6 +12,11 @@ EXTRAS = {
     "train": ("torch", "torchvision", "numpy", "optuna"),
     "models": ("openai", "httpx2"),
     "web": ("starlette", "uvicorn"),
+    "parquet": ("pyarrow",),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+    "optuna": ("optuna",),
 }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import checking, decide, drill, flags, watch
+from swarm.cli import checking, decide, drill, exporting, flags, watch
 from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.pod import pod_app
@@ -191,20 +191,6 @@ def adopt(
 
 
 @app.command()
-def export(
-    format_: Annotated[
-        str, typer.Option("--format", "-f", metavar="tsv|csv|jsonl", help="tsv has the columns of results.tsv.")
-    ] = "tsv",
-    study: flags.Study = None,
-    brain: flags.Brain = None,
-) -> None:
-    """Print the trials as a table: tsv has the columns of results.tsv, with the objective's name."""
-    from swarm.cli.read import print_export
-
-    print_export(brain, study, format_)
-
-
-@app.command()
 def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html and report.md.")] = Path("report"),
     study: flags.Study = None,
@@ -284,6 +270,7 @@ def doctor(as_json: flags.Json = False) -> int:
 
 app.command()(drill.drill)
 app.command()(watch.watch)
+app.command()(exporting.export)
 app.command()(checking.verify)
 app.command()(checking.attribute)
 app.command()(decide.finals)

@@ -1,12 +1,13 @@
 """The commands that read a program's text: show and diff; and adopt, which writes it onto a branch."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 from swarm.cli.read import find_study, find_trial, open_brain, root_of
 from swarm.errors import SwarmError
 from swarm.records import block
-from swarm.repo import Repo, bundle_beside, has_commit, take_bundle
+from swarm.repo import Repo, bundle_beside, has_commit, take_bundle, versions
 from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of, diff, parent_of
 from swarm.study.state import Program, StudyState, Trial
@@ -26,6 +27,18 @@ class Sources:
     def text(self, program: Program) -> str:
         """Raises SwarmError when the program was never committed or lies in another repository."""
         return self.programs.read(self._commit(program))
+
+    def texts(self) -> dict[str, str]:
+        """Of all programs, by name, as far as they are here."""
+        refs, programs = self.repo.refs(self._study.study_id), self._study.programs.values()
+        commits = {one.name: commit for one in programs if (commit := commit_of(self._study, one, refs)) is not None}
+        with contextlib.suppress(SwarmError):
+            self._need(self._study.opened.base_commit, "the study's first program")
+        if self.programs.is_single:
+            found = versions(self.repo, commits.values(), self.programs.where)
+        else:
+            found = {commit: self.programs.read(commit) for commit in commits.values() if has_commit(self.repo, commit)}
+        return {name: found[commit] for name, commit in commits.items() if commit in found}
 
     def original(self) -> str:
         """The file as it was committed when the study began, before the constants of the device's profile."""

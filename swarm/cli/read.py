@@ -1,4 +1,4 @@
-"""The commands that read: status, log, export, report, memory, verify."""
+"""The commands that read: status, log, report, memory, verify."""
 
 import json
 import sys
@@ -111,14 +111,6 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
     for phase in TRIAL_PHASES:
         if tail := folder.log_tail(phase, lines=40, limit=4000):
             print(f"--- {phase} ---\n{block(tail)}")
-
-
-def print_export(brain: Path | None, study_id: str | None, format_: str) -> None:
-    from swarm.report.export import EXPORTERS
-
-    if format_ not in EXPORTERS:
-        raise UsageError(f"--format is {format_!r}; it is one of {', '.join(EXPORTERS)}")
-    sys.stdout.write(EXPORTERS[format_](find_study(open_brain(brain), study_id)))
 
 
 def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None:

@@ -10,5 +10,6 @@ from swarm.repo.bundle import bundle_beside, has_commit, take_bundle, write_bund
 from swarm.repo.refs import trial_ref
 from swarm.repo.repository import Repo
 from swarm.repo.taking import Quarantine
+from swarm.repo.versions import versions
 
-__all__ = ["Quarantine", "Repo", "bundle_beside", "has_commit", "take_bundle", "trial_ref", "write_bundle"]
+__all__ = ["Quarantine", "Repo", "bundle_beside", "has_commit", "take_bundle", "trial_ref", "versions", "write_bundle"]

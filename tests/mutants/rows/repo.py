@@ -134,4 +134,16 @@ ROWS = (
         Edit("swarm/repo/runtime.py", 'ignore.write_text("*\\n", encoding="utf-8")', "ignore.touch()"),
         (f"{_REPO}test_a_change_is_committed_without_touching_what_is_the_users",),
     ),
+    Safeguard(
+        "bundle-for-its-study",
+        "a bundle makes refs of the study that is asked for and of no other",
+        Edit("swarm/repo/bundle.py", "if study == study_id and _TRIAL", "if _TRIAL"),
+        ("swarm/repo/test_bundle.py::test_what_is_no_bundle_or_contradicts_takes_nothing",),
+    ),
+    Safeguard(
+        "adopted-branch-in-sight",
+        "the branch of a result is what git reads under the name that is printed, and not the trial's own ref",
+        Edit("swarm/cli/programs.py", 'f"adopted/{study', 'f"swarm/{study'),
+        ("swarm/cli/test_adopt.py::test_the_branch_that_adopt_names_is_the_one_that_git_reads",),
+    ),
 )

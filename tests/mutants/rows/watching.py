@@ -7,6 +7,7 @@ _NOTIFIER = "swarm/notify/test_notifier.py::"
 _VIEW = "swarm/watch/test_view.py::"
 _PAGE = "swarm/watch/test_page.py::"
 _TERMINAL = "swarm/watch/test_watch_terminal.py::"
+_STORES = "swarm/report/test_export_stores.py::"
 
 
 def _row(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Safeguard:
@@ -174,5 +175,21 @@ ROWS = (
         "    top = max(cost for cost in ordered if cost <= furthest)\n",
         "    top = ordered[-1]\n",
         "swarm/report/test_figures.py::test_an_outlier_stays_in_sight_without_flattening_the_rest",
+    ),
+    _row(
+        "exported-once",
+        "a store gets each trial once, however often it is asked for",
+        "swarm/report/export/optuna_store.py",
+        "    new = [trial for trial in trials if trial.row.trial_id not in known]\n",
+        "    new = list(trials)\n",
+        f"{_STORES}test_twice_adds_nothing_twice_and_later_only_what_is_new[optuna]",
+    ),
+    _row(
+        "exported-ranges-stay",
+        "what Optuna has of a constant stays as it is, so that later trials go beside earlier ones",
+        "swarm/report/export/optuna_store.py",
+        "    wanted = there if there is not None else _range(value, space)\n",
+        "    wanted = _range(value, space)\n",
+        f"{_STORES}test_optuna_keeps_the_kind_of_range_that_it_has",
     ),
 )

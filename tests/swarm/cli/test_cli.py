@@ -169,6 +169,9 @@ def test_export_has_the_five_columns_of_results_tsv(tmp_path: Path) -> None:
     lines = swarm("export", cwd=repo.root).stdout.splitlines()
     assert lines[0].split("\t") == ["commit", "validation_loss", "memory_gb", "status", "description"]
     assert len(lines) == 8
+    assert swarm("export", "jsonl", cwd=repo.root).stdout.count("\n") == 7
+    refused = swarm("export", "xls", cwd=repo.root)
+    assert refused.returncode == 2 and "it is one of tsv, csv, jsonl, parquet" in refused.stderr
 
 
 def test_verify_names_the_first_bad_line(tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_the_page_names_the_extra_that_it_lacks(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[0] == "swarm: this needs starlette, uvicorn: pip install 'swarm-research[web]'"
 
 
+@pytest.mark.parametrize("store", ["parquet", "tensorboard", "mlflow", "wandb", "optuna"])
+def test_an_export_names_the_extra_that_it_lacks_and_makes_nothing(tmp_path: Path, store: str) -> None:
+    done = without(EXTRAS[store], ("export", store, "--brain", str(RECORDED)), cwd=tmp_path)
+    said = f"this needs {', '.join(EXTRAS[store])}: pip install 'swarm-research[{store}]'"
+    assert done.stderr.splitlines()[-2] == f"swarm: {said}"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of a fresh environment with the wheel and what it depends on, and nothing else."""

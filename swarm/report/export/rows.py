@@ -54,7 +54,7 @@ class TrialRow(BaseModel):
 
 
 def trial_rows(study: StudyState) -> list[TrialRow]:
-    return [_row(study, trial) for trial in study.finished_trials()]
+    return [row_of(study, trial) for trial in study.finished_trials()]
 
 
 def to_tsv(study: StudyState) -> str:
@@ -93,7 +93,8 @@ def _named(study: StudyState, row: TrialRow) -> dict[str, object]:
     return {study.objective.key if name == "value" else name: value for name, value in fields.items()}
 
 
-def _row(study: StudyState, trial: Trial) -> TrialRow:
+def row_of(study: StudyState, trial: Trial) -> TrialRow:
+    """Of a finished trial."""
     claim, finished = trial.claim, trial.finished
     assert finished is not None
     program = study.program_of(trial.trial_id)
