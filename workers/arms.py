@@ -16,6 +16,7 @@ from pathlib import Path
 from swarm.clock import Clock
 from swarm.errors import BrainError, Escaped, MissingExtra, contained
 from swarm.records import MAX_DESCRIPTION, Proposal, one_line
+from swarm.study.model_server import names_a_model
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.version import missing
@@ -154,17 +155,10 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
         return {LLM: _openai(around, chosen), **embedded}, (LLM,)
     if kind == "cli":
         return {LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,)
-    if kind == "auto" and _names_a_model(around, chosen):
+    if kind == "auto" and names_a_model(chosen, {**os.environ, **around.secrets}):
         arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
         return arms, tuple(arms)
     return embedded, tuple(embedded)
-
-
-def _names_a_model(around: Surroundings, chosen: ProposerSettings) -> bool:
-    """Whether `auto` has a model to ask. A key in the environment alone may be there for something else."""
-    server = around.secrets.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")
-    model = chosen.model or os.environ.get("SWARM_MODEL")
-    return chosen.base_url is not None or bool(server and model)
 
 
 def _embedded(around: Surroundings) -> dict[str, Proposer]:
@@ -190,7 +184,7 @@ def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:
         clock=around.clock,
         spend_limit=_spend_limit(around, chosen),
         transcripts=_transcripts(around),
-        without_schema=_study_folder(around) / "llm" / "without_schema",
+        learnt=_study_folder(around) / "llm" / "servers",
     )
 
 

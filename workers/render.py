@@ -41,7 +41,11 @@ _PROMPTS = Path(__file__).parent / "prompts"
 
 
 class PromptTooLong(SwarmError):
-    """Not even the rules, the person's words and the program fit."""
+    """Not even the rules, the person's words and the program fit: they are about `tokens` long."""
+
+    def __init__(self, message: str, tokens: int) -> None:
+        super().__init__(message)
+        self.tokens = tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,17 @@ def render(briefing: Briefing, *, reply: Reply = "envelope", max_tokens: int = D
             return Prompt(system, user, tokens, tuple(attempt.trial_id for attempt in shown))
     raise PromptTooLong(
         f"the prompt is about {tokens} tokens without any record, the limit is {max_tokens}: "
-        f"{briefing.editable} has {len(briefing.incumbent.source)} characters. Raise the limit or shorten the file."
+        f"{briefing.editable} has {len(briefing.incumbent.source)} characters. Raise the limit or shorten the file.",
+        tokens,
     )
+
+
+def smallest(briefing: Briefing, reply: Reply = "envelope") -> int:
+    """Tokens of the shortest prompt that there is."""
+    try:
+        return render(briefing, reply=reply, max_tokens=1).tokens
+    except PromptTooLong as error:
+        return error.tokens
 
 
 def repair_text(reason: str, editable: str) -> str:

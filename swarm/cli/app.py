@@ -261,11 +261,15 @@ def compare(
 
 
 @app.command()
-def doctor(as_json: flags.Json = False) -> int:
+def doctor(
+    as_json: flags.Json = False,
+    call: Annotated[bool, typer.Option("--call", help="Ask the model server once; it costs one small call.")] = False,
+    proposer: Annotated[str, typer.Option(metavar="SPEC", help="Whom --call asks: openai:MODEL@URL.")] = "openai",
+) -> int:
     """Say what this machine can do: git, sandbox, devices, locks, disk, model server."""
     from swarm.cli.doctor import print_doctor
 
-    return print_doctor(Path.cwd(), as_json=as_json)
+    return print_doctor(Path.cwd(), as_json=as_json, more=[("call", proposer)] if call else [])
 
 
 app.command()(drill.drill)

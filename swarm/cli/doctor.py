@@ -5,33 +5,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
+from swarm.cli.asking import asked
+from swarm.cli.finding import Finding, Verdict
 from swarm.errors import MissingExtra, NotARepository, OutdatedExtra, SwarmError
 from swarm.version import missing, too_old
 
-Verdict = Literal["ok", "warn", "risk", "fail"]
-"""`warn`: something is still to be done, and the detail says what. `risk`: a study runs here, and its results deserve
-less trust. `fail`: it cannot run on this machine."""
 _COLOURS: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "risk": "bold red", "fail": "bold red"}
 MIN_DISK_GIB = 5.0
+ASKED_S = 1800.0
 
 
-@dataclass(frozen=True)
-class Finding:
-    check: str
-    verdict: Verdict
-    detail: str
-
-
-def print_doctor(cwd: Path, *, as_json: bool) -> int:
-    """0 when a study can run on this machine, perhaps after what the warnings ask for; 1 when it cannot."""
-    findings = list(examine(cwd))
+def print_doctor(cwd: Path, *, as_json: bool, more: Sequence[Sequence[str]] = ()) -> int:
+    """0 when a study can run on this machine, perhaps after what the warnings ask for; 1 when it cannot. `more` is what
+    is asked of models and agents beside."""
+    findings = [*examine(cwd), *(finding for what in more for finding in asked(what, ASKED_S))]
     if as_json:
         import json
 
@@ -178,6 +171,9 @@ def _data(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _model(_cwd: Path) -> tuple[Verdict, str]:
+    from swarm.orchestrator.model_servers import check_models
+    from swarm.study.settings import ProposerSettings
+
     url = os.environ.get("OPENAI_BASE_URL")
     if not os.environ.get("OPENAI_API_KEY") and not url:
         return "ok", "no OPENAI_API_KEY and no OPENAI_BASE_URL: the embedded proposers do the work"
@@ -186,7 +182,8 @@ def _model(_cwd: Path) -> tuple[Verdict, str]:
         return "warn", "no model is named: set SWARM_MODEL or give --model"
     if absent := missing("models"):
         return "warn", f"{model}: {MissingExtra('models', absent)}"
-    return "ok", f"{model} at {url or 'the default OpenAI server'}"
+    check_models([ProposerSettings(spec="openai")], os.environ)
+    return "ok", f"{model} at {url or 'the default OpenAI server'}; --call asks it"
 
 
 def _pods(_cwd: Path) -> tuple[Verdict, str]:

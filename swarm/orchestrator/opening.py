@@ -17,11 +17,12 @@ from swarm.admission.selftest.usable import require_usable
 from swarm.brain import Brain
 from swarm.brain.room import require_room
 from swarm.clock import Clock
-from swarm.errors import DirtyTarget, MissingExtra, OutdatedExtra, SwarmError, TargetError, UsageError
+from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import cards_for, device_for, device_name, with_cards
 from swarm.orchestrator.data import own_data, prepare_data
 from swarm.orchestrator.first_record import first_record
+from swarm.orchestrator.model_servers import check_models, need_extras
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget
 from swarm.repo import Repo
@@ -34,7 +35,6 @@ from swarm.target.file import Target, load_target
 from swarm.target.tables import Profile
 from swarm.trial.config import Device
 from swarm.trial.contract import harness_sha256
-from swarm.version import missing, too_old
 
 NOISE_REPLICATES = 5
 LOCK_TIMEOUT_S = 10.0  # for the brain's lock; a stopped process may hold it
@@ -77,10 +77,10 @@ def open_study(
         settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
-        _need_extras(settings.proposers)
+        _check_proposers(settings.proposers)
         require_usable_card(settings.device, settings.cards, settings.sandbox, say)
     else:
-        _need_extras({agent: _asked(options, agent) for agent in worker_names(options.workers)})
+        _check_proposers({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
         settings = fresh.model_copy(update={"noise_replicates": noise_replicates})
         if (left := brain.begin_keeping()) is not None:
@@ -195,13 +195,9 @@ def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
     return settings
 
 
-def _need_extras(proposers: Mapping[str, ProposerSettings]) -> None:
-    asks_models = any(chosen.spec == "openai" for chosen in proposers.values())
-    for extra in ("train", "models") if asks_models else ("train",):
-        if absent := missing(extra):
-            raise MissingExtra(extra, absent)
-        if old := too_old(extra):
-            raise OutdatedExtra(extra, old)
+def _check_proposers(proposers: Mapping[str, ProposerSettings]) -> None:
+    need_extras(proposers.values())
+    check_models(proposers.values(), os.environ)
 
 
 def require_usable_card(device: Device, cards: tuple[str, ...], sandbox: Sandbox, say: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 
 from swarm.errors import UsageError
+from swarm.study.model_server import split_model
 from swarm.study.options import UNLIMITED, UpOptions, check_worker_names, worker_names
 from swarm.study.settings import ProposerSettings, RunSettings
 
@@ -46,7 +47,7 @@ def resumed(settings: RunSettings, options: UpOptions, now: float) -> tuple[RunS
 def proposer_settings(spec: str, options: UpOptions) -> ProposerSettings:
     """Of one worker, from its spec and what was asked for all."""
     kind, _, rest = spec.partition(":")
-    model, _, url = rest.partition("@") if kind == "openai" else ("", "", "")
+    model, url = split_model(rest) if kind == "openai" else ("", None)
     return ProposerSettings(
         spec=kind if kind == "openai" else spec,
         model=model or options.model,

@@ -23,7 +23,7 @@ from swarm.study.usage import total_usage
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.openai_api import OpenAIProposer
-from workers.proposers.openai_api.server import _tls
+from workers.proposers.openai_api.deadline import _tls
 from workers.proposers.spending import Prices, SpendLimit, Spent, spent_in
 
 GOOD = envelope("CLASSES = 100", "CLASSES = 10")
@@ -68,7 +68,6 @@ def error(status: int, message: str = "no", **headers: str) -> Raw:
         (error(500), "HTTP 500: no"),
         (error(502), "HTTP 502"),
         (error(529), "HTTP 529"),
-        (error(408), "HTTP 408"),
     ],
 )
 def test_a_failing_server_is_tried_again_and_then_left_alone(step, reason):
@@ -99,13 +98,19 @@ def test_one_bad_answer_between_good_ones_costs_a_moment_only():
     [
         completion("", refusal="I cannot help with that"),
         completion(None, finish="content_filter"),
-        completion("", finish="length"),
     ],
 )
 def test_a_refusal_is_no_fault_of_the_server_and_is_not_repeated(step):
     failed, requests = failure(step)
     assert (failed.code, failed.cooldown_s, requests) == ("llm_failed", 0.0, 1)
     assert failed.usage is not None and failed.usage.output_tokens == 200
+
+
+def test_who_waited_for_a_whole_answer_in_vain_is_asked_for_a_stream():
+    with FakeLLM([error(408)]) as server, pytest.raises(ProposalFailed) as caught:
+        proposer(server.url).propose(briefing())
+    assert (caught.value.code, "HTTP 408" in caught.value.detail) == ("llm_rate_limited", True)
+    assert [request.body.get("stream") for request in server.requests] == [None, True, True, True, True]
 
 
 class TestWaiting:
@@ -300,9 +305,10 @@ class TestSurroundings:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
         monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
         monkeypatch.setitem(sys.modules, "socksio", None)
-        failed, requests = failure(GOOD)
-        assert requests == 0 and 0 < failed.cooldown_s < 3600
-        assert "ImportError" in failed.detail or "ModuleNotFoundError" in failed.detail
+        with pytest.raises(ProposalFailed) as caught:
+            proposer("http://model.invalid/v1").propose(briefing())
+        assert 0 < caught.value.cooldown_s < 3600
+        assert "ImportError" in caught.value.detail or "ModuleNotFoundError" in caught.value.detail
 
     def test_a_certificate_file_that_is_not_there(self, monkeypatch, tmp_path):
         _tls.cache_clear()
@@ -316,7 +322,7 @@ class TestSurroundings:
 
     def test_whatever_the_library_raises_is_a_failed_call_with_its_class(self, monkeypatch):
         for raised in every_exception():
-            monkeypatch.setattr("workers.proposers.openai_api.server._Deadline.http_client", raising(raised))
+            monkeypatch.setattr("workers.proposers.openai_api.deadline.Deadline.http_client", raising(raised))
             with pytest.raises(ProposalFailed) as caught:
                 proposer("http://127.0.0.1:9/v1").propose(briefing())
             failed = caught.value

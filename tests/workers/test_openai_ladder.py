@@ -205,14 +205,14 @@ class TestSchemaMode:
         assert model.mode == "envelope"
 
     def test_no_other_worker_asks_that_model_again(self, tmp_path):
-        marks = tmp_path / "llm" / "without_schema"
+        learnt = tmp_path / "llm" / "servers"
         with FakeLLM([Raw('{"error": {"message": "response_format is not supported"}}', status=400), GOOD]) as server:
-            proposer(server, mode="schema", without_schema=marks).propose(briefing())
-            another = proposer(server, mode="schema", without_schema=marks)
+            proposer(server, mode="schema", learnt=learnt).propose(briefing())
+            another = proposer(server, mode="schema", learnt=learnt)
             another.propose(briefing())
             assert ["response_format" in request.body for request in server.requests] == [True, False, False]
             assert another.mode == "envelope"
-            assert proposer(server, model="larger", mode="schema", without_schema=marks).mode == "schema"
+            assert proposer(server, model="larger", mode="schema", learnt=learnt).mode == "schema"
 
     def test_a_miss_alone_does_not_cost_the_mode(self):
         miss = json.dumps({**self.SAID, "edits": [{"search": "nothing", "replace": ""}]})

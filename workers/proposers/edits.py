@@ -9,7 +9,8 @@
 Pure: text in, text out. A block applies where its SEARCH lines stand exactly once: first exactly, then with all lines
 shifted by the same leading whitespace, then without blank lines at its edges. Nothing is guessed beyond that: a near
 miss goes back to the model with the nearest real lines, because a wrong guess would train a program nobody proposed.
-The order of the steps follows aider's `editblock_coder.py`.
+The order of the steps follows aider's `editblock_coder.py`. Blanks of another kind count as blanks; a declared constant
+may be quoted without the comment behind it, and keeps it. Hunks of a diff are blocks, too (`forms`).
 """
 
 import difflib
@@ -18,10 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-_OPEN = re.compile(r"^\s{0,3}<{5,9} ?SEARCH>?\s*$")
-_MIDDLE = re.compile(r"^\s{0,3}={5,9}\s*$")
-_CLOSE = re.compile(r"^\s{0,3}>{5,9} ?REPLACE\s*$")
-_FENCE = re.compile(r"^\s*(`{3,})\s*([\w+-]*)\s*$")
+from workers.proposers.forms import hunks, plain_line, plain_lines, unescaped, without_numbers
+
+_OPEN = re.compile(r"(?i)^\s*(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)\b[>:]?(?: [\w./\\~-]+)?\s*$")
+_MIDDLE = re.compile(r"^\s*={5,9}\s*$")
+_CLOSE = re.compile(r"(?i)^\s*(?:>{5,9}|\+{5,9}) ?(?:REPLACE|UPDATED)\b:?(?: [\w./\\~-]+)?\s*$")
+_FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*([\w+-]*)(?: [^`]*)?$")
 _PATH = re.compile(r"^[\w./\\~-]+\.\w{1,5}$|^[\w.~-]*[/\\][\w./\\~-]+$")
 
 MAX_BLOCKS = 40
@@ -42,17 +45,18 @@ def parse_edits(answer: str, editable: str) -> list[Edit]:
 
     Raises EditFailed for a block that is not closed, that names another file than `editable`, or for too many blocks.
     """
-    lines = _lines(answer)
+    lines = _lines(unescaped(answer))
     edits: list[Edit] = []
     at = 0
     while at < len(lines):
         if _OPEN.match(lines[at]):
-            _refuse_other_file(lines[:at], editable)
+            _refuse_other_file([*lines[:at], lines[at].split()[-1]], editable)
             middle = _find(lines, at + 1, _MIDDLE, len(edits) + 1)
             close = _find(lines, middle + 1, _CLOSE, len(edits) + 1)
             edits.append(Edit("\n".join(lines[at + 1 : middle]), "\n".join(lines[middle + 1 : close])))
             at = close
         at += 1
+    edits = edits or _of_a_diff("\n".join(lines), editable)
     if len(edits) > MAX_BLOCKS:
         raise EditFailed(f"{len(edits)} blocks; at most {MAX_BLOCKS} fit one change. Propose one change only.")
     return edits
@@ -75,6 +79,7 @@ def whole_file(answer: str) -> str | None:
 
     A fence inside the file (in a docstring) is passed over when the outer fence has more backticks.
     """
+    answer = unescaped(answer)
     blocks = [block for language, block in fenced_blocks(answer) if language in ("", "python", "py", "python3")]
     text = max(blocks, key=len, default="")
     return text + "\n" if text.strip() else None
@@ -89,11 +94,20 @@ def fenced_blocks(answer: str) -> Iterator[tuple[str, str]]:
         if opened is None:
             if fence:
                 opened, block = (fence[1], fence[2].lower()), []
-        elif fence and len(fence[1]) >= len(opened[0]) and not fence[2]:
+        elif fence and fence[1].startswith(opened[0]) and line.strip() == fence[1]:
             yield opened[1], "\n".join(block)
             opened = None
         else:
             block.append(line)
+
+
+def _of_a_diff(answer: str, editable: str) -> list[Edit]:
+    edits = [Edit(before, after) for before, after in hunks(answer)]
+    if edits:
+        _refuse_other_file(
+            re.findall(r"(?m)^(?:\+\+\+|\*\*\* (?:Update|Add) File:) +(?:b/)?(\S+)", answer)[-2:], editable
+        )
+    return edits
 
 
 def _refuse_other_file(before: Sequence[str], editable: str) -> None:
@@ -123,7 +137,10 @@ def _apply(lines: list[str], edit: Edit, number: int) -> list[str]:
     search, replace = edit.search.split("\n"), edit.replace.split("\n") if edit.replace else []
     if not edit.search.strip():
         raise EditFailed(f"block {number} has an empty SEARCH: quote the lines that it goes before or after.")
-    for match in (_exact, _shifted, _trimmed):
+    if (unnumbered := without_numbers(search)) is not None:
+        search, replace = unnumbered, without_numbers(replace) or replace
+    replace = plain_lines(replace, lines)
+    for match in (_exact, _shifted, _trimmed, _plain, _uncommented):
         places = list(match(lines, search, replace))
         if len(places) > 1:
             raise EditFailed(_ambiguous(number, [place.start for place in places]))
@@ -171,6 +188,44 @@ def _trimmed(lines: list[str], search: list[str], replace: list[str]) -> Iterato
     while tail and replace and not replace[-1].strip():
         replace, tail = replace[:-1], tail - 1
     yield from _shifted(lines, core, replace)
+
+
+def _places(lines: list[str], search: list[str], replace: list[str]) -> list[_Place]:
+    """Where the first of the strict ways finds it."""
+    ways = (list(match(lines, search, replace)) for match in (_exact, _shifted, _trimmed))
+    return next(filter(None, ways), [])
+
+
+def _plain(lines: list[str], search: list[str], replace: list[str]) -> Iterator[_Place]:
+    """With other characters for blanks, in either; lines that only differ by these stay as they are in the file."""
+    readable, asked = [plain_line(line) for line in lines], [plain_line(line) for line in search]
+    if (readable, asked) == (lines, search):
+        return
+    for place in _places(readable, asked, replace):
+        window = slice(place.start, place.start + place.length)
+        kept = dict(zip(readable[window], lines[window], strict=True))
+        yield _Place(place.start, place.length, [kept.get(line, line) for line in place.replacement])
+
+
+def _uncommented(lines: list[str], search: list[str], replace: list[str]) -> Iterator[_Place]:
+    """Lines of the file quoted without the comment that follows a constant; a line in their place keeps it, if it sets
+    the same name and has none."""
+    bare = [_SEARCHED.sub("", line) for line in lines]
+    if bare == lines:
+        return
+    for place in _places(bare, search, replace):
+        window = slice(place.start, place.start + place.length)
+        comments = {name[0]: line[len(name[0]) :] for line in lines[window] if (name := _SET.match(line))}
+        behind = {name: found[0] for name, rest in comments.items() if (found := _SEARCHED.search(rest))}
+        kept = []
+        for line in place.replacement:
+            name = _SET.match(line)
+            kept.append(line + behind[name[0]] if name and name[0] in behind and "#" not in line else line)
+        yield _Place(place.start, place.length, kept)
+
+
+_SEARCHED = re.compile(r"\s*# search: .*$")
+_SET = re.compile(r"^[A-Z][A-Z0-9_]* = ")
 
 
 _Shift = Callable[[str], str | None]

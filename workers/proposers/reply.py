@@ -5,6 +5,7 @@ editable file, with a few bounded fields beside it. Operators that would bypass 
 cannot be asked for.
 """
 
+import ast
 import json
 import math
 import re
@@ -20,11 +21,13 @@ from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
 from workers.proposers.foreign_json import read_foreign_json, require_shallow
+from workers.proposers.forms import plain_lines
 from workers.redact import Redactor
 from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, render
 
 MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
+MAX_PYTHON = 4_000
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _SAYABLE = {operator.value: operator for operator in (Operator.ABLATE, Operator.RECOMBINE)}
@@ -55,7 +58,7 @@ def read_envelope(answer: str, briefing: Briefing, known: Header | None = None) 
     """
     _refuse_long(answer)
     header = parse_header(answer) or known
-    edits = parse_edits(answer, briefing.editable)
+    edits = parse_edits(answer, briefing.editable) or _json_edits(answer)
     source = apply_edits(briefing.incumbent.source, edits) if edits else _whole(answer, briefing)
     return checked(Draft(header, source), briefing)
 
@@ -66,11 +69,7 @@ def read_schema(answer: str, briefing: Briefing) -> Draft:
     found = next((item for item in _objects(answer) if isinstance(item.get("edits"), list)), None)
     if found is None:
         raise EditFailed("the answer is not one JSON object with the key `edits`.")
-    edits = [
-        Edit(str(item.get("search", "")).rstrip("\n"), str(item.get("replace", "")).rstrip("\n"))
-        for item in found["edits"]  # type: ignore[attr-defined]
-        if isinstance(item, dict)
-    ]
+    edits = _listed_edits(found["edits"])
     if not edits:
         raise EditFailed("`edits` is empty: propose one change.")
     return checked(Draft(_header(found), apply_edits(briefing.incumbent.source, edits)), briefing)
@@ -142,15 +141,50 @@ def _refuse_long(answer: str) -> None:
 
 def _whole(answer: str, briefing: Briefing) -> str:
     """The file given whole. Code with under half of its lines is taken for a fragment, which says not where it goes."""
-    text = whole_file(answer)
+    text = whole_file(answer) or _bare_file(answer)
     if text is None:
         raise EditFailed("there is no SEARCH/REPLACE block in the answer.")
+    text = "\n".join(plain_lines(text.split("\n"), briefing.incumbent.source.split("\n")))
     lines, least = text.count("\n"), briefing.incumbent.source.count("\n") // 2
     if lines < least:
         raise EditFailed(
             f"the code in the answer has {lines} lines and is neither a SEARCH/REPLACE block nor the whole file."
         )
     return text
+
+
+def _bare_file(answer: str) -> str | None:
+    """The answer itself, where it is a program with the two functions that every program has."""
+    text = answer.strip("\ufeff \n") + "\n"
+    if not re.search(r"(?m)^def main\(", text) or not re.search(r"(?m)^def build_model\(", text):
+        return None
+    try:
+        tree_sha256(text)
+    except TargetError:
+        return None
+    return text
+
+
+def _json_edits(answer: str) -> list[Edit]:
+    """Edits as a list in JSON, where blocks were asked for."""
+    lists = (_listed_edits(item.get("edits")) for item in _objects(answer))
+    return next(filter(None, lists), [])
+
+
+_BEFORE = ("search", "old", "old_string", "find", "before", "original")
+_AFTER = ("replace", "new", "new_string", "replacement", "after", "updated")
+
+
+def _listed_edits(items: object) -> list[Edit]:
+    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return [Edit(_text_of(item, _BEFORE), _text_of(item, _AFTER)) for item in found]
+
+
+def _text_of(item: dict[str, object], names: tuple[str, ...]) -> str:
+    """A text, or a list of its lines."""
+    value = next((item[name] for name in names if name in item), "")
+    lines = value if isinstance(value, list) else [value]
+    return "\n".join(str(line) for line in lines).replace("\r\n", "\n").rstrip("\n")
 
 
 def _objects(answer: str) -> Iterator[dict[str, object]]:
@@ -189,7 +223,19 @@ def _load(text: str) -> object:
             return read_foreign_json(candidate)
         except ValueError:
             continue
-    return None
+    return _python_value(text)
+
+
+def _python_value(text: str) -> object:
+    """An object as Python writes it; only short ones, since a deep one may exhaust the parser."""
+    if len(text) > MAX_PYTHON or not text.lstrip().startswith("{"):
+        return None
+    try:
+        value: object = ast.literal_eval(text.strip())
+        require_shallow(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+    return value
 
 
 def _header(item: dict[str, object]) -> Header:

@@ -12,7 +12,7 @@ from fakes.git_repository import make_repository
 from swarm import version
 from swarm.cli import doctor
 from swarm.errors import MissingExtra, OutdatedExtra
-from swarm.orchestrator.opening import _need_extras
+from swarm.orchestrator.model_servers import need_extras
 from swarm.version import EXTRAS
 
 ROOT = Path(__file__).parents[3]
@@ -147,7 +147,7 @@ def test_a_library_that_is_too_old_is_named_with_the_least_that_will_do(monkeypa
     monkeypatch.setitem(version.EXTRAS, "train", ("torch",))
     assert version.too_old("train") == ("torch 2.10 or later (2.9.1+cu128 is installed)",)
     with pytest.raises(OutdatedExtra, match=r"needs torch 2\.10 or later .*pip install --upgrade"):
-        _need_extras({})
+        need_extras([])
     assert doctor._torch(Path()) == ("fail", str(OutdatedExtra("train", version.too_old("train"))))
     for fine in ("2.10.0", "2.15.0+cu132", "3.0"):
         versions["torch"] = fine

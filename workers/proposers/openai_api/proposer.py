@@ -2,8 +2,8 @@
 
 The ladder of one proposal: an answer in envelope mode (a JSON header and SEARCH/REPLACE blocks as plain text, which
 works on every server), or in schema mode if asked for; if it does not apply, one repair turn that quotes the nearest
-real lines; then the whole file; then ProposalFailed. A model that rejects or ignores the schema loses schema mode for
-the rest of the study, for all workers (`without_schema`, a folder of marks).
+real lines; then the whole file; then ProposalFailed. What the server wants is learnt once for the study, for all
+workers and over restarts (`rules`): a model that rejects or ignores the schema loses schema mode, for one.
 
 ProposalFailed codes: `llm_failed` (no usable answer, or no server), `llm_rate_limited`, `llm_quota` (no money there),
 `llm_budget` (a ceiling of ours), `llm_auth` and `llm_config` (refused: asked again after a rest, longer each time),
@@ -14,44 +14,40 @@ at a ceiling.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from swarm.clock import Clock, SystemClock
 from swarm.errors import UsageError
 from swarm.records import Proposal
+from swarm.study.model_server import tidy_url
 from swarm.study.usage import total_usage
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.edits import EditFailed
-from workers.proposers.openai_api.caller import Caller, FormatRefused, PromptRefused, Turn
-from workers.proposers.openai_api.mode import Mode, ModeOf
+from workers.proposers.openai_api.caller import Caller, FormatRefused, Turn
+from workers.proposers.openai_api.conversation import Conversation
+from workers.proposers.openai_api.environment import Choice, chosen
+from workers.proposers.openai_api.rules import MOST_OUTPUT_TOKENS, Mode, RuleBook, Rules
 from workers.proposers.openai_api.schema import SCHEMA
-from workers.proposers.openai_api.server import Message, Server
-from workers.proposers.reply import Draft, Header, parse_header, prompt_for, read_envelope, read_schema, to_proposal
+from workers.proposers.openai_api.server import Server
+from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
 from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
-from workers.render import (
-    DEFAULT_MAX_TOKENS,
-    TOO_LONG_REST_S,
-    Prompt,
-    PromptTooLong,
-    render,
-    repair_text,
-    whole_file_text,
-)
+from workers.render import DEFAULT_MAX_TOKENS, repair_text, whole_file_text
 
-MAX_QUOTED_ANSWER = 16_000
 MAX_REASON = 300
-SHORTER = 0.75  # of a prompt that did not fit the model's context
 
 
 class OpenAIProposer:
     """One model on one server.
 
-    `deadline_s` bounds a whole proposal, waits and repair turns included. `transcripts` is a folder for redacted
-    records of each call. The key is kept by this object alone and appears in nothing that it writes or returns.
+    `deadline_s` bounds a whole proposal, waits and repair turns included; where answers are streamed it may take two
+    and a half times as long (`caller`). `transcripts` is a folder for redacted records of each call, `learnt` one for
+    what is learnt of servers. The key is kept by this object alone and appears in nothing that it writes or returns.
     Raises UsageError for OpenAI's own server without a key; other servers may need none.
     """
 
@@ -67,26 +63,39 @@ class OpenAIProposer:
         deadline_s: float = 240.0,
         spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
-        without_schema: Path | None = None,
+        learnt: Path | None = None,
         max_prompt_tokens: int = DEFAULT_MAX_TOKENS,
         max_output_tokens: int | None = None,
     ) -> None:
+        base_url = tidy_url(base_url)
         if key is None and base_url is None:
             raise UsageError("no key for api.openai.com: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server")
         self._clock = clock or SystemClock()
         self._model = model
-        self._mode = ModeOf(mode, without_schema, base_url, model)
+        self._asked_mode = mode
         self._deadline_s = deadline_s
-        self._max_prompt_tokens = max_prompt_tokens
-        self._turn = Turn(0.0)  # the latest
+        self._turn = Turn(0.0, 0.0)  # the latest
         self._redact = Redactor([key or "", *(headers or {}).values()])
-        self._caller = Caller(
-            server=Server(base_url, key, model, self._clock, self._redact, headers or {}, max_output_tokens),
-            clock=self._clock,
-            redact=self._redact,
-            transcripts=Transcripts(transcripts, self._redact),
-            spend_limit=spend_limit or SpendLimit(),
-            breaker=Breaker(self._clock),
+        self._rulebook = RuleBook(
+            learnt,
+            base_url,
+            model,
+            Rules(
+                prompt_tokens=max_prompt_tokens,
+                output_tokens=max_output_tokens,
+                most_output_tokens=max_output_tokens or MOST_OUTPUT_TOKENS,
+            ),
+        )
+        self._conversation = Conversation(
+            Caller(
+                server=Server(base_url, key, model, self._clock, self._redact, headers or {}),
+                rulebook=self._rulebook,
+                clock=self._clock,
+                redact=self._redact,
+                transcripts=Transcripts(transcripts, self._redact),
+                spend_limit=spend_limit or SpendLimit(),
+                breaker=Breaker(self._clock),
+            )
         )
 
     @classmethod
@@ -100,7 +109,7 @@ class OpenAIProposer:
         clock: Clock | None = None,
         spend_limit: SpendLimit | None = None,
         transcripts: Path | None = None,
-        without_schema: Path | None = None,
+        learnt: Path | None = None,
     ) -> "OpenAIProposer":
         """`secrets` come from `take_secrets`; flags win over SWARM_MODEL and OPENAI_BASE_URL.
 
@@ -108,24 +117,8 @@ class OpenAIProposer:
         prompt and answer in tokens, for small models with a short context that do not know when to stop. Raises
         UsageError.
         """
-        name, mode = model or environ.get("SWARM_MODEL"), environ.get("SWARM_LLM_MODE", "envelope")
-        if not name:
-            raise UsageError("no model: give --proposer openai:MODEL or set SWARM_MODEL")
-        if mode not in ("envelope", "schema"):
-            raise UsageError(f"SWARM_LLM_MODE is {mode!r}: it may be envelope or schema")
-        return cls(
-            model=name,
-            base_url=base_url or environ.get("OPENAI_BASE_URL") or None,
-            key=secrets.get("OPENAI_API_KEY") or None,
-            headers=_headers(secrets.get("OPENAI_CUSTOM_HEADERS", "")),
-            clock=clock,
-            mode="schema" if mode == "schema" else "envelope",
-            spend_limit=spend_limit,
-            transcripts=transcripts,
-            without_schema=without_schema,
-            max_prompt_tokens=_tokens(environ, "SWARM_LLM_MAX_PROMPT") or DEFAULT_MAX_TOKENS,
-            max_output_tokens=_tokens(environ, "SWARM_LLM_MAX_OUTPUT"),
-        )
+        choice = chosen(secrets, environ, model=model, base_url=base_url)
+        return cls(**_fields(choice), clock=clock, spend_limit=spend_limit, transcripts=transcripts, learnt=learnt)
 
     @property
     def name(self) -> str:
@@ -134,10 +127,10 @@ class OpenAIProposer:
     @property
     def mode(self) -> Mode:
         """Schema mode only as long as the server has kept to it."""
-        return self._mode.now
+        return self._asked_mode if self._rulebook.rules.takes_schema else "envelope"
 
     def propose(self, briefing: Briefing) -> Proposal:
-        self._turn = turn = Turn(self._clock.monotonic() + self._deadline_s)
+        self._turn = turn = Turn(self._clock.monotonic(), self._deadline_s)
         try:
             draft = self._by_schema(turn, briefing) if self.mode == "schema" else None
             draft = draft or self._by_envelope(turn, briefing)
@@ -162,7 +155,7 @@ class OpenAIProposer:
         return ProposalFailed(code, in_all, usage=total_usage(tuple(turn.usages)), cooldown_s=cooldown_s)
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
-        prompt, answer = self._first_answer(turn, briefing)
+        prompt, answer = self._conversation.first(turn, briefing, "envelope")
         known: Header | None = None
         for follow_up in (repair_text, whole_file_text, None):
             try:
@@ -175,43 +168,22 @@ class OpenAIProposer:
             if follow_up is not None:
                 known = parse_header(answer) or known
                 follow_up_text = follow_up(turn.refused[-1], briefing.editable)
-                answer = self._caller.ask(turn, _messages(prompt, answer, follow_up_text))
+                answer = self._conversation.then(turn, briefing, prompt, answer, follow_up_text)
         raise ProposalFailed("llm_failed", f"no answer of {len(turn.refused)} could be applied")
-
-    def _first_answer(self, turn: Turn, briefing: Briefing) -> tuple[Prompt, str]:
-        """A server that finds the prompt too long is shown fewer records, from then on, as long as there are any."""
-        while True:
-            prompt = self._render(turn, briefing, "envelope")
-            try:
-                return prompt, self._caller.ask(turn, _messages(prompt))
-            except PromptRefused as refused:
-                shorter = int(SHORTER * prompt.tokens)
-                try:
-                    render(briefing, max_tokens=shorter)
-                except PromptTooLong:
-                    raise ProposalFailed(refused.code, refused.detail, cooldown_s=TOO_LONG_REST_S) from None
-                self._max_prompt_tokens = shorter
 
     def _by_schema(self, turn: Turn, briefing: Briefing) -> Draft | None:
         """None when the answer does not do; the envelope follows. A server without the mode is not asked again."""
         try:
-            answer = self._caller.ask(turn, _messages(self._render(turn, briefing, "schema")), SCHEMA)
+            _, answer = self._conversation.first(turn, briefing, "schema", SCHEMA)
         except FormatRefused:
-            self._mode.give_up_schema()
-            return None
-        except PromptRefused:
             return None
         try:
             return read_schema(answer, briefing)
         except EditFailed as failure:
             turn.refused.append(str(failure))
             if not answer.lstrip().startswith("{"):
-                self._mode.give_up_schema()  # accepted and ignored, as some servers do
+                self._rulebook.learn({"takes_schema": False})  # accepted and ignored, as some servers do
             return None
-
-    def _render(self, turn: Turn, briefing: Briefing, mode: Mode) -> Prompt:
-        turn.prompt = prompt_for(briefing, mode, self._max_prompt_tokens)
-        return turn.prompt
 
 
 def _reasons(refused: Sequence[str]) -> str:
@@ -220,27 +192,5 @@ def _reasons(refused: Sequence[str]) -> str:
     return f"; answers: {listed}" if listed else ""
 
 
-def _tokens(environ: Mapping[str, str], name: str) -> int | None:
-    value = environ.get(name)
-    if value is None:
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise UsageError(f"{name} is {value!r}: it is a number of tokens, at least 1")
-    return int(value)
-
-
-def _headers(lines: str) -> dict[str, str]:
-    """`Name: value` a line, as the SDK reads them; taken from it because a gateway's header may be a secret."""
-    pairs = (line.partition(":") for line in lines.splitlines())
-    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
-
-
-def _messages(prompt: Prompt, answer: str | None = None, then: str = "") -> list[Message]:
-    messages: list[Message] = [
-        {"role": "system", "content": prompt.system},
-        {"role": "user", "content": prompt.user},
-    ]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer[:MAX_QUOTED_ANSWER]})
-        messages.append({"role": "user", "content": then})
-    return messages
+def _fields(choice: Choice) -> dict[str, Any]:
+    return {one.name: getattr(choice, one.name) for one in fields(choice)}
