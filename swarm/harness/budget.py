@@ -14,7 +14,7 @@ from swarm.harness.compiler import compiled_s
 from swarm.harness.solo import FREE_BUILD_S, Device, Gate, SoloMeter
 from swarm.trial.config import WorkBudget
 
-FREE_COMPILE_S, FREE_COMPILE_SHARE, LEAST_FREE_COMPILE_S = 60.0, 0.25, 5.0
+FREE_COMPILE_S, FREE_COMPILE_SHARE, LEAST_FREE_COMPILE_S = 60.0, 0.25, 10.0
 FREE_CPU_SETUP_S, FREE_CPU_SETUP_SHARE = 0.25, 0.01
 
 
@@ -53,7 +53,7 @@ def free_setup_s(budget_s: float, *, cpu: bool) -> float:
 
     On a CPU a quarter of a second and a hundredth of the budget, about twice what the targets here take: who trains
     before the clock starts trains on the budget, and a compilation is on it too. On a GPU, where a compilation belongs
-    to it, a quarter of the budget, at least 5 s and at most 60 s; what is not compiling has FREE_BUILD_S of that.
+    to it, a quarter of the budget, at least 10 s and at most 60 s; what is not compiling has FREE_BUILD_S of that.
     """
     if cpu:
         return FREE_CPU_SETUP_S + FREE_CPU_SETUP_SHARE * budget_s

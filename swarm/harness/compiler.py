@@ -21,9 +21,9 @@ COMPILERS = {"cpu": ("CXX", ("g++",)), "cuda": ("CC", ("gcc", "clang", "cc"))}
 _ASKS = re.compile(rb"\.compile\b")
 
 
-def prepare(program: Path, device: str) -> str:
+def prepare(program: Path, device: str, why_uncompiled: str = "") -> str:
     """For a program that calls `torch.compile` by itself: whatever torch cannot compile runs uncompiled, and all of it
-    where no compiler runs; the answer says why, and is empty otherwise.
+    where no compiler runs, or where there is a reason to let it be; the answer says why, and is empty otherwise.
 
     Free for other programs. Call it before the program's first line, in the sandbox.
     """
@@ -36,7 +36,7 @@ def prepare(program: Path, device: str) -> str:
     dynamo.config.suppress_errors = True
     if (inductor := sys.modules.get("torch._inductor.config")) is not None:
         inductor.compile_threads = 1  # type: ignore[attr-defined] # a fork read it before it had its environment
-    if reason := why_not(device):
+    if reason := why_uncompiled or why_not(device):
         dynamo.config.disable = True
         print(f"torch.compile does nothing here: {reason}", file=sys.stderr, flush=True)
     return reason

@@ -31,6 +31,9 @@ def compiled(model: nn.Module) -> Callable[..., Tensor]:
     session = sessions.current_if_any()
     if session is None or session.device.type == "cpu":
         return model
+    if reason := session.why_uncompiled():
+        session.note_compilation(f"not compiled: {reason}")
+        return model
     return Compiled(model, session.note_compilation)  # type: ignore[return-value] # a call gives what the model gives
 
 

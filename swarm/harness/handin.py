@@ -29,7 +29,7 @@ def finish(model: nn.Module) -> None:
     if session.finished:
         raise ContractBroken("finish(model) was called twice")
     if session.clock.step == 0:
-        raise ContractBroken("finish(model) was called before any training step")
+        raise ContractBroken(f"finish(model) was called before any training step{_no_time_left(session)}")
     session.before_hand_in(model)
     folder = session.config.folder
     draft = folder.weights.with_name(f"{folder.weights.name}.tmp")
@@ -39,6 +39,13 @@ def finish(model: nn.Module) -> None:
     write_whole(folder.train_report, json.dumps(facts) + "\n")
     _print_log(session, facts)
     session.finished = True
+
+
+def _no_time_left(session: Session) -> str:
+    used_s, budget = session.clock.used, session.config.budget
+    if budget.kind == "samples" or used_s < budget.amount:
+        return ""
+    return f": the set-up took all of the budget ({used_s:.0f} s charged of {budget.amount:g} s), prepare less"
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

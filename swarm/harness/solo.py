@@ -26,7 +26,7 @@ NEXT_WARM, NEXT_TIMED = 2, 12  # twelve: what comes every second, third, fourth 
 RECHECK_WARM, RECHECK_TIMED = 1, 12
 RECHECKS_WITHIN = ((0.05, 0.25), (0.25, 0.45), (0.45, 0.65), (0.65, 0.85), (0.85, 0.98))
 """Shares of the budget. One re-check in each, at a moment that no program can know: none is cheap just then."""
-FREE_BUILD_S = 10.0  # of the set-up: building, the libraries' loading, the first steps; not measured on a card
+FREE_BUILD_S = 10.0  # of the set-up: building, the libraries' loading, the first steps: 2 to 6 s on an H200
 RETRY_AFTER = 0.02  # of the budget, when a window was not alone
 WINDOW_LIMIT_S = 10.0  # less than any neighbour waits
 LEAST_TIMED = 3

@@ -26,7 +26,7 @@ def train(config: TrialConfig, kind: type[Session] = Session) -> None:
     with reported(config, config.folder.oom_report):
         session = open_session(config, kind=kind)
         import_first(config.program_file)
-        if reason := compiler.prepare(config.program_file, config.device):
+        if reason := compiler.prepare(config.program_file, config.device, session.why_uncompiled()):
             session.note_compilation(f"not compiled: {reason}")
         session.begin()
         program = load_program(config.program_file)

@@ -80,7 +80,7 @@ def test_time_budget_charges_what_its_clock_says(tmp_path: Path, train: TrainSet
 
 
 def test_setup_is_free_up_to_its_limit_and_charged_above() -> None:
-    assert [free_setup_s(budget, cpu=False) for budget in (1, 40, 300)] == [5.0, 10.0, 60.0]
+    assert [free_setup_s(budget, cpu=False) for budget in (1, 100, 300)] == [10.0, 25.0, 60.0]
     assert [free_setup_s(budget, cpu=True) for budget in (1, 25, 300)] == [0.26, 0.5, 3.25]
     for setup_s, used in ((4.0, 0.0), (5.0, 0.0), (9.0, 4.0)):
         time = SteppedTime()

@@ -13,6 +13,7 @@ from swarm.harness import libraries
 from swarm.harness import session as sessions
 from swarm.harness.compiling import Compiled, compiled
 from swarm.harness.loop import forward
+from swarm.harness.probe_phase import ProbeSession
 from swarm.harness.session import Session, _device
 from swarm.harness.warmup import WARM_UP_STEPS, put_back, warm_up
 from swarm.trial.config import TrialConfig, WorkBudget
@@ -102,7 +103,7 @@ class TestCompiler:
         assert compiled(model) is model
 
     def test_on_a_gpu_the_record_says_what_came_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        session = SimpleNamespace(device=torch.device("cuda"), note_compilation=lambda what: None)
+        session = trial_with("solo_seconds", 300)
         monkeypatch.setattr(sessions, "current_if_any", lambda: session)
         assert isinstance(compiled(network()), Compiled)
 
@@ -112,6 +113,37 @@ class TestCompiler:
         function = Compiled(network(), notes.append, lambda module: torch.compile(module, backend="eager"))
         assert function(images()).shape == (4, 10)
         assert notes[0].startswith("compiled in")
+
+
+def trial_with(kind: str, amount: float, device: str = "cuda", of: type[Session] = Session) -> Session:
+    session = object.__new__(of)
+    session.device = torch.device(device)
+    session.config = SimpleNamespace(budget=WorkBudget(kind, amount))
+    session.compilation = None
+    return session
+
+
+class TestBudgetTooShortToCompile:
+    @pytest.mark.parametrize(
+        ("session", "reason"),
+        [
+            (trial_with("solo_seconds", 119), "it pays from a budget of 120 s on, this one has 119 s"),
+            (trial_with("seconds", 8), "this one has 8 s"),
+            (trial_with("solo_seconds", 120), ""),
+            (trial_with("samples", 8), ""),
+            (trial_with("solo_seconds", 8, "cpu"), ""),
+            (trial_with("samples", 3, of=ProbeSession), "a probe is three steps"),
+            (trial_with("samples", 3, "cpu", of=ProbeSession), ""),
+        ],
+    )
+    def test_a_short_budget_is_trained_and_not_compiled(self, session: Session, reason: str) -> None:
+        assert reason in session.why_uncompiled() and bool(reason) == bool(session.why_uncompiled())
+
+    def test_the_program_gets_its_model_and_the_record_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        session, model = trial_with("solo_seconds", 8), network()
+        monkeypatch.setattr(sessions, "current_if_any", lambda: session)
+        assert compiled(model) is model
+        assert session.compilation == "not compiled: it pays from a budget of 120 s on, this one has 8 s"
 
 
 class Watching(nn.Module):

@@ -56,6 +56,14 @@ ROWS = (
         f"{_SPEED}test_cudnn_tries_no_algorithms_unless_the_program_asks",
     ),
     _row(
+        "short-budgets-uncompiled",
+        "a compilation does not take all of a short budget",
+        "swarm/harness/compiling.py",
+        "    if reason := session.why_uncompiled():\n",
+        '    if reason := "":\n',
+        f"{_SPEED}TestBudgetTooShortToCompile",
+    ),
+    _row(
         "libraries-before-the-clock",
         "loading CUDA's libraries is not on a candidate's clock",
         "swarm/harness/session.py",
