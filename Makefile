@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRIALS ?= 12
 WORKERS ?= 2
-RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py)
+RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py graded.py)
 
 .PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-exports test-gpu gpu-evening docs wheel notebook clean
 

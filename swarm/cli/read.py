@@ -17,7 +17,7 @@ from swarm.repo import Repo
 from swarm.report.summary import summarize
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
-from swarm.trial.contract import TRIAL_PHASES
+from swarm.trial.contract import GRADED_PHASES, TRIAL_PHASES
 from swarm.verdict.standing import standing, standing_of_trial
 from swarm.watch.terminal import picture
 from swarm.watch.watching import one_look
@@ -108,7 +108,7 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
             if value not in ("", [], {}):
                 print(f"  {key}: {json.dumps(value)}")
     folder = Layout(root=root_of(brain)).trial(study.study_id, trial.trial_id)
-    for phase in TRIAL_PHASES:
+    for phase in (*TRIAL_PHASES, *GRADED_PHASES):
         if tail := folder.log_tail(phase, lines=40, limit=4000):
             print(f"--- {phase} ---\n{block(tail)}")
 

@@ -67,7 +67,7 @@ def read_attempt(folder: TrialFolder, result: TrialResult, terms: Terms) -> Atte
             raise TrialError(f"phase {failed.name} could not be set up: {folder.log_tail(failed.name)}")
         reason, detail = explain(failed, result.stopped_reason, folder.log_tail(failed.name))
         return replace(found, reason=reason, detail=detail)
-    score = _read_score(folder)
+    score = read_score(folder)
     if isinstance(score, str):
         return replace(found, reason=FailReason.INVALID_OUTPUT, detail=score)
     if any(flag in BEYOND_BUDGET for flag in found.flags):
@@ -123,7 +123,8 @@ def _is_not_set_up(phase: PhaseResult) -> bool:
     return not phase.begun and phase.exit_code in NOT_SET_UP
 
 
-def _read_score(folder: TrialFolder) -> Score | str:
+def read_score(folder: TrialFolder) -> Score | str:
+    """What the scorer or the grader has written; a sentence where that is no score."""
     fields = read_json(folder.score)
     if fields is None:
         return "the scorer left no score"

@@ -174,7 +174,7 @@ class Evidence:
         which only the candidate's process can tell."""
         if self.terms.device == "cuda":
             return round(self.train.peak_reserved_mib) if self.train.peak_reserved_mib else None
-        untrusted = (Phase.PROBE, Phase.TRAIN, Phase.PREDICT)
+        untrusted = (Phase.PROBE, Phase.TRAIN, Phase.PREDICT, Phase.RUN)
         return max((int(phase.peak_rss_mib) for phase in self.result.phases if phase.name in untrusted), default=None)
 
     @property

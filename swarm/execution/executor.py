@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from swarm.records import Budget, FailReason, Grading, Resources, Score
+from swarm.records import Budget, FailReason, Grading, Resources, Score, TargetTerms
 from swarm.trial.config import Device, Split
 
 Sandbox = Literal["auto", "strict", "none"]
@@ -57,6 +57,7 @@ class TrialOrder(_Value):
     target: str
     files: dict[ProgramPath, bytes] = Field(description="the target's folder as committed")
     editable: str = Field(description="the program's file, or the globs of its files")
+    terms: TargetTerms = TargetTerms()
     grading: Grading | None = Field(default=None, description="of a target that is not sealed")
     seed: int = Field(description="the harness's, never the candidate's")
     budget: Budget
@@ -130,7 +131,8 @@ class Executor(Protocol):
         """A trial that somebody has submitted and left, running or over; None when nothing of it can be saved."""
 
     def losses(self, trial_id: str) -> list[float] | None:
-        """Cross-entropy of each validation image, in the order of the split; None if the trial left none."""
+        """The objective's value for each item, in the order of the data, such as the cross-entropy of each validation
+        image; None if the trial left none."""
 
     def drop_weights(self, trial_id: str) -> None:
         """Forget the trained weights of a trial that nobody will want."""

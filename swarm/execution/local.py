@@ -3,6 +3,7 @@
 Not promised: that the work goes on if the machine goes down. A trial without a result is run again.
 """
 
+import json
 from pathlib import Path
 
 from swarm.admission import AdmissionController
@@ -38,11 +39,14 @@ class LocalExecutor:
         return _Stepwise(trial, trial.adopt(running))
 
     def losses(self, trial_id: str) -> list[float] | None:
-        import numpy as np
-
+        folder = self._folder(trial_id)
         try:
-            row: list[float] = np.load(self._folder(trial_id).losses, allow_pickle=False).astype("float64").tolist()
-        except (OSError, ValueError):
+            if folder.items.exists():
+                return [float(value) for value in json.loads(folder.items.read_text(encoding="utf-8"))]
+            import numpy as np
+
+            row: list[float] = np.load(folder.losses, allow_pickle=False).astype("float64").tolist()
+        except (OSError, ValueError, ImportError):
             return None
         return row
 

@@ -18,6 +18,7 @@ from swarm.execution.account import Note, Watch, note_of, resources_of
 from swarm.execution.attempt import Attempt, read_attempt, read_probe
 from swarm.execution.evidence import Terms
 from swarm.execution.executor import Outcome, Progress, TrialOrder
+from swarm.execution.graded import lay_out_graded, read_graded
 from swarm.execution.memory import informed, observed, probe_request, request_of
 from swarm.execution.rungs import score_new_rungs
 from swarm.failpoints import failpoint
@@ -114,6 +115,8 @@ class LocalTrial:
     def _probed(self, request: Request) -> Stepping[tuple[Request, float | None]]:
         """The request with the peak of three steps and an evaluation batch, where nothing is known of the program; and
         what that took, in seconds. A probe that fails costs its time and nothing else."""
+        if self._order.grading is not None:
+            return request, None  # a command of its own is not cut to three steps
         if request.alone or self._admission.predict(request).source not in ("profile", "default"):
             return request, None
         try:
@@ -174,7 +177,10 @@ class LocalTrial:
             kill_leftovers(folder.root)
             folder.remove()
         failpoint("trial.before_folder")
-        spec = phases.lay_out(folder, order, lease, self._machine.data_dir, probe=note is None)
+        if order.grading is not None:
+            spec = lay_out_graded(folder, order, lease)
+        else:
+            spec = phases.lay_out(folder, order, lease, self._machine.data_dir, probe=note is None)
         failpoint("trial.after_folder")
         if note is not None:
             write_whole(folder.order, order.model_dump_json())
@@ -191,7 +197,10 @@ class LocalTrial:
     def _watched(self, running: Running, lease: Lease | None, watch: Watch) -> Stepping[Attempt]:
         """Until it is over, and what it has left. The harness must be the same from the first step to the score."""
         result = yield from self._until_over(running, lease, watch, "running")
-        attempt = read_attempt(self._folder, result, self._terms)
+        if self._order.grading is not None:
+            attempt = read_graded(self._folder, result, self._order, self._terms)
+        else:
+            attempt = read_attempt(self._folder, result, self._terms)
         self._folder.drop_predictions()
         if watch.lost_card is not None and attempt.score is None:  # whatever it died of, its program is not to blame
             return replace(attempt, reason=FailReason.ABANDONED, detail=watch.lost_card)

@@ -159,6 +159,7 @@ class TrialRunner:
             target=settings.target,
             files=self._files(commit),
             editable=settings.editable,
+            terms=settings.terms,
             grading=settings.grading,
             seed=claim.seed,
             budget=settings.budget,

@@ -34,6 +34,7 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
         target=settings.target,
         files=aside.repo.files(asked.commit, settings.target_folder),
         editable=settings.editable,
+        terms=settings.terms,
         grading=settings.grading,
         seed=asked.seed,
         budget=asked.budget,

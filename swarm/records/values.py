@@ -115,13 +115,20 @@ class Proposal(Value):
 
 
 class Score(Value):
-    """Computed by the trusted scorer from the logits; nothing in it comes from the candidate's own words."""
+    """Computed by the trusted scorer from the logits, or by a target's own grader; nothing in it comes from the
+    candidate's own words, unless the study's grade says so. `validation_loss` is the objective's value."""
 
     validation_loss: float
-    top1: float
-    top5: float
-    calibrated_loss: float
-    rows: int
+    top1: float | None = Field(default=None, description="of images; None for other targets")
+    top5: float | None = None
+    calibrated_loss: float | None = None
+    rows: int = Field(default=0, description="items that it was computed over; 0 is unknown")
+    metrics: dict[Line, float] = Field(default_factory=dict, description="all numbers of a target's own grader")
+
+    def metric(self, name: str) -> float | None:
+        """A guard's or report's number; None where there is none."""
+        sealed = {"top1": self.top1, "top5": self.top5, "calibrated_loss": self.calibrated_loss}
+        return self.metrics.get(name, sealed.get(name))
 
 
 class Resources(Value):

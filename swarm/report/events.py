@@ -72,10 +72,9 @@ def _ending(study: StudyState, trial: Trial) -> str:
     if trial.state is TrialState.COMPLETE and finished.score is not None:
         took = f" in {finished.resources.wall_s:.0f} s" if finished.resources and finished.resources.wall_s else ""
         flags = f" [{', '.join(finished.flags)}]" if finished.flags else ""
-        return (
-            f"{finished.agent_id} {trial.trial_id} {study.objective.name} {study.objective.text(trial.cost)} "
-            f"top-1 {100 * finished.score.top1:.1f} %{took}{flags}"
-        )
+        top1 = f" top-1 {100 * finished.score.top1:.1f} %" if finished.score.top1 is not None else ""
+        number = f"{study.objective.name} {study.objective.text(trial.cost)}"
+        return f"{finished.agent_id} {trial.trial_id} {number}{top1}{took}{flags}"
     lines = finished.detail.splitlines()
     words = dict.fromkeys((standing_of_trial(study, trial), str(finished.reason)))
     return f"{finished.agent_id} {trial.trial_id} {': '.join([*words, *lines[:1]])}"

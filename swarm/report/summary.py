@@ -123,7 +123,8 @@ def summarize(study: StudyState) -> StudySummary:
 def mean_top1(program: Program) -> float | None:
     """Over its scored trials."""
     scores = [trial.finished.score for trial in program.trials if trial.finished and trial.finished.score]
-    return fmean(score.top1 for score in scores) if scores else None
+    known = [score.top1 for score in scores if score.top1 is not None]
+    return fmean(known) if known else None
 
 
 def _value(study: StudyState, program: Program | None) -> float | None:

@@ -118,7 +118,7 @@ def _enter_sandbox(spec: TrialSpec, phase: PhaseSpec, report_fd: int, *, counted
         ),
         temporary=str(spec.trial_folder.scratch),
         gpu=phase.gpu,
-        processes=counted or phase.gpu,
+        processes=counted or phase.gpu or phase.processes,
     )
     if not phase.gpu:
         take_long_turns()

@@ -28,7 +28,7 @@ class PhaseSpec:
     NVIDIA device nodes to an untrusted phase. `cpu_limit_s` counts the CPU time of the whole process tree.
     `stall_limit_s`: longest pause between two heartbeats (three times that until the first step is done). `gate`: lock
     files whose holding is measured (`PhaseResult.gate_held_s`). `rungs`: percentages of the budget at which the
-    training leaves something to be judged.
+    training leaves something to be judged. `processes`: may start others even where their CPU time is not counted.
     """
 
     name: str
@@ -44,6 +44,7 @@ class PhaseSpec:
     gpu: bool = False
     gate: tuple[str, ...] = ()
     rungs: tuple[int, ...] = ()
+    processes: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,18 @@ class Phase(StrEnum):
     PREDICT = "predict"  # sandboxed: rebuilds the model and leaves logits
     REPEAT = "repeat"  # the same once more for a tenth of the images, in other company
     SCORE = "score"  # trusted: holds the labels
+    RUN = "run"  # sandboxed, of a target that is not sealed: its own command
+    GRADE = "grade"  # trusted, once the command is dead: makes or reads the number
 
     @property
     def module(self) -> str:
         """What `python -m` runs."""
-        return f"swarm.harness.{self}_phase"
+        room = "grading" if self in GRADED_PHASES else "harness"
+        return f"swarm.{room}.{self}_phase"
 
 
 TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.REPEAT, Phase.SCORE)
+GRADED_PHASES = (Phase.RUN, Phase.GRADE)
 
 
 class ExitCode(IntEnum):
@@ -69,7 +73,7 @@ def code_root() -> Path:
 
 def harness_folders() -> tuple[Path, ...]:
     """The trusted code that runs in a trial's processes. A sandboxed phase may read it."""
-    return code_root() / "swarm" / "harness", code_root() / "swarm" / "trial"
+    return tuple(code_root() / "swarm" / room for room in ("harness", "grading", "trial"))
 
 
 def harness_sha256() -> str:

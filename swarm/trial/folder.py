@@ -11,6 +11,8 @@ T/train_out/                      the candidate's: heartbeat, rung logits, weigh
 T/predict_in/, predict_out/       images without labels; the candidate's logits
 T/repeat_in/, repeat_out/         a tenth of them once more, in another order; the candidate's logits
 T/private/                        trusted phases only: secret order, scores, losses image by image
+T/program/outputs/                what the command of a target that is not sealed leaves
+T/private/grader/                 its grader's code and private data, and the outputs as they were taken
 T/logs/                           output of each phase, as far as the supervisor keeps it
 """
 
@@ -158,6 +160,25 @@ class TrialFolder:
     @property
     def repeat_rows(self) -> Path:
         return self.private / "repeat.npy"
+
+    @property
+    def outputs(self) -> Path:
+        """What a target's own command leaves."""
+        return self.program / "outputs"
+
+    @property
+    def grader(self) -> Path:
+        """Where a target's own grader runs: its code, private data, and the outputs that were taken."""
+        return self.private / "grader"
+
+    @property
+    def taken_outputs(self) -> Path:
+        return self.grader / self.outputs.name
+
+    @property
+    def items(self) -> Path:
+        """A grader's number for each item."""
+        return self.private / "items.json"
 
     @property
     def score(self) -> Path:

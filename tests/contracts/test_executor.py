@@ -18,7 +18,7 @@ from swarm.errors import TrialError
 from swarm.execution.executor import Executor, MemoryEvidence, Outcome, Progress, RunningTrial, TrialOrder
 from swarm.execution.local import LocalExecutor
 from swarm.gpu import CpuProbe
-from swarm.records import Budget, FailReason
+from swarm.records import Budget, FailReason, Grading, Output, TargetTerms
 from swarm.supervisor import Zygote, kill_leftovers
 from swarm.trial.contract import code_root, harness_sha256
 from swarm.trial.folder import TrialFolder
@@ -38,9 +38,14 @@ def main() -> None:
 
 
 class Bench(Protocol):
-    """An executor, and what a test needs to know of its world."""
+    """An executor, and what a test needs to know of its world. `fails_as`: how it calls a training that diverges."""
 
     executor: Executor
+    fails_as: FailReason
+    has_rungs: bool
+
+    def fields(self, script: str) -> dict[str, object]:
+        """Of its orders, what is not as usual."""
 
     def source(self, script: str) -> bytes:
         """The program that does what the script says."""
@@ -59,6 +64,12 @@ class Bench(Protocol):
 
 
 class ScriptedBench:
+    fails_as = FailReason.DIVERGED
+    has_rungs = True
+
+    def fields(self, script: str) -> dict[str, object]:
+        return {}
+
     def __init__(self) -> None:
         self._world = World()
         self.executor = ScriptedExecutor(self._world)
@@ -80,6 +91,12 @@ class ScriptedBench:
 
 
 class LocalBench:
+    fails_as = FailReason.DIVERGED
+    has_rungs = True
+
+    def fields(self, script: str) -> dict[str, object]:
+        return {}
+
     def __init__(self, folder: Path, data: Path, zygote: Path) -> None:
         self._folder, self._data, self._zygote = folder, data, zygote
         self.executor = self.another()
@@ -119,6 +136,58 @@ class LocalBench:
         return [*(found for found in processes if found), *leases]
 
 
+GRADE = """
+import json
+guess, true = (json.load(open(name)) for name in ("outputs/guess.json", "private/true.json"))
+errors = [abs(a - b) for a, b in zip(guess, true)]
+json.dump(errors, open("errors.json", "w"))
+metrics = {"error": sum(errors) / len(errors)}
+print(json.dumps({"metrics": metrics, "valid": True, "why": "", "per_item": "errors.json"}))
+"""
+GRADING = Grading(
+    run=("python", "fit.py"),
+    grade=("python", "grade.py"),
+    metric="error",
+    outputs=(Output(name="guess.json", type="json"),),
+)
+GUESSES = """import json
+import time
+from pathlib import Path
+{what}
+json.dump([1.0, 2.0, 4.0], open("outputs/guess.json", "w"))
+"""
+
+
+class GradedBench(LocalBench):
+    """A command of the target's own, and its grader."""
+
+    fails_as = FailReason.CRASHED
+    has_rungs = False
+
+    def source(self, script: str) -> bytes:
+        marker = f"Path({str(self._folder / 'tried')!r})"
+        what = {
+            "scores": "time.sleep(0.3)",
+            "crashes": "raise ValueError('no')",
+            "diverges": "raise FloatingPointError('nan')",
+            "hangs": "time.sleep(600)",
+            "lacks_memory_once": f"if not {marker}.exists(): {marker}.touch(); raise MemoryError('too much')",
+            "lacks_memory": "raise MemoryError('too much')",
+        }[script]
+        return GUESSES.format(what=what).encode()
+
+    def fields(self, script: str) -> dict[str, object]:
+        files = {"fit.py": self.source(script), "grade.py": GRADE.encode(), "private/true.json": b"[1, 2, 3]"}
+        terms = TargetTerms(grade="graded", editable=("fit.py",), closed=("inputs", "private"))
+        return {
+            "files": {**files, "raw.bin": b"\x00\xff\n"},
+            "editable": "fit.py",
+            "budget": Budget(kind="seconds", amount=60, walltime_limit_s=60),
+            "terms": terms,
+            "grading": GRADING,
+        }
+
+
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     socket = tmp_path_factory.mktemp("zygote") / "zygote.sock"
@@ -127,7 +196,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     started.stop()
 
 
-@pytest.fixture(params=["scripted", "local"])
+@pytest.fixture(params=["scripted", "local", "graded"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "scripted":
         yield ScriptedBench()
@@ -135,7 +204,8 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     from swarm.harness.prepare import prepare
 
     data = prepare("standin").layout.root
-    built = LocalBench(tmp_path, data, request.getfixturevalue("zygote"))
+    kind = GradedBench if request.param == "graded" else LocalBench
+    built = kind(tmp_path, data, request.getfixturevalue("zygote"))
     yield built
     assert built.left_over() == []
 
@@ -156,7 +226,7 @@ def order(bench: Bench, script: str = "scores", **more: object) -> TrialOrder:
         "harness_sha256": harness_sha256(),
         "memory": MemoryEvidence(profile_mib=1200),
     }
-    return TrialOrder.model_validate({**values, **more})
+    return TrialOrder.model_validate({**values, **bench.fields(script), **more})
 
 
 def follow(
@@ -190,6 +260,7 @@ def ended(bench: Bench, running: RunningTrial) -> Outcome:
 )
 def test_every_ending_has_a_score_or_a_reason(bench: Bench, script: str, reason: FailReason | None) -> None:
     running = bench.executor.submit(order(bench, script))
+    reason = bench.fails_as if reason is FailReason.DIVERGED else reason
     seen, outcome = follow(bench, running)
     assert outcome is not None
     assert (outcome.reason, outcome.score is not None) == (reason, reason is None), outcome.detail
@@ -219,7 +290,7 @@ def test_an_order_goes_through_json_and_back(bench: Bench) -> None:
 def test_rungs_come_in_order_and_each_once(bench: Bench) -> None:
     seen, outcome = follow(bench, bench.executor.submit(order(bench, rungs=RUNGS)))
     assert outcome is not None and outcome.score is not None, outcome
-    assert [share for share, _ in outcome.rungs] == list(RUNGS)
+    assert [share for share, _ in outcome.rungs] == (list(RUNGS) if bench.has_rungs else [])
     for now in seen:
         assert now.rungs == outcome.rungs[: len(now.rungs)]
 
@@ -269,7 +340,7 @@ def test_a_trial_that_was_left_is_adopted_by_another(bench: Bench) -> None:
     outcome = ended(bench, adopted)
     assert outcome.score is not None, outcome.detail
     assert outcome.started == seen[-1].started
-    assert [share for share, _ in outcome.rungs] == list(RUNGS)
+    assert [share for share, _ in outcome.rungs] == (list(RUNGS) if bench.has_rungs else [])
     again = bench.another().adopt("t0001")
     assert again is not None and ended(bench, again).score == outcome.score, "also when it is over"
 
