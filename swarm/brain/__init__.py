@@ -8,7 +8,7 @@ add up to in `swarm.study.state`.
 from swarm.brain.blackboard import Brain
 from swarm.brain.disk import Disk
 from swarm.brain.lines import GENESIS, BadLine
-from swarm.brain.merging import Merged, MergeRefused, merge, merged_file
+from swarm.brain.merging import Merged, MergeRefused, first_of, merge, merged_file
 from swarm.brain.verify import VerifyReport, read_records, verify
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "MergeRefused",
     "Merged",
     "VerifyReport",
+    "first_of",
     "merge",
     "merged_file",
     "read_records",

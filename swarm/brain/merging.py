@@ -2,23 +2,24 @@
 
 A record is the same where its `id` is the same. Merging twice adds nothing; each file's own order stays; two studies
 lie side by side. Where two files say different things under one name, or two records claim one trial, nothing is
-written: such files come from one study that went on in two places, and no order of the two is the true one.
+written: such files come from one study that went on in two places, and no order of the two is the true one. Whoever
+takes what others wrote can leave such records out instead (`apart`): one name must not keep a whole night away.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm.brain.blackboard import Brain
-from swarm.brain.lines import decode, identity
+from swarm.brain.lines import GENESIS, decode, identity, moved
 from swarm.brain.tail import Tail
 from swarm.brain.verify import verify
-from swarm.errors import BrainError
+from swarm.errors import BrainError, Unwritable
 from swarm.failpoints import failpoint
-from swarm.records import ProposalClaimed, Record
+from swarm.records import ProposalClaimed, Record, one_line
 
-_SHOWN = 5
+_SHOWN, _NAMED = 5, 120  # contradictions, and characters of each
 
 
 class MergeRefused(BrainError):
@@ -27,12 +28,14 @@ class MergeRefused(BrainError):
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`added` records are new, `known` were here, `unwanted` were left out by `wanted`, `unreadable` by necessity."""
+    """`added` records are new, `known` were here, `unwanted` were left out by `wanted`, `unreadable` by necessity.
+    `refused`: what contradicts the brain and was left out, each in a few words."""
 
     added: int
     known: int
     unwanted: int
     unreadable: int
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,11 @@ class _Index:
                 self.claims.setdefault((record.study_id, record.trial_id), name)
 
 
-def merge(into: Brain, other: Path, wanted: Callable[[Record], bool] = lambda record: True) -> Merged:
-    """Adds what the other file has and this brain has not. A study may run on the brain meanwhile.
+def merge(
+    into: Brain, other: Path, wanted: Callable[[Record], bool] = lambda record: True, *, apart: bool = False
+) -> Merged:
+    """Adds what the other file has and this brain has not. A study may run on the brain meanwhile. `apart`: a record
+    that contradicts the brain is left out and named, and the rest comes.
 
     Raises MergeRefused, and what `Brain.take` raises. A chain that is broken is refused; a line that cannot be read is
     left out and counted, and an unfinished last line is not there yet.
@@ -75,9 +81,10 @@ def merge(into: Brain, other: Path, wanted: Callable[[Record], bool] = lambda re
         )
     index = _Index(Tail(into.path))
     index.catch_up()
-    merging = _Merging(index, other, wanted)
+    merging = _Merging(index, other, wanted, apart)
     into.take(merging.choose)
-    return Merged(merging.added, merging.already, merging.unwanted, merging.unreadable)
+    refused = tuple(merging.conflicts)
+    return Merged(merging.added, merging.already, merging.unwanted, merging.unreadable, refused)
 
 
 def merged_file(first: Path, second: Path, out: Path) -> Merged:
@@ -106,6 +113,7 @@ class _Merging:
     index: _Index
     other: Path
     wanted: Callable[[Record], bool]
+    apart: bool = False
     added: int = 0
     already: int = 0
     unwanted: int = 0
@@ -124,11 +132,9 @@ class _Merging:
                 self.added += 1
             place = found if found is not None else place
             places.append(place)
-        if self.conflicts:
-            more = f", and {len(self.conflicts) - _SHOWN} more" if len(self.conflicts) > _SHOWN else ""
+        if self.conflicts and not self.apart:
             raise MergeRefused(
-                f"{self.other} contradicts the brain, so nothing is merged: "
-                f"{'; '.join(self.conflicts[:_SHOWN])}{more}. "
+                f"{self.other} contradicts the brain, so nothing is merged: {first_of(self.conflicts)}. "
                 "Both stay as they are; look at each with --brain."
             )
         return chosen
@@ -144,19 +150,50 @@ class _Merging:
         known = self.index.known.get(name)
         if known is not None:
             if known.digest != digest:
-                self.conflicts.append(f"{record.kind} {name} says something else")
+                self._refused(record, f"{record.kind} {name} says something else")
+                return None
             self.already += 1
             return known.seq
         if not self.wanted(record):
             self.unwanted += 1
             return None
+        return self._new(record, name, raw, following, digest)
+
+    def _new(self, record: Record, name: str, raw: bytes, following: int, digest: bytes) -> int | None:
+        if self.apart and not _fits(raw, following):
+            self._refused(record, f"{record.kind} {name} is too long for a line")
+            return None
         if isinstance(record, ProposalClaimed):
             trial = (record.study_id, record.trial_id)
             if trial in self.index.claims:
-                self.conflicts.append(f"trial {record.trial_id} of {record.study_id} is claimed by another record")
+                said = f"trial {record.trial_id} of {record.study_id} is claimed by another record"
+                self._refused(record, said)
+                return None
             self.index.claims[trial] = name
         self.index.known[name] = _Known(following, digest)
         return following
+
+    def _refused(self, record: Record, why: str) -> None:
+        """It does not come in. Of a record that nobody wants, nothing is said."""
+        if self.apart and not self.wanted(record):
+            self.unwanted += 1
+        else:
+            self.conflicts.append(one_line(why, _NAMED))
+
+
+def first_of(conflicts: Sequence[str]) -> str:
+    """A few of them in words, and how many more there are."""
+    more = f", and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+    return f"{'; '.join(conflicts[:_SHOWN])}{more}"
+
+
+def _fits(raw: bytes, following: int) -> bool:
+    """At its new place, where its numbers may be longer."""
+    try:
+        moved(_with_read_seq(raw, [following]), following, GENESIS)
+    except (Unwritable, ValueError):
+        return False
+    return True
 
 
 def _with_read_seq(raw: bytes, places: list[int]) -> bytes:

@@ -158,7 +158,10 @@ def logs(
 
 @pod_app.command()
 def watch(name: Name = None, as_json: Json = False) -> int:
-    """Follow the pod's study from here until it ends, bringing its results home. Ctrl-C leaves the pod running."""
+    """Follow the pod's study from here until it ends, bringing its results home. Ctrl-C leaves the pod running.
+
+    The view is that of [bold]swarm watch[/], from what came home so far; with --json it is the outcome at the end.
+    """
     from swarm.cli.rented import watch_pod
 
     return watch_pod(name, Path.cwd(), as_json=as_json)

@@ -71,7 +71,8 @@ def tell_outcome(launch: Launch, follower: Follower, reason: str | None, *, as_j
     """1 for a rental that has ended and whose results are not known to be home."""
     rental = launch.renting.ledger.rentals()[launch.rental.name]
     cost, home = rental.cost_usd(launch.renting.clock.now()), rental.collected_at is not None
-    state = follower.pod.state if follower.pod is not None and rental.ended is None else PodState.ENDED
+    known = follower.pod.state if follower.pod is not None else "unknown"
+    state = PodState.ENDED if rental.ended is not None else known
     if as_json:
         facts = {
             "schema_version": 1,
@@ -96,7 +97,7 @@ def tell_outcome(launch: Launch, follower: Follower, reason: str | None, *, as_j
 
 
 def _outcome_lines(
-    launch: Launch, rental: Rental, follower: Follower, state: PodState, reason: str | None, cost: float, home: bool
+    launch: Launch, rental: Rental, follower: Follower, state: str, reason: str | None, cost: float, home: bool
 ) -> list[str]:
     why = rental.ended.why if rental.ended is not None else reason
     phase = f", {follower.phase.replace('_', ' ')}" if follower.phase is not None else ""

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
 from swarm.cli.pod_text import StudyLines, ask, moment, tell_accounts, tell_offers, tell_outcome, to_stderr
+from swarm.cli.pod_view import View, frames
 from swarm.cli.terminal import lasting_console
 from swarm.clock import SystemClock
 from swarm.errors import NotARepository, PodError, RepoError
-from swarm.pods.ending import bring, take_down
+from swarm.pods.ending import bring, take_down, turned
 from swarm.pods.following import Follower
 from swarm.pods.launching import Launch, check_committed, chosen
 from swarm.pods.ledger import EntryKind, Intent, Ledger, default_ledger
@@ -40,7 +43,7 @@ def up_and_follow(wish: Wish, cwd: Path, *, yes: bool, as_json: bool) -> int:
             follower = launch.follower()
         name = launch.rental.name
         say(f"{name} is there. It ends by itself at {moment(follower.rental.deadline_at)} at the latest.")
-        return _follow(launch, follower, say, as_json=as_json)
+        return _follow(follower, launch, StudyLines(launch, say), as_json=as_json)
 
 
 def _wanted(renting: Renting, repo: Repo, intent: Intent, *, yes: bool) -> Launch:
@@ -72,8 +75,14 @@ def _wanted(renting: Renting, repo: Repo, intent: Intent, *, yes: bool) -> Launc
 
 
 def watch_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
-    with _saying(as_json) as say, _launched(name, cwd, say) as launch:
-        return _follow(launch, launch.follower(), say, as_json=as_json)
+    """As `swarm watch`, from what came home; with --json what is said of the study goes to stderr as lines."""
+    with lasting_console(stderr=as_json) as console, _launched(name, cwd, said_on(console)) as launch:
+        follower = launch.follower()
+        if as_json:
+            return _follow(follower, launch, StudyLines(launch, launch.renting.say), as_json=as_json)
+        with frames(launch, console) as view:
+            reason = _followed(follower, launch, view)
+        return tell_outcome(launch, follower, reason, as_json=as_json)
 
 
 def sync_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
@@ -100,7 +109,7 @@ def end_pod(name: str | None, cwd: Path, *, now: bool, yes: bool, as_json: bool)
 def stop_pod(name: str | None, cwd: Path, *, as_json: bool) -> int:
     with _launched(name, cwd, to_stderr) as launch:
         follower = launch.follower()
-        reason = follower.turn()
+        reason = turned(follower)
         if reason is None and follower.pod is not None:
             launch.renting.note(launch.rental.name, EntryKind.STOPPED)  # first: who follows it must not start it again
             launch.renting.pods.stop(follower.pod.id)
@@ -157,23 +166,33 @@ def open_ssh(name: str | None, cwd: Path, *, as_json: bool) -> int:
         return subprocess.run(command, check=False).returncode
 
 
-def _follow(launch: Launch, follower: Follower, say: Say, *, as_json: bool) -> int:
-    lines = StudyLines(launch, say)
+def _follow(follower: Follower, launch: Launch, view: View, *, as_json: bool) -> int:
+    reason = _followed(follower, launch, view)
+    return tell_outcome(launch, follower, reason, as_json=as_json)
+
+
+def _followed(follower: Follower, launch: Launch, view: View) -> str:
+    """Why nothing is left to do."""
+    name = launch.rental.name
     try:
         while (reason := follower.turn()) is None:
-            lines.tell()
+            view.tell()
             launch.renting.clock.sleep(POLL_S[launch.rental.intent.provider])
-        lines.tell()
+        view.tell()
     except KeyboardInterrupt:
-        say(f"{launch.rental.name} goes on until its deadline. Back to it: swarm pod watch. End it: swarm pod down.")
+        launch.renting.say(f"{name} goes on until its deadline. Back to it: swarm pod watch. End it: swarm pod down.")
         raise
-    return tell_outcome(launch, follower, reason, as_json=as_json)
+    return reason
 
 
 @contextmanager
 def _saying(as_json: bool) -> Iterator[Say]:
     with lasting_console(stderr=as_json) as console:
-        yield lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+        yield said_on(console)
+
+
+def said_on(console: Console) -> Say:
+    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -68,9 +68,14 @@ def _print(seen: Frame, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(seen.as_fields()), flush=True)
         return
+    print_frame(seen, console)
+
+
+def print_frame(seen: Frame, console: Console) -> None:
     with console.capture() as drawn:
         console.print(picture(seen, console.width))
-    print("\n".join(line.rstrip() for line in drawn.get().splitlines()), flush=True)
+    console.file.write("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")
+    console.file.flush()
 
 
 def _follow(watcher: Watcher, console: Console, clock: Clock) -> None:

@@ -9,6 +9,14 @@ SYNC_LIMIT_S = 900.0
 DOWN_LIMIT_S = 900.0
 
 
+def turned(follower: Follower) -> str | None:
+    """One turn for a person who waits. Raises Refused: they had better mend it than wait."""
+    reason = follower.turn()
+    if follower.refused is not None:
+        raise follower.refused
+    return reason
+
+
 def bring(follower: Follower, poll_s: float) -> str | None:
     """Collects once; a stopped pod is started for it, and followed until nothing of it costs any more.
 
@@ -16,7 +24,7 @@ def bring(follower: Follower, poll_s: float) -> str | None:
     """
     clock, began, started = follower.renting.clock, follower.renting.clock.monotonic(), False
     while clock.monotonic() - began < SYNC_LIMIT_S:
-        reason = follower.turn()
+        reason = turned(follower)
         pod = follower.pod
         if reason is not None and pod is not None and follower.open and pod.state is PodState.STOPPED and not started:
             follower.renting.say(f"Starting {pod.name} again for what is on its disk.")
@@ -31,7 +39,7 @@ def bring(follower: Follower, poll_s: float) -> str | None:
 def take_down(follower: Follower, poll_s: float, *, now: bool) -> str:
     """Asks the pod for its end and follows it there; `now` brings home what there is and ends it."""
     clock, began, asked = follower.renting.clock, follower.renting.clock.monotonic(), False
-    while (reason := follower.turn()) is None:
+    while (reason := turned(follower)) is None:
         pod = follower.pod
         if pod is not None and (now or clock.monotonic() - began > DOWN_LIMIT_S or pod.state is not PodState.RUNNING):
             return follower.finish("a person ended it")

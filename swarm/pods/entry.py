@@ -27,6 +27,7 @@ from swarm.pods.inside.chores import module_command
 from swarm.pods.inside.code import NoCode, awaited, run_logged, set_up, study_environment, unpack
 from swarm.pods.inside.home import Home, read_json, text, write_json
 from swarm.pods.inside.life import PodClock
+from swarm.pods.inside.oom import BEFORE_OTHERS, expose
 from swarm.pods.inside.processes import alive, kill_study, written_down
 from swarm.pods.inside.research import Research
 from swarm.pods.inside.rules import closing_s
@@ -119,6 +120,7 @@ class Entry:
                 cwd=self.home.repo, env=study_environment(self.home, self.environment),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+        expose(self._study.pid, BEFORE_OTHERS)
         self._note(phase="running", **written_down("up", self._study.pid))
         self._wait_for_study()
         return self._study.wait()

@@ -5,53 +5,29 @@ it does not matter when this process ends or begins. What ends a pod: its own wa
 deadline is past; a person.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
 
 from swarm.errors import PodError, RepoError
 from swarm.failpoints import failpoint
 from swarm.pods.caps import RESULTS_S, dearest
 from swarm.pods.ledger import EntryKind, Rental
+from swarm.pods.means import Brought, Means
 from swarm.pods.notes import put_text, report_of
 from swarm.pods.order import BUNDLE, COLLECTED, Collected, PodPhase, PodReport
 from swarm.pods.provider import NoCapacity, Pod, PodState, Refused, Unreachable
 from swarm.pods.reach import OutOfReach, Reach
-from swarm.pods.renting import Renting, end, extras, unlisted
+from swarm.pods.renting import Renting, end, extras, give_back, unlisted
 
 LEAVES_BY_ITSELF_S = 45.0  # after all is home: time for the pod to end itself before we do
 ENDS_AFTER_DEADLINE_S = 60.0  # its own watchdog comes first; half of the grace is left for our request
 NEVER_STARTED_S = 1200.0  # a pod that is still starting so long after it was made
-
-
-class Brought(Protocol):
-    """What one collection brought: new records, trial refs, how much of the pod's brain is here, whether the report."""
-
-    @property
-    def records(self) -> int: ...
-    @property
-    def refs(self) -> int: ...
-    @property
-    def brain_bytes(self) -> int: ...
-    @property
-    def report(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Means:
-    """How a pod's files are reached and brought. `reach` is None while there is no address; `collect` may raise
-    OutOfReach, RepoError and whatever PodError. `pushed` brings what the pod has pushed to a remote, if it does."""
-
-    reach: Callable[[Pod], Reach | None]
-    collect: Callable[[Reach], Brought]
-    bundle: Path | None = None
-    pushed: Callable[[], Brought] | None = None
+REFUSED_REST_S = 60.0  # until a provider that has refused is asked again: a key may be mended meanwhile
 
 
 @dataclass
 class Follower:
-    """One rental, followed. `turn()` until it gives a reason; `told` is what a person was told last."""
+    """One rental, followed. `turn()` until it gives a reason. `refused`: what the provider said to the last one, if it
+    would not answer."""
 
     renting: Renting
     rental: Rental
@@ -61,6 +37,9 @@ class Follower:
     records: int = 0
     refs: int = 0
     collected: bool = False  # at the last turn
+    refused: Refused | None = None
+    _rests_until: float = float("-inf")
+    _listed: bool = False  # at the last turn
     _made_at: float = 0.0
     _done_at: float | None = None
     _all_home: bool = False
@@ -95,17 +74,33 @@ class Follower:
 
     def turn(self) -> str | None:
         """Does what is to be done now. Gives why nothing is left to do; None while something is, or nobody answered."""
-        try:
-            return self._turn()
-        except Unreachable as error:
-            self._say(f"No answer from {self.renting.pods.name}, going on: {error}")
-            return None
+        self.refused, self._listed = None, False
+        if self.renting.clock.monotonic() >= self._rests_until:
+            try:
+                return self._turn()
+            except Unreachable as error:
+                self._say(f"No answer from {self.renting.pods.name}, going on: {error}")
+            except Refused as error:
+                self.refused, self._rests_until = error, self.renting.clock.monotonic() + REFUSED_REST_S
+                self._say(f"{error} Going on; {self.renting.pods.name} is asked again every {REFUSED_REST_S:g} s.")
+        if not self._listed:
+            self._without_a_list()
+        return None
+
+    def _without_a_list(self) -> None:
+        """What needs none: results come home from where the pod was last, and past its deadline it is given back all
+        the same. Its end is booked when a list says so."""
+        if self.pod is not None and self.pod.state is PodState.RUNNING:
+            self._collect()
+        if self._is_past_deadline(self._now):
+            give_back(self.renting, self.rental, self._say, keep_disk=not (self._all_home or self.collected))
 
     def _turn(self) -> str | None:
         if self.rental.pod_id is None:
             return self._ended("no pod was made")
         now = self.renting.clock.now()
         listed = self.renting.pods.list()
+        self._listed = True
         for extra in extras(listed, self.rental):
             self._say(f"A second pod of this name ({extra.id}), of a request whose reply was lost: ended.")
             self.renting.pods.terminate(extra.id)
@@ -122,8 +117,7 @@ class Follower:
 
     def _must_end(self, now: float) -> str | None:
         assert self.pod is not None
-        deadline_at = self.rental.deadline_at
-        if deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S and not self._started_for_results():
+        if self._is_past_deadline(now):
             return self._terminated("its deadline is past") if self.collected else self._put_to_rest()
         if (self.pod.price_usd_h or 0.0) > dearest(self.rental.price_usd_h):
             return self._terminated(f"it costs {self.pod.price_usd_h:g} USD/h, more than it was offered for")
@@ -139,6 +133,11 @@ class Follower:
                 "of yours with the provider, and is port 22 of the pod open to you?"
             )
         return None
+
+    def _is_past_deadline(self, now: float) -> bool:
+        deadline_at = self.rental.deadline_at
+        past = deadline_at is not None and now > deadline_at + ENDS_AFTER_DEADLINE_S
+        return past and not self._started_for_results()
 
     def _started_for_results(self) -> bool:
         """By a person, past its deadline, for what is on its disk."""
@@ -218,6 +217,8 @@ class Follower:
     def _count(self, brought: Brought) -> None:
         self.records += brought.records
         self.refs += brought.refs
+        if brought.refused:
+            self._say(brought.refused)
 
     def _is_home(self) -> None:
         self._all_home, self._done_at = True, self.renting.clock.monotonic()

@@ -11,14 +11,14 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from swarm.brain import Brain, MergeRefused, merge
+from swarm.brain import Brain, MergeRefused, first_of, merge
 from swarm.errors import PodError
 from swarm.pods.inside.push import BRANCHES
 from swarm.pods.mirror import MAX_BYTES, copied, follow
@@ -28,6 +28,7 @@ from swarm.repo import Quarantine, Repo, trial_ref
 
 LOCK_TIMEOUT_S = 60.0
 MAX_STATE_BYTES = 1 << 16
+_STUDIES = "studies.json"
 BRAIN_NAME = "swarm_brain.jsonl"
 _TRIAL = re.compile(r"t[0-9]{4,9}|base")
 _OVER = (PodPhase.DONE, PodPhase.FAILED)
@@ -43,6 +44,7 @@ class Brought:
     brain_bytes: int
     report: bool
     left_out: int = 0  # records of other studies, and lines that cannot be read
+    refused: str = ""  # which records of its own studies contradict what is here
 
 
 def bring_home(reach: Reach, repo: Repo, brain: Path, mirror: Path) -> Brought:
@@ -89,12 +91,22 @@ def _taken(
     quarantine = Quarantine(mirror.parent / "refs.git", repo)
     refs = quarantine.take(_wanted_refs(quarantine.fetch(*git), own))
     try:
-        merged = merge(home, mirror, wanted=lambda record: record.study_id in own)
+        merged = merge(home, mirror, wanted=lambda record: record.study_id in own, apart=True)
     except MergeRefused as refused:
         raise PodError(f"{refused} The pod's copy is {mirror}.") from refused
     report = over and _report(home, own, mirror.parent)
     others = merged.unwanted + merged.unreadable
-    return Brought(merged.added, refs, brain_bytes, report=report, left_out=others)
+    return Brought(merged.added, refs, brain_bytes, report, others, _refusal(merged.refused, mirror))
+
+
+def _refusal(refused: Sequence[str], mirror: Path) -> str:
+    if not refused:
+        return ""
+    many = len(refused) != 1
+    what = f"{len(refused)} records of the pod contradict" if many else "1 record of the pod contradicts"
+    return (
+        f"{what} what is here and {'were' if many else 'was'} left out: {first_of(refused)}. The pod's copy: {mirror}"
+    )
 
 
 def _is_over(state: bytes) -> bool:
@@ -107,18 +119,22 @@ def _is_over(state: bytes) -> bool:
 def _own_studies(mirror: Path, home: Brain) -> frozenset[str]:
     """Those that began in the pod: in its brain, and not in ours when they were first seen. Written down before
     anything of them is taken, so that they are known as the pod's ever after."""
-    listed = mirror.with_name("studies.json")
-    try:
-        known = frozenset(map(str, json.loads(listed.read_text(encoding="utf-8"))))
-    except (FileNotFoundError, ValueError, TypeError):
-        known = frozenset()
+    known = own_studies(mirror)
     here, there = home.snapshot().studies, Brain(mirror).snapshot().studies if mirror.exists() else {}
     own = known | {study for study in there if study not in here}
     if own != known:
-        draft = listed.with_suffix(".new")
+        draft = mirror.with_name("studies.new")
         draft.write_text(json.dumps(sorted(own)), encoding="utf-8")
-        draft.replace(listed)
+        draft.replace(mirror.with_name(_STUDIES))
     return own
+
+
+def own_studies(mirror: Path) -> frozenset[str]:
+    """The names of the studies that are known to have begun in the pod."""
+    try:
+        return frozenset(map(str, json.loads(mirror.with_name(_STUDIES).read_text(encoding="utf-8"))))
+    except (FileNotFoundError, ValueError, TypeError):
+        return frozenset()
 
 
 def _wanted_refs(found: Mapping[str, str], own: frozenset[str]) -> dict[str, str]:

@@ -32,10 +32,12 @@ from swarm.pods.provider import (
 )
 from swarm.pods.reach import OutOfReach
 from swarm.pods.ssh import Ssh, SshReach
+from swarm.records import Line
 
 ROOT = "swarm-pods"
 OWN = "own"
 _HOST = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>[^@:\s]+)(?::(?P<port>[0-9]{1,5}))?")
+_OURS = re.compile(rf"{NAME_PREFIX}[a-z0-9-]{{1,180}}")  # another folder there is nobody's pod
 _RUN = 'exec python3 -c \'import sys; exec(compile(sys.stdin.buffer.read(), "swarm", "exec"))\''
 _SYSTEM_CLOCK = SystemClock()
 
@@ -56,7 +58,7 @@ class _Said(BaseModel):
 
     pods: list[_There] = []
     log: str = ""
-    error: str | None = None
+    error: Line | None = None
 
 
 def address_of(host: str) -> SshAddress:
@@ -103,7 +105,7 @@ class HostPods:
         return next((pod for pod in self.list() if pod.id == pod_id), None)
 
     def list(self) -> "list[Pod]":
-        return [self._pod(there) for there in self._ask("list").pods if there.name.startswith(NAME_PREFIX)]
+        return [self._pod(there) for there in self._ask("list").pods if _OURS.fullmatch(there.name)]
 
     def start(self, pod_id: str) -> None:
         self._ask("start", name=pod_id)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from swarm.errors import PodError
 from swarm.pods.caps import Choice, choose
-from swarm.pods.following import Brought, Follower, Means
+from swarm.pods.following import Follower
 from swarm.pods.home import bring_home, bring_home_from
 from swarm.pods.host import HostPods
 from swarm.pods.inside import start
 from swarm.pods.ledger import Intent, Rental
+from swarm.pods.means import Brought, Means
 from swarm.pods.notes import digest
 from swarm.pods.order import DEFAULT_HOME, Source, StudyOrder, SyncTarget
 from swarm.pods.provider import Offer, Pod, PodOrder, Pods, SecretRef, SshAddress
@@ -74,6 +75,11 @@ class Launch:
         return self.folder / MIRROR
 
     @property
+    def home_brain(self) -> Path:
+        """Where its records come to."""
+        return self.repo.root / MIRROR
+
+    @property
     def bundle(self) -> Path | None:
         return None if self.rental.intent.repository else self.folder / "study.bundle"
 
@@ -128,12 +134,12 @@ class Launch:
         return None if pod.ssh is None else self._ssh(pod, pod.ssh)
 
     def _collect(self, reach: Reach) -> Brought:
-        return bring_home(reach, self.repo, self.repo.root / MIRROR, self.mirror)
+        return bring_home(reach, self.repo, self.home_brain, self.mirror)
 
     def _collect_pushed(self) -> Brought:
         url = self.rental.intent.sync_url
         assert url is not None
-        return bring_home_from(url, self.rental.name, self.repo, self.repo.root / MIRROR, self.mirror)
+        return bring_home_from(url, self.rental.name, self.repo, self.home_brain, self.mirror)
 
     def _order(self, offer: Offer, deadline_at: float) -> PodOrder:
         intent, now = self.rental.intent, self.renting.clock.now()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from swarm.errors import PodError
-from swarm.records import Line
+from swarm.records import Line, one_line
 
 Cloud = Literal["secure", "community"]
 NAME_PREFIX = "swarm-"
@@ -96,16 +96,22 @@ class PodState(StrEnum):
 
 
 class SshAddress(Value):
-    host: str
+    host: Line
     port: int = Field(default=22, ge=1, le=65535)
-    user: str = "root"
+    user: Line = "root"
+
+
+PodId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+"""As the provider calls it. It goes back to the provider as it came, so it is refused and not made safe."""
+PodName = Annotated[str, BeforeValidator(lambda value: one_line(value, 200) if isinstance(value, str) else value)]
+"""Whoever has the account may call a pod anything: made safe to print where it comes in."""
 
 
 class Pod(Value):
     """A pod as its provider tells of it. What is not known is None."""
 
-    id: str
-    name: str
+    id: PodId
+    name: PodName
     state: PodState
     card: Line | None = None
     price_usd_h: float | None = None

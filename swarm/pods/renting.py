@@ -18,7 +18,18 @@ from swarm.errors import PodError
 from swarm.failpoints import failpoint
 from swarm.pods.caps import dearest
 from swarm.pods.ledger import Entry, EntryKind, Intent, Ledger, Rental
-from swarm.pods.provider import NAME_PREFIX, NoCapacity, Offer, Pod, PodOrder, Pods, PodState, Refused, ReplyLost
+from swarm.pods.provider import (
+    NAME_PREFIX,
+    NoCapacity,
+    Offer,
+    Pod,
+    PodOrder,
+    Pods,
+    PodState,
+    Refused,
+    ReplyLost,
+    Unreachable,
+)
 
 LOOK_AFTER_S = (0.0, 2.0, 4.0, 8.0, 16.0)
 """When the list is read after a lost reply: a provider may show a new pod late. One that shows up later still is ended
@@ -122,6 +133,20 @@ def unlisted(renting: Renting, rental: Rental, *, seen: bool = True) -> Pod | No
         if found is not None:
             return found
     return None
+
+
+def give_back(renting: Renting, rental: Rental, say: Say, *, keep_disk: bool) -> None:
+    """Asks for the end of a pod while nobody says where it stands; may be repeated. One that may not be stopped is
+    ended, as in `Follower`: what lies on it is worth less than a card that is paid for ever."""
+    if rental.pod_id is None:
+        return
+    for ask in (renting.pods.stop, renting.pods.terminate) if keep_disk else (renting.pods.terminate,):
+        try:
+            return ask(rental.pod_id)
+        except Refused as refused:
+            say(f"Its deadline is past, and it cannot be ended from here: {refused}")
+        except Unreachable:
+            return
 
 
 def _one(renting: Renting, rental: Rental, offer: Offer, order_of: OrderOf) -> Pod:

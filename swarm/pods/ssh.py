@@ -19,6 +19,7 @@ from swarm.pods.inside.shell import ANNOUNCED
 from swarm.pods.order import REPO
 from swarm.pods.provider import SshAddress
 from swarm.pods.reach import OutOfReach
+from swarm.records import block
 
 CALL_LIMIT_S = 60.0
 PUT_LIMIT_S = 600.0
@@ -240,7 +241,7 @@ def _bounded(
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-    return bytes(said), words.decode(errors="replace")
+    return bytes(said), block(words.decode(errors="replace"))
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -28,6 +28,7 @@ class Watcher:
         self._known: Facts | None = None
         self._events = Events()
         self._told: deque[Event] = deque(maxlen=EVENTS)
+        self._shown: tuple[object, ...] = ()
 
     @property
     def study(self) -> StudyState | None:
@@ -54,12 +55,19 @@ class Watcher:
             raise SwarmError(f"{self._brain.path} holds no such study; `swarm up` begins one")
         return seen
 
+    def changed(self) -> Frame | None:
+        """A frame when there is more to see than a mere step since the last one that was given so."""
+        seen = self.look()
+        if seen is None or self._shown == (shown := _gist(seen)):
+            return None
+        self._shown = shown
+        return seen
+
     def changes(self, clock: Clock) -> Iterator[Frame]:
         """The first frame and one for each change that is not a mere step; until the study has ended."""
-        shown: tuple[object, ...] = ()
         while True:
-            seen = self.look()
-            if seen is not None and shown != (shown := _gist(seen)):
+            seen = self.changed()
+            if seen is not None:
                 yield seen
             if seen is not None and seen.state == "ended":
                 return
@@ -68,7 +76,14 @@ class Watcher:
 
 def watch_study(brain: Brain, study_id: str | None, clock: Clock, *, ledger: bool = True) -> Watcher:
     """Of one study, or of the latest one at each look. Its steps are read from the repository around the brain."""
-    return Watcher(brain, Readings(layout_near(brain.path), clock, ledger=ledger), lambda state: state.study(study_id))
+    return watch_chosen(brain, lambda state: state.study(study_id), clock, ledger=ledger)
+
+
+def watch_chosen(
+    brain: Brain, choose: Callable[[BrainState], StudyState | None], clock: Clock, *, ledger: bool = True
+) -> Watcher:
+    """Of the study that `choose` picks at each look."""
+    return Watcher(brain, Readings(layout_near(brain.path), clock, ledger=ledger), choose)
 
 
 def one_look(brain: Brain, study_id: str | None) -> Frame:

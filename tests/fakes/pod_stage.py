@@ -11,7 +11,8 @@ from fakes.pod_cloud import intent, offer, order, paper_cloud, renting
 
 from swarm.pods.fake.faults import Fault
 from swarm.pods.fake.server import FakeServer
-from swarm.pods.following import Follower, Means
+from swarm.pods.following import Follower
+from swarm.pods.means import Means
 from swarm.pods.provider import Pod, PodState
 from swarm.pods.reach import FolderReach, Reach
 from swarm.pods.renting import Renting, begin, rent
@@ -25,6 +26,7 @@ class Brought:
     refs: int = 1
     brain_bytes: int = 100
     report: bool = True
+    refused: str = ""
 
 
 class Stage:

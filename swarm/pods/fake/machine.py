@@ -8,14 +8,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
+
+import psutil  # type: ignore[import-untyped]
 
 import swarm
 from swarm.errors import PodError
 from swarm.pods.order import HOME_VARIABLE
 
+END_S, WIPE_S = 20.0, 10.0
 _SECRET = re.compile(r"\{\{ *RUNPOD_SECRET_(\w+) *\}\}")
 _PASSED_ON = ("SWARM_GPU_DIR", "LANG", "TZ")  # one machine has one ledger of its devices
 
@@ -39,6 +44,7 @@ class LocalMachine:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ending = threading.Lock()
 
     def home(self, pod_id: str) -> Path:
         return self._root / pod_id / "workspace" / "swarm"
@@ -73,18 +79,27 @@ class LocalMachine:
         return process is not None and process.poll() is None
 
     def end(self, pod_id: str) -> None:
-        process = self._processes.pop(pod_id, None)
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
+        with self._ending:  # who asks second waits as well: it may wipe the disk next
+            process = self._processes.pop(pod_id, None)
+            if process is None:
+                return
+            process.terminate()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for below in psutil.Process(process.pid).children(recursive=True):
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            below.kill()
+                process.kill()
+                process.wait(END_S)
 
     def wipe(self, pod_id: str) -> None:
-        shutil.rmtree(self._root / pod_id, ignore_errors=True)
+        """Again while something is written there: what was killed may not be gone yet."""
+        folder, ends_at = self._root / pod_id, time.monotonic() + WIPE_S
+        while folder.exists() and time.monotonic() < ends_at:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.02)
 
     def log(self, pod_id: str) -> str:
         try:

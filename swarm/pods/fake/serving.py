@@ -113,7 +113,7 @@ class FakePods(RunpodPods):
         """Ends the fake if no pod is left, and waits until its process and the disks of its pods are gone."""
         with contextlib.suppress(httpx2.HTTPError, psutil.NoSuchProcess, psutil.TimeoutExpired):
             process = psutil.Process(self._pid)
-            if self._send("POST", "rest", None).json()["resting"]:
+            if json.loads(self._send("POST", "rest", None).content)["resting"]:
                 process.wait(REST_S)
 
     def _with_folder(self, pod: Pod) -> Pod:

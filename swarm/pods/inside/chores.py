@@ -13,6 +13,7 @@ from typing import Protocol
 from swarm.pods.inside.code import study_environment
 from swarm.pods.inside.home import Home, read_json, text
 from swarm.pods.inside.life import Clock
+from swarm.pods.inside.oom import expose
 from swarm.pods.inside.processes import kill_study
 from swarm.pods.inside.told import Order
 
@@ -116,6 +117,7 @@ class PodChores:
         except OSError as problem:
             self.home.say("watchdog", f"{command[:4]} cannot be started: {problem}")
             return Failed()
+        expose(process.pid)
         return ChildChore(process, self.clock, self.clock.monotonic() + limit_s)
 
 

@@ -18,6 +18,7 @@ from swarm.pods.inside.chores import Chore, Chores, PodChores
 from swarm.pods.inside.ending import Ending
 from swarm.pods.inside.home import Home, number, read_json, text, write_json
 from swarm.pods.inside.life import Clock, Life, PodClock, boot_id
+from swarm.pods.inside.oom import shield
 from swarm.pods.inside.processes import alive, written_down
 from swarm.pods.inside.research import Research
 from swarm.pods.inside.rules import Facts, Gains, reason_to_end
@@ -161,6 +162,8 @@ def main(_: Sequence[str] = ()) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0  # there is one
+        if (unshielded := shield()) is not None:
+            home.say("watchdog", unshielded)
         watchdog = Watchdog(home, order, clock, PodChores(home, order, clock, dict(os.environ)), boot_id())
         write_json(home.root / "watchdog.json", written_down("pid", os.getpid()))
         watch(watchdog, home, clock)

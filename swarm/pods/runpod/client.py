@@ -26,7 +26,9 @@ from swarm.pods.provider import (
     ReplyLost,
     Unreachable,
 )
+from swarm.pods.runpod.reply import Reply, TooMuch, lines, pieces, whole
 from swarm.pods.runpod.wire import Action, CreatePod, GpuTypes, LogEvent, PodList, PodReply, Problem
+from swarm.records import one_line
 from swarm.version import VERSION
 
 BASE_URL = "https://api.runpod.io/v2"
@@ -66,7 +68,11 @@ class RunpodPods:
         self._key, self._clock = key, clock
         self._client = httpx2.Client(
             base_url=base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}", "User-Agent": f"swarm-research/{VERSION}"},
+            headers={
+                "Authorization": f"Bearer {key}",
+                "User-Agent": f"swarm-research/{VERSION}",
+                "Accept-Encoding": "gzip",  # what is read with a limit
+            },
             timeout=httpx2.Timeout(read_s, connect=CONNECT_S),
             limits=httpx2.Limits(max_keepalive_connections=0),  # one that idled between two turns may be dead
             follow_redirects=False,  # the key would go with it
@@ -104,13 +110,13 @@ class RunpodPods:
                 continue
             except httpx2.HTTPError as error:
                 raise ReplyLost(f"{self.name} did not say whether it made {order.name}: {self._said(error)}") from error
-            if response.status_code != 429:
+            if response.status != 429:
                 return self._created(response, order)
             problem = self._wait(response, attempt)
         raise Unreachable(f"{self.name} took no order in {ATTEMPTS} attempts ({problem}); nothing was rented")
 
-    def _created(self, response: httpx2.Response, order: PodOrder) -> Pod:
-        status, text = response.status_code, self._problem(response)
+    def _created(self, response: Reply, order: PodOrder) -> Pod:
+        status, text = response.status, self._problem(response)
         card = f"{order.card} in the {order.cloud} cloud"
         if response.is_success:
             try:
@@ -127,7 +133,7 @@ class RunpodPods:
 
     def get(self, pod_id: str) -> Pod | None:
         response = self._repeat("GET", f"pods/{quote(pod_id, safe='')}", missing_ok=True)
-        return None if response.status_code == 404 else self._parsed(PodReply, response).pod()
+        return None if response.status == 404 else self._parsed(PodReply, response).pod()
 
     def list(self) -> list[Pod]:
         found = self._parsed(PodList, self._repeat("GET", "pods"))
@@ -161,14 +167,14 @@ class RunpodPods:
         try:
             with self._client.stream("GET", path, timeout=httpx2.Timeout(2.0, connect=CONNECT_S)) as response:
                 if not response.is_success:
-                    response.read()
-                    raise Unreachable(f"{self.name} gives no log of {pod_id}: {self._problem(response)}")
-                for line in response.iter_lines():
+                    problem = self._problem(whole(response, self._clock.monotonic))
+                    raise Unreachable(f"{self.name} gives no log of {pod_id}: {problem}")
+                for line in lines(pieces(response, ends_at, self._clock.monotonic)):
                     if self._clock.monotonic() > ends_at:
                         return
-                    if line.startswith("data:"):
-                        yield LogEvent.model_validate_json(line.removeprefix("data:").strip()).line
-        except (httpx2.ReadTimeout, ValidationError):
+                    if line.startswith(b"data:"):
+                        yield LogEvent.model_validate_json(line.removeprefix(b"data:").strip()).line
+        except (httpx2.ReadTimeout, TooMuch, ValidationError):
             return
         except httpx2.HTTPError as error:
             raise Unreachable(f"{self.name} gives no log of {pod_id}: {self._said(error)}") from error
@@ -181,7 +187,7 @@ class RunpodPods:
         *,
         missing_ok: bool = False,
         conflict_ok: bool = False,
-    ) -> httpx2.Response:
+    ) -> Reply:
         """The answer to what may be asked again without harm. Raises Refused or, after ATTEMPTS, Unreachable."""
         allowed = {404} if missing_ok else set()
         allowed |= {409} if conflict_ok else set()
@@ -192,7 +198,7 @@ class RunpodPods:
             except httpx2.HTTPError as error:
                 problem = self._said(error)
             else:
-                status = response.status_code
+                status = response.status
                 if response.is_success or status in allowed:
                     return response
                 problem = f"{status} {self._problem(response)}"
@@ -205,12 +211,13 @@ class RunpodPods:
                 self._clock.sleep(2.0**attempt)
         raise Unreachable(f"{self.name} did not answer {method} {path} in {ATTEMPTS} attempts: {problem}")
 
-    def _send(self, method: str, path: str, body: BaseModel | None) -> httpx2.Response:
+    def _send(self, method: str, path: str, body: BaseModel | None) -> Reply:
         content = None if body is None else body.model_dump_json(exclude_none=True)
         headers = {} if body is None else {"Content-Type": "application/json"}
-        return self._client.request(method, path, content=content, headers=headers)
+        with self._client.stream(method, path, content=content, headers=headers) as response:
+            return whole(response, self._clock.monotonic)
 
-    def _wait(self, response: httpx2.Response, attempt: int) -> str:
+    def _wait(self, response: Reply, attempt: int) -> str:
         """Waits as long as the server asks. Raises Unreachable where that is too long."""
         asked = response.headers.get("retry-after", "")
         wait_s = float(asked) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else 2.0**attempt  # else a date
@@ -219,7 +226,7 @@ class RunpodPods:
         self._clock.sleep(wait_s)
         return "429 too many requests"
 
-    def _parsed(self, model: type[_Model], response: httpx2.Response) -> _Model:
+    def _parsed(self, model: type[_Model], response: Reply) -> _Model:
         try:
             return model.model_validate_json(response.content)
         except ValidationError as error:
@@ -230,19 +237,19 @@ class RunpodPods:
         where = ".".join(str(part) for part in what["loc"])
         return Unreachable(f"{self.name} answered something else than its API says: {where} {what['msg']}")
 
-    def _problem(self, response: httpx2.Response) -> str:
+    def _problem(self, response: Reply) -> str:
         try:
             text = Problem.model_validate_json(response.content).text
         except ValidationError:
             text = ""
-        return self._without_key(text or response.reason_phrase)
+        return self._without_key(text or one_line(response.reason, 100))
 
     def _refusal(self, status: int, what: str, text: str) -> str:
         remedy = f" Check {KEY_VARIABLE}: it is wrong, has expired or lacks the right." if status in (401, 403) else ""
         return f"{self.name} refuses {what} ({status}): {text}.{remedy}"
 
     def _said(self, error: httpx2.HTTPError) -> str:
-        return self._without_key(f"{type(error).__name__} {error}".strip())
+        return self._without_key(one_line(f"{type(error).__name__} {error}".strip(), 300))
 
     def _without_key(self, text: str) -> str:
         """A server may repeat what it was sent."""

@@ -17,7 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from swarm.pods.provider import NAME_PREFIX, Cloud, Offer, Pod, PodOrder, PodState, SecretRef, SshAddress
+from swarm.pods.provider import (
+    NAME_PREFIX,
+    Cloud,
+    Offer,
+    Pod,
+    PodId,
+    PodName,
+    PodOrder,
+    PodState,
+    SecretRef,
+    SshAddress,
+)
 from swarm.records import Line, one_line
 
 VOLUME_PATH = "/workspace"
@@ -130,8 +141,8 @@ class _Ssh(_Reply):
 class PodReply(_Reply):
     """What we cannot do without has to be right; of the rest, what is not understood is not known."""
 
-    id: str = Field(min_length=1)
-    name: str
+    id: PodId
+    name: PodName
     status: str
     gpu: _Lenient[_Gpu | None] = None
     ssh: _Lenient[_Ssh | None] = None

@@ -14,7 +14,7 @@ ROWS = (
     Safeguard(
         "home-own-studies",
         "a pod adds records to no study but its own",
-        Edit(_BRINGING, "wanted=lambda record: record.study_id in own)", "wanted=lambda record: True)"),
+        Edit(_BRINGING, "wanted=lambda record: record.study_id in own,", "wanted=lambda record: True,"),
         (f"{_HOME}test_a_pod_adds_to_no_study_but_its_own",),
     ),
     Safeguard(

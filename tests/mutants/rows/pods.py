@@ -9,6 +9,8 @@ _RECONCILING = "swarm/pods/test_pod_reconciling.py::"
 _CLIENT = "swarm/pods/test_runpod_client.py::"
 _LAUNCHING = "swarm/pods/test_pod_launching.py::"
 _UNCLEAR = "swarm/pods/test_pod_unclear.py::"
+_BODY = "swarm/pods/test_runpod_reply.py::"
+_PROVIDER, _REPLY = "swarm/pods/provider.py", "swarm/pods/runpod/reply.py"
 _KILLED = f"{_RENTING}test_killed_at_any_step_and_started_again_there_is_one_pod"
 
 ROWS = (
@@ -149,7 +151,11 @@ ROWS = (
     Safeguard(
         "rent-started-for-results",
         "a pod that is started for its results is not ended before they are home",
-        Edit("swarm/pods/following.py", " and not self._started_for_results():", ":"),
+        Edit(
+            "swarm/pods/following.py",
+            "        return past and not self._started_for_results()\n",
+            "        return past\n",
+        ),
         (f"{_FOLLOWING}test_a_pod_that_stopped_past_its_deadline_is_started_for_its_results_and_billed_for_it",),
     ),
     Safeguard(
@@ -273,8 +279,8 @@ ROWS = (
         "a termination that finds no answer is asked again",
         Edit(
             "swarm/pods/following.py",
-            '        except Unreachable as error:\n            self._say(f"No answer',
-            '        except NoCapacity as error:\n            self._say(f"No answer',
+            '            except Unreachable as error:\n                self._say(f"No answer',
+            '            except NoCapacity as error:\n                self._say(f"No answer',
         ),
         (f"{_UNCLEAR}test_a_termination_that_finds_no_answer_is_asked_again_at_the_next_turn",),
     ),
@@ -341,5 +347,61 @@ ROWS = (
         "an address with a password in it goes into no order",
         Edit("swarm/pods/unspoken.py", "    if _IN_AN_ADDRESS.search(text) is not None:", "    if False:"),
         (f"{_LAUNCHING}test_a_secret_in_an_option_is_refused_and_shown_nowhere",),
+    ),
+    Safeguard(
+        "rent-names-safe-to-print",
+        "what a provider calls a pod is made safe to print where it comes in",
+        Edit(_PROVIDER, "BeforeValidator(lambda value: one_line(value, 200)", "BeforeValidator(lambda value: value"),
+        (f"{_CLIENT}test_what_a_provider_calls_things_is_safe_to_print",),
+    ),
+    Safeguard(
+        "rent-ids-plain",
+        "a pod's id that is no plain word is refused, and not changed into another pod's",
+        Edit(_PROVIDER, 'PodId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]', "PodId = str"),
+        (f"{_CLIENT}test_an_id_that_is_none_is_not_understood_rather_than_changed",),
+    ),
+    Safeguard(
+        "rent-answer-bounded",
+        "a provider's answer is read up to a limit, however much it sends",
+        Edit(_REPLY, "        if left < 0:\n", "        if False:\n"),
+        (f"{_BODY}test_a_body_without_an_end_is_no_answer_and_is_not_read_to_it",),
+    ),
+    Safeguard(
+        "rent-answer-bounded-unpacked",
+        "a small answer that unpacks to a large one is unpacked piece by piece",
+        Edit(_REPLY, "inflating.decompress(rest, _PIECE_BYTES)", "inflating.decompress(rest)"),
+        (f"{_BODY}test_a_small_body_that_becomes_a_large_one_is_not_unpacked",),
+    ),
+    Safeguard(
+        "rent-answer-in-time",
+        "an answer that drips has an end",
+        Edit(_REPLY, "        if monotonic() > ends_at:\n", "        if False:\n"),
+        (f"{_BODY}test_a_body_that_drips_has_an_end",),
+    ),
+    Safeguard(
+        "rent-refused-turn-goes-on",
+        "a provider that refuses to list ends no follower",
+        Edit(
+            "swarm/pods/following.py",
+            "            except Refused as error:\n",
+            "            except NoCapacity as error:\n",
+        ),
+        (f"{_UNCLEAR}test_a_provider_that_refuses_to_list_ends_no_follower_and_is_asked_seldom",),
+    ),
+    Safeguard(
+        "rent-refused-rests",
+        "a provider that has refused is asked once a minute",
+        Edit(
+            "swarm/pods/following.py",
+            "        if self.renting.clock.monotonic() >= self._rests_until:",
+            "        if True:",
+        ),
+        (f"{_UNCLEAR}test_a_provider_that_refuses_to_list_ends_no_follower_and_is_asked_seldom",),
+    ),
+    Safeguard(
+        "rent-deadline-without-a-list",
+        "a pod is given back past its deadline also while the provider lists nothing",
+        Edit("swarm/pods/following.py", "        if self._is_past_deadline(self._now):\n", "        if False:\n"),
+        (f"{_UNCLEAR}test_a_provider_that_refuses_to_list_puts_no_deadline_off",),
     ),
 )

@@ -173,6 +173,30 @@ ROWS = (
         ("swarm/brain/test_brain_merge.py::test_one_id_that_says_two_things_is_named_and_nothing_is_written",),
     ),
     Safeguard(
+        "merge-apart",
+        "a record of a pod that contradicts what is here is left out by its name, and the rest comes",
+        Edit("swarm/pods/home.py", "record.study_id in own, apart=True)", "record.study_id in own, apart=False)"),
+        ("swarm/pods/test_bring_home.py::test_one_record_under_a_name_of_ours_is_refused_by_it_and_the_rest_comes",),
+    ),
+    Safeguard(
+        "merge-apart-fits",
+        "a line that is too long at its new place keeps no other away",
+        Edit("swarm/brain/merging.py", "        if self.apart and not _fits(raw, following):\n", "        if False:\n"),
+        ("swarm/brain/test_brain_merge.py::test_apart_a_line_that_is_too_long_at_its_new_place_keeps_nothing_away",),
+    ),
+    Safeguard(
+        "pod-watchdog-spared",
+        "where the container allows it, a lack of memory does not end the watchdog; else its log says so",
+        Edit("swarm/pods/inside/watchdog.py", "if (unshielded := shield()) is not None:", "if unshielded := None:"),
+        (f"{_ENTRY}test_a_pod_to_which_no_code_comes_ends_itself",),
+    ),
+    Safeguard(
+        "pod-chores-not-spared",
+        "what the watchdog has done by others is not spared with it",
+        Edit("swarm/pods/inside/chores.py", "        expose(process.pid)\n", ""),
+        ("swarm/pods/test_pod_oom.py::test_what_it_has_done_by_others_is_not_spared",),
+    ),
+    Safeguard(
         "merge-claims-once",
         "two claims of one trial are not merged",
         Edit("swarm/brain/merging.py", "            if trial in self.index.claims:\n", "            if False:\n"),

@@ -12,7 +12,8 @@ from factories.studies import demo_study
 from fakes.fake_clock import FakeClock
 
 from swarm.brain import Brain, MergeRefused, merge, merged_file, read_records, verify
-from swarm.records import Note, Operator, Record
+from swarm.errors import Unwritable
+from swarm.records import MAX_LINE_BYTES, Note, Operator, Record
 
 Write = Callable[..., Path]
 
@@ -135,6 +136,51 @@ def test_one_trial_claimed_twice_is_named_and_nothing_is_written(write: Write) -
     with pytest.raises(MergeRefused, match="trial t0003 of a is claimed by another record"):
         merge(Brain(home), pod)
     assert home.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("hostile", "named"),
+    [
+        (Note(study_id="b", id="a/t0001/finished", topic="x", description="I am somebody else"), "a/t0001/finished"),
+        (claim("t0002", study_id="b", id="other"), "trial t0002 of b is claimed by another record"),
+        (Note(study_id="b", id="\x1b[31m" + "a" * 300, topic="x", detail="y"), None),
+    ],
+    ids=["an-id-that-is-taken", "a-second-claim", "nothing-wrong"],
+)
+def test_apart_one_record_that_contradicts_is_named_and_the_rest_comes(
+    write: Write, hostile: Record, named: str | None
+) -> None:
+    home, pod = write("home", *study("a")), write("pod", *study("b"), Note(study_id="b", id="last", topic="x"))
+    lines = fields_of(pod)
+    written = hostile.model_copy(update={"seq": 8}).model_dump(mode="json")
+    rewritten(pod, [*lines[:-1], written, {**lines[-1], "seq": 9}])
+    before = home.read_bytes()
+    merged = merge(Brain(home), pod, apart=True)
+    assert merged.added == 8 + (named is None) and len(merged.refused) == (named is not None)
+    assert named is None or named in merged.refused[0]
+    assert ids(home)[-1] == "last" and home.read_bytes().startswith(before) and verify(home).ok
+    assert merge(Brain(home), pod, apart=True).added == 0
+
+
+def test_apart_an_unwanted_record_that_contradicts_is_only_counted(write: Write) -> None:
+    other = [*study("b"), Note(study_id="a", id="a/t0001/finished", topic="x", description="I am somebody else")]
+    home, pod = write("home", *study("a")), write("pod", *other)
+    merged = merge(Brain(home), pod, wanted=lambda record: record.study_id == "b", apart=True)
+    assert (merged.added, merged.unwanted, merged.refused) == (7, 1, ())
+
+
+def test_apart_a_line_that_is_too_long_at_its_new_place_keeps_nothing_away(write: Write) -> None:
+    home, pod = write("home", *study("a")), write("pod", *study("b"))
+    lines = fields_of(pod)
+    long = {**lines[0], "seq": 8, "kind": "note", "id": "long", "topic": "x", "more": [1e15] * 1400, "filler": ""}
+    room = MAX_LINE_BYTES - 2 - len(json.dumps(long, ensure_ascii=False).replace("1000000000000000.0", "1e15"))
+    rewritten(pod, [*lines, {**long, "filler": "y" * room}])
+    pod.write_bytes(pod.read_bytes().replace(b"1000000000000000.0", b"1e15"))
+    assert verify(pod).ok
+    with pytest.raises(Unwritable):
+        merge(Brain(home), pod)
+    merged = merge(Brain(home), pod, apart=True)
+    assert merged.added == 7 and "too long" in merged.refused[0] and verify(home).ok
 
 
 def test_a_file_whose_chain_is_broken_is_refused_with_the_line(write: Write) -> None:

@@ -149,6 +149,19 @@ def test_a_pod_adds_to_no_study_but_its_own(bench: Bench) -> None:
     assert bench.repo.refs("ours") == {} and len(Brain(bench.brain).snapshot().studies["ours"].notes) == 0
 
 
+def test_one_record_under_a_name_of_ours_is_refused_by_it_and_the_rest_comes(bench: Bench) -> None:
+    Brain(bench.brain).append(study_opened(study_id="ours", id="ours/opened"))
+    bench.pod.open_study()
+    bench.pod.append(Note(study_id=POD_STUDY, id="ours/opened", topic="x", description="\x1b[31mkeep the night away"))
+    bench.pod.trial(1)
+    brought = bench.bring()
+    assert (brought.records, brought.refs) == (3, 1) and verify(bench.brain).ok
+    assert "1 record of the pod contradicts" in brought.refused and "note ours/opened says" in brought.refused
+    bench.pod.trial(2)
+    assert bench.bring().records == 2
+    assert Brain(bench.brain).snapshot().studies["ours"].opened.description == ""
+
+
 @pytest.mark.parametrize("ref", ["refs/heads/main", "refs/tags/v1", f"refs/swarm/{POD_STUDY}/../../heads/x"])
 def test_no_ref_but_those_of_its_trials_comes(bench: Bench, ref: str) -> None:
     bench.pod.open_study()

@@ -140,6 +140,9 @@ def test_a_pod_to_which_no_code_comes_ends_itself(tmp_path: Path) -> None:
         with ended(pod.start(tmp_path / "ledger")) as process:
             pod.wait_for(lambda: pod.state().get("phase") == "waiting")
             assert healthy({"SWARM_POD_HOME": str(pod.home)}, time.time())
+            score = Path(f"/proc/{pod.pid('watchdog')}/oom_score_adj").read_text().strip()
+            told = "the kernel may end the watchdog" in (pod.home / "log" / "watchdog.log").read_text()
+            assert told == (score != "-1000"), f"{score} and told: {told}"
             assert process.wait(60) == 1
         all_is_over(pod, provider)
         pod.wait_for(lambda: not healthy({"SWARM_POD_HOME": str(pod.home)}, time.time()), 20)

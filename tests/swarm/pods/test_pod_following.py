@@ -19,7 +19,8 @@ from fakes.pod_stage import staged as on_stage
 from swarm.pods.caps import GRACE_S
 from swarm.pods.ending import bring, take_down
 from swarm.pods.fake.faults import Fault
-from swarm.pods.following import NEVER_STARTED_S, Means
+from swarm.pods.following import NEVER_STARTED_S
+from swarm.pods.means import Means
 from swarm.pods.reach import OutOfReach, Reach
 
 
@@ -48,6 +49,15 @@ def test_the_files_are_brought_the_results_fetched_and_the_pods_own_end_booked(
     assert stage.follower.turn() == "it ended itself"
     assert stage.desk.ledger.rentals()[NAME].collected_at is not None
     assert stage.booked() == pytest.approx(0.69 / 6) and stage.booked() >= stage.paid() - 1e-6
+
+
+def test_records_that_were_refused_are_told_once(stages: ExitStack, tmp_path: Path) -> None:
+    stage = staged(stages, tmp_path)
+    stage.state("running")
+    stage.follower.means = Means(stage._reach, lambda reach: Brought(refused="3 records of the pod contradict"), None)
+    stage.follower.turn()
+    stage.follower.turn()
+    assert stage.said.count("3 records of the pod contradict") == 1
 
 
 def test_a_pod_that_does_not_end_itself_is_ended_when_all_is_home(stages: ExitStack, tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from fakes.pod_stage import NAME, Brought, Stage, staged
 from swarm.cli import rented
 from swarm.errors import PodError
 from swarm.pods.caps import GRACE_S
+from swarm.pods.ending import bring, take_down
 from swarm.pods.fake.faults import Fault
-from swarm.pods.following import NEVER_STARTED_S, Follower, Means
+from swarm.pods.following import NEVER_STARTED_S, Follower
 from swarm.pods.launching import Launch
 from swarm.pods.ledger import Entry, EntryKind, Ledger
+from swarm.pods.means import Means
+from swarm.pods.provider import Refused
 from swarm.pods.reach import Reach
 from swarm.pods.reconciling import Standing, reconcile
 from swarm.pods.registry import repository_lock
@@ -114,6 +117,58 @@ def test_a_pod_past_its_deadline_that_cannot_be_stopped_is_ended(stage: Stage, f
     will(stage, fault)
     assert words in stage.to_the_end(every_s=10)
     assert living(stage.server) == [] and stage.clock.monotonic() <= 3600 + GRACE_S + 15
+
+
+REFUSES = Fault(on="list", what="status", status=401, times=0)
+
+
+def test_a_provider_that_refuses_to_list_ends_no_follower_and_is_asked_seldom(stage: Stage) -> None:
+    stage.state("running")
+    stage.follower.turn()
+    will(stage, Fault(on="list", what="status", status=401, times=2))
+    begun = len(stage.server.requests)
+    for _ in range(12):
+        assert stage.follower.turn() is None
+        stage.clock.advance(10)
+    assert len(stage.server.requests) - begun == 2 and stage.brought == 13, "what it has comes home meanwhile"
+    assert any("asked again every 60 s" in text for text in stage.said)
+    stage.state("done")
+    assert stage.to_the_end() == "all is home, and it did not end itself"
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_provider_that_refuses_to_list_puts_no_deadline_off(stage: Stage, reached: bool) -> None:
+    stage.state("running")
+    if not reached:
+        stage.follower.means = Means(lambda pod: None, stage._collect, None)
+    stage.follower.turn()
+    will(stage, REFUSES)
+    while stage.clock.monotonic() < 4000:
+        assert stage.follower.turn() is None
+        stage.clock.advance(10)
+    assert living(stage.server) == [] and stage.paid() <= 0.69 * (3600 + GRACE_S) / 3600
+    assert stage.server.cloud.pods[stage.pod_id()].status == ("TERMINATED" if reached else "EXITED"), "its disk is kept"
+    stage.server.cloud.faults._left.clear()
+    stage.clock.advance(60)
+    assert stage.follower.turn() is not None
+
+
+def test_one_that_may_neither_be_listed_nor_stopped_is_ended(stage: Stage) -> None:
+    stage.follower.means = Means(lambda pod: None, stage._collect, None)
+    stage.follower.turn()
+    refused = Fault(on="action", what="status", status=403, times=0)
+    stage.server.cloud.faults._left += [(REFUSES, 0), (refused, 0)]
+    stage.clock.advance(3700)
+    assert stage.follower.turn() is None and living(stage.server) == []
+    assert any("cannot be ended from here" in text for text in stage.said)
+
+
+def test_a_person_who_waits_is_told_what_the_provider_refuses(stage: Stage) -> None:
+    for command in (lambda: bring(stage.follower, 1.0), lambda: take_down(stage.newcomer(), 1.0, now=True)):
+        will(stage, Fault(on="list", what="status", status=401))
+        with pytest.raises(Refused, match="401"):
+            command()
+    assert len(living(stage.server)) == 1
 
 
 def test_a_pod_that_failed_and_answers_nobody_is_not_paid_until_its_deadline(stage: Stage) -> None:

@@ -15,8 +15,10 @@ from swarm.pods.provider import (
     SecretRef,
     Unreachable,
 )
+from swarm.pods.reconciling import Account, Standing
 from swarm.pods.runpod import RunpodPods
 from swarm.pods.runpod.client import key_of
+from swarm.pods.runpod.reply import Reply
 from swarm.pods.runpod.wire import STATES, GpuType, PodReply
 
 
@@ -154,7 +156,7 @@ def test_every_status_of_the_api_has_a_state_and_an_unknown_one_costs() -> None:
 def test_an_answer_that_is_not_of_the_api_is_no_answer() -> None:
     with paper_cloud() as (server, clock):
         pods = client(server, clock)
-        pods._send = lambda *_: _Html()  # type: ignore[method-assign]
+        answering(pods, b'"<html>"')
         with pytest.raises(Unreachable, match="something else"):
             pods.list()
         with pytest.raises(ReplyLost, match="not understood"):
@@ -162,7 +164,7 @@ def test_an_answer_that_is_not_of_the_api_is_no_answer() -> None:
 
 
 def answering(pods: RunpodPods, body: bytes) -> RunpodPods:
-    pods._send = lambda *_: _Said(body)  # type: ignore[method-assign, assignment, return-value]
+    pods._send = lambda *_: Reply(200, body, {}, "OK")  # type: ignore[method-assign]
     return pods
 
 
@@ -238,12 +240,33 @@ def test_a_log_that_never_pauses_is_read_for_a_while() -> None:
         assert read == 11
 
 
-class _Said:
-    status_code, is_success, reason_phrase, headers = 200, True, "OK", {}
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
+ESCAPES = "\x1b[2J\x1b]0;title\x07\u202e\r\n\x9b31m"
 
 
-class _Html:
-    status_code, is_success, content, reason_phrase, headers = 200, True, json.dumps("<html>").encode(), "OK", {}
+def test_what_a_provider_calls_things_is_safe_to_print() -> None:
+    """A pod's name is whatever somebody with the account has called it."""
+    named = {"id": "1", "name": f"swarm-a{ESCAPES}" + "n" * 1000, "status": "RUNNING", "gpu": {"id": f"card{ESCAPES}"}}
+    body = json.dumps({"pods": [{**named, "ssh": {"host": f"h{ESCAPES}", "port": 22, "username": f"u{ESCAPES}"}}]})
+    with paper_cloud() as (server, clock):
+        (pod,) = answering(client(server, clock), body.encode()).list()
+    shown = f"{pod.name} {pod.card} {pod.ssh} {Account(pod.name, Standing.ORPHAN, pod, None, None).line()}"
+    assert shown.isprintable() and pod.name.startswith("swarm-a") and len(pod.name) <= 200
+
+
+@pytest.mark.parametrize("odd", ["", "a\nb", f"1{ESCAPES}", "a b", "x" * 201])
+def test_an_id_that_is_none_is_not_understood_rather_than_changed(odd: str) -> None:
+    """It goes back to the provider: one that is not the pod's own would say that the pod is gone."""
+    body = json.dumps({"pods": [{"id": odd, "name": "swarm-a", "status": "RUNNING"}]}).encode()
+    with paper_cloud() as (server, clock), pytest.raises(Unreachable, match="something else") as error:
+        answering(client(server, clock), body).list()
+    assert str(error.value).isprintable()
+
+
+def test_what_a_provider_says_is_wrong_is_safe_to_print() -> None:
+    with paper_cloud() as (server, clock):
+        pods = client(server, clock)
+        for content in (json.dumps({"detail": f"no{ESCAPES}"}).encode(), b"<html>"):
+            pods._send = lambda *_, content=content: Reply(403, content, {}, f"Forbidden{ESCAPES}")  # type: ignore[method-assign]
+            with pytest.raises(Refused) as refused:
+                pods.list()
+            assert str(refused.value).isprintable()
