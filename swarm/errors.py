@@ -20,6 +20,8 @@
     ├── AdmissionError              no device memory can be reserved; Unusable: a card that is there does not work
     │   ├── NeverFits               larger than the device, even alone
     │   └── NoCardLeft              exit code 2: every card of the study is lost, and no restart brings one back
+    ├── NodeError                   a node or the exchange that it asks does not answer, or does not fit
+    ├── ShareError                  a remote with findings cannot be read or written, or a signature cannot be made
     ├── PodError                    a rented machine or its provider; the kinds are in swarm/pods/provider.py
     ├── SandboxError                the requested isolation is not available on this machine
     └── TrialError                  a trial could not be set up (a failed set-up is not a failed trial)
@@ -151,6 +153,14 @@ class NeverFits(AdmissionError):
 
 class NoCardLeft(AdmissionError):
     exit_code = 2
+
+
+class NodeError(SwarmError):
+    pass
+
+
+class ShareError(SwarmError):
+    pass
 
 
 class PodError(SwarmError):

@@ -17,6 +17,7 @@ EXTRAS = {
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
     "wandb": ("wandb",),
     "optuna": ("optuna",),
+    "ray": ("ray",),
 }
 
 

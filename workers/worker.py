@@ -14,9 +14,11 @@ from swarm.brain import Brain
 from swarm.brain.room import require_room
 from swarm.clock import Clock, SystemClock
 from swarm.errors import BrainError, Escaped, SwarmError, contained
+from swarm.execution.executor import Executor
 from swarm.execution.local import LocalExecutor
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
+from swarm.nodes.remote import RemoteExecutor
 from swarm.orchestrator.ending import end_trials
 from swarm.orchestrator.orchestrator import zygote_socket
 from swarm.records import MAX_DESCRIPTION, Note
@@ -51,28 +53,18 @@ class Worker:
         kept = self._repo.kept_brain(settings.brain)
         self._session = session = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self._sources = Sources(settings, self._repo)
-        probe = detect_probe(settings.device)
-        mine = (reading for reading in probe.read() if not settings.cards or reading.uuid in settings.cards)
-        self._device_mib = max((reading.total_mib for reading in mine), default=None)
-        self._admission = AdmissionController(default_root(), probe, clock, cards=settings.cards)
+        self._admission, self._device_mib = _own_device(settings, clock)
         background = Session(settings, agent_id, Brain(settings.brain, clock=clock, kept=kept), clock)
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._stumbles = 0
         self._finals = Finals(session)
-        zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
         self._runner = TrialRunner(
             settings,
             agent_id,
             session.brain,
             lambda commit: self._repo.files(commit, settings.target_folder),
-            LocalExecutor(
-                settings.layout.trials(settings.study_id),
-                settings.data_dir,
-                self._admission,
-                clock,
-                zygote=zygote,
-            ),
+            _executor(settings, self._admission, clock),
             Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,
         )
@@ -105,7 +97,8 @@ class Worker:
         if not self._session.has_room(study):
             return False
         require_room(self.settings.root)
-        self._admission.require_card()
+        if self._admission is not None:
+            self._admission.require_card()
         self._require_working_baseline(study)
         return True
 
@@ -204,6 +197,24 @@ class Worker:
                 f"the unchanged program failed {len(failed)} times, so there is nothing to improve on. "
                 f"Last: {failed[-1].reason}: {failed[-1].detail}"
             )
+
+
+def _own_device(settings: RunSettings, clock: Clock) -> tuple[AdmissionController | None, int | None]:
+    """Who admits to this machine's devices, and how much memory the largest has; neither where trials run on nodes."""
+    if settings.on_nodes:
+        return None, None
+    probe = detect_probe(settings.device)
+    mine = (reading for reading in probe.read() if not settings.cards or reading.uuid in settings.cards)
+    largest_mib = max((reading.total_mib for reading in mine), default=None)
+    return AdmissionController(default_root(), probe, clock, cards=settings.cards), largest_mib
+
+
+def _executor(settings: RunSettings, admission: AdmissionController | None, clock: Clock) -> Executor:
+    if admission is None:
+        return RemoteExecutor(settings.layout, settings.study_id, clock)
+    zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
+    trials = settings.layout.trials(settings.study_id)
+    return LocalExecutor(trials, settings.data_dir, admission, clock, zygote=zygote)
 
 
 @contextmanager

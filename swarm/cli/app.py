@@ -8,6 +8,7 @@ import typer
 from swarm.cli import checking, decide, drill, exporting, flags, watch
 from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
+from swarm.cli.nodes import node_app, nodes
 from swarm.cli.pod import pod_app
 from swarm.cli.steer import steer_app
 from swarm.cli.verdicts import verdicts_app
@@ -30,6 +31,7 @@ app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
 app.add_typer(pod_app, name="pod")
 app.add_typer(verdicts_app, name="verdicts")
+app.add_typer(node_app, name="node")
 
 
 def _version(wanted: bool) -> None:
@@ -79,6 +81,7 @@ def up(
         bool, typer.Option(help="Hold a fifth of the trials for the finals, which alone say what is kept.")
     ] = True,
     start_up: Annotated[str, typer.Option(metavar="zygote|spawn", help="How a trial's processes begin.")] = "zygote",
+    executor: flags.Executor = "local",
     notify: flags.Notify = None,
     on_event: flags.OnEvent = None,
     as_json: flags.Json = False,
@@ -118,6 +121,7 @@ def up(
         early_stop=early_stop,
         finals="auto" if finals else "off",
         start_up=start_up,  # type: ignore[arg-type]
+        executor=executor,
     )
     return run_up(options, Path.cwd(), as_json=as_json, notify=notify, on_event=on_event)
 
@@ -275,6 +279,7 @@ def doctor(
 app.command()(drill.drill)
 app.command()(watch.watch)
 app.command()(exporting.export)
+app.command()(nodes)
 app.command()(checking.verify)
 app.command()(checking.attribute)
 app.command()(decide.finals)

@@ -75,6 +75,14 @@ Memory = Annotated[
 Sandbox = Annotated[
     str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
 ]
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="local|nodes[:PORT]|ray[:ADDRESS]",
+        help="Where trials run. nodes: on machines that join by `swarm node run`. ray: on each node of a cluster, or "
+        "on one started here.",
+    ),
+]
 GpuMode = Annotated[
     str,
     typer.Option(

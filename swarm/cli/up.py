@@ -15,6 +15,7 @@ from swarm.cli.terminal import lasting_console
 from swarm.clock import Clock, SystemClock
 from swarm.compare.calibrate import calibrate, recommended
 from swarm.errors import SwarmError
+from swarm.nodes.serving import serving
 from swarm.notify.delivery import Sink
 from swarm.orchestrator.control import only_orchestrator
 from swarm.orchestrator.opening import OpenStudy, open_study
@@ -59,7 +60,8 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, sinks: tuple[Sink, 
             _say_what_goes_on(opened, console)
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)
         said = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        with notifying(sinks, opened, clock, said) as look:
+        plain = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        with notifying(sinks, opened, clock, said) as look, serving(opened.settings, clock, plain):
             display = _Display(opened, console, clock, orchestrator, look)
             with display.shown():
                 reason = orchestrator.run(display.tick)

@@ -79,6 +79,7 @@ class Started(_Value):
     device_uuid: str
     reservation_mib: int
     alone: bool
+    node: str = Field(default="", description="who ran it; empty on the driver's own machine")
 
 
 class Progress(_Value):

@@ -52,6 +52,7 @@ class TrialRecords:
             lease_id=started.lease_id,
             device_uuid=started.device_uuid,
             alone=started.alone,
+            node=started.node,
         )
         self._brain.append(record)
 

@@ -11,6 +11,14 @@ from swarm.study.settings import RunSettings
 from swarm.trial.config import Device
 
 
+def chosen_device(options: UpOptions, say: Callable[[str], None]) -> tuple[Device, tuple[str, ...]]:
+    """The device of a new study and its cards; those of nodes are not seen from here. Raises as the two below."""
+    if options.executor == "local":
+        device = device_for(options.device)
+        return device, cards_for(device, options.gpus, say)
+    return options.device if options.device != "auto" else device_for(options.device), ()
+
+
 def device_for(choice: DeviceChoice) -> Device:
     """Raises UsageError for a GPU that is there and that no study can use."""
     probe = detect_probe(choice)
@@ -45,6 +53,8 @@ def with_cards(
     return settings.model_copy(update={"cards": cards}), (*changes, change)
 
 
-def device_name(device: Device, cards: tuple[str, ...]) -> str:
+def device_name(device: Device, cards: tuple[str, ...], *, on_nodes: bool = False) -> str:
+    if on_nodes:
+        return "nodes"
     probe = detect_probe(device)
     return next((reading.name for reading in probe.read() if reading.uuid in cards), probe.name)

@@ -46,7 +46,7 @@ def first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) ->
         data=settings.dataset,
         classes=settings.classes,
         device=settings.device,
-        device_name=device_name(settings.device, settings.cards),
+        device_name=device_name(settings.device, settings.cards, on_nodes=settings.on_nodes),
         workers=settings.workers,
         seed=settings.seed,
         memory=settings.memory,

@@ -19,7 +19,7 @@ from swarm.brain.room import require_room
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
-from swarm.orchestrator.cards import cards_for, device_for, device_name, with_cards
+from swarm.orchestrator.cards import chosen_device, device_name, with_cards
 from swarm.orchestrator.data import own_data, prepare_data
 from swarm.orchestrator.first_record import first_record
 from swarm.orchestrator.model_servers import check_models, need_extras
@@ -78,7 +78,8 @@ def open_study(
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
         _check_proposers(settings.proposers)
-        require_usable_card(settings.device, settings.cards, settings.sandbox, say)
+        if not settings.on_nodes:
+            require_usable_card(settings.device, settings.cards, settings.sandbox, say)
     else:
         _check_proposers({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
@@ -112,15 +113,16 @@ def _fresh(
     proposers = {agent: _asked(options, agent) for agent in worker_names(options.workers)}
     target = load_target(options.target, repo.root)
     require_committed(repo, target)
-    device = device_for(options.device)
-    cards = cards_for(device, options.gpus, say)
-    require_usable_card(device, cards, options.sandbox, say)
+    device, cards = chosen_device(options, say)
+    if options.executor == "local":
+        require_usable_card(device, cards, options.sandbox, say)
     profile = target.profiles.gpu if device == "cuda" else target.profiles.cpu
     head, programs = repo.head(), Programs(repo, str(target.folder), target.editable, target.terms)
     source = target.base_source(programs.read(head), profile)
     if (refusal := gate.check_base(source, target.terms)) is not None:
         raise TargetError(f"{programs.where} cannot be a study's first program: {refusal.detail}")
-    mode = options.gpu_mode if options.gpu_mode != "auto" else advice(device_name(device, cards), target.name)
+    runs_on = device_name(device, cards, on_nodes=options.executor != "local")
+    mode = options.gpu_mode if options.gpu_mode != "auto" else advice(runs_on, target.name)
     data = prepare_data(options.data, device, say) if target.grading is None else own_data(repo.root)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = programs.commit(head, source, f"{study_id}: base program", f"refs/swarm/{study_id}/base")
@@ -159,6 +161,7 @@ def _fresh(
         early_stop=options.early_stop and target.grading is None,
         finals=options.finals,
         start_up=options.start_up if target.grading is None else "spawn",
+        executor=options.executor,
         harness_sha256=harness_sha256(),
         terms=target.terms,
         grading=target.grading,

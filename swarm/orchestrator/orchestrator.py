@@ -100,7 +100,7 @@ class Orchestrator:
         self._repo.heal()
         for worker in self._workers:
             self._repo.add_worktree(worker.agent_id, self._settings.base_commit, self._settings.target_folder)
-        if self._settings.start_up == "zygote":
+        if self._settings.start_up == "zygote" and not self._settings.on_nodes:
             self._warm_up()
 
     def _restore_runtime(self) -> None:

@@ -131,6 +131,7 @@ class TrialStarted(Record):
     device_uuid: Line
     supervisor_pid: int | None = None
     alone: bool = False
+    node: Line = Field(default="", description="the node that runs it; empty on the machine of the study")
 
 
 class TrialFinished(Record):

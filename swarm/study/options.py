@@ -48,6 +48,7 @@ class UpOptions:
     finals: Finals = "auto"
     study: str | None = None
     start_up: Literal["zygote", "spawn"] = "zygote"
+    executor: str = "local"
     given: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ def check_options(options: UpOptions) -> None:
     for flag, choice, allowed in choices:
         if choice not in allowed:
             raise UsageError(f"{flag} is {choice!r}; it is one of {', '.join(allowed)}")
+    check_executor(options.executor)
     if options.gpus != "all" and options.device == "cpu":
         raise UsageError(f"--gpus is {options.gpus!r}, and --device cpu uses none: leave one of them out")
     for spec in (options.proposer, *options.worker_proposers.values()):
@@ -127,6 +129,15 @@ def limit(flag: str, text: str | None, kind: type[int] | type[float]) -> float |
         pass
     what = "a whole number" if kind is int else "a number"
     raise UsageError(f"{flag} is {text!r}; it is {what}, or the word {UNLIMITED}")
+
+
+def check_executor(spec: str) -> None:
+    """Raises UsageError when `spec` names no executor."""
+    kind, _, rest = spec.partition(":")
+    if (kind == "local" and rest) or kind not in ("local", "nodes", "ray"):
+        raise UsageError(f"--executor is {spec!r}; it is one of local, nodes[:PORT], ray[:ADDRESS]")
+    if kind == "nodes" and rest and not (rest.isdigit() and 0 < int(rest) < 65536):
+        raise UsageError(f"--executor is {spec!r}; the port is a number from 1 to 65535")
 
 
 def check_proposer(spec: str) -> None:

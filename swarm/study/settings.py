@@ -114,6 +114,7 @@ class RunSettings(BaseModel):
     early_stop: bool = False
     finals: Finals = "off"
     start_up: Literal["zygote", "spawn"] = "zygote"
+    executor: str = "local"  # local, nodes[:PORT] or ray[:ADDRESS]
     harness_sha256: str
     terms: TargetTerms = TargetTerms()
     grading: Grading | None = None  # of a target that is not sealed
@@ -121,3 +122,8 @@ class RunSettings(BaseModel):
     @property
     def layout(self) -> Layout:
         return Layout(root=self.root)
+
+    @property
+    def on_nodes(self) -> bool:
+        """Whether its trials run elsewhere."""
+        return self.executor != "local"

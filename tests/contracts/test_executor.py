@@ -1,5 +1,9 @@
 """What every executor must do, asked of the scripted one and of the one that runs real processes on this machine."""
 
+import os
+import shutil
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,6 +12,7 @@ from typing import Protocol
 
 import psutil
 import pytest
+from factories.orders import STUDY, facts, terms
 from fakes.scripted_executor import ScriptedExecutor, World
 from fakes.tiny_study import TRAIN
 from pydantic import ValidationError
@@ -18,7 +23,15 @@ from swarm.errors import TrialError
 from swarm.execution.executor import Executor, MemoryEvidence, Outcome, Progress, RunningTrial, TrialOrder
 from swarm.execution.local import LocalExecutor
 from swarm.gpu import CpuProbe
+from swarm.nodes.agent import Agent
+from swarm.nodes.host import ExchangeHost, exchange_folder
+from swarm.nodes.node import NAME_VARIABLE
+from swarm.nodes.remote import RemoteExecutor
+from swarm.nodes.serving import launcher_command
+from swarm.nodes.values import BEAT_S
+from swarm.orchestrator.data import data_sha256
 from swarm.records import Budget, FailReason, Grading, Output, TargetTerms
+from swarm.study.settings import Layout
 from swarm.supervisor import Zygote, kill_leftovers
 from swarm.trial.contract import code_root, harness_sha256
 from swarm.trial.folder import TrialFolder
@@ -99,6 +112,7 @@ class LocalBench:
 
     def __init__(self, folder: Path, data: Path, zygote: Path) -> None:
         self._folder, self._data, self._zygote = folder, data, zygote
+        self._trials, self._ledger = folder / "trials", folder / "ledger"
         self.executor = self.another()
 
     def source(self, script: str) -> bytes:
@@ -114,25 +128,31 @@ class LocalBench:
         return (TRAIN.replace("def main()", "def train_as_usual()") + WHEN_TRAINED.format(what=what)).encode()
 
     def another(self) -> Executor:
-        admission = AdmissionController(self._folder / "ledger", CpuProbe(), SystemClock())
-        return LocalExecutor(self._folder / "trials", self._data, admission, SystemClock(), zygote=self._zygote)
+        admission = AdmissionController(self._ledger, CpuProbe(), SystemClock())
+        return LocalExecutor(self._trials, self._data, admission, SystemClock(), zygote=self._zygote)
 
     def lose(self, trial_id: str) -> None:
-        folder = TrialFolder(self._folder / "trials" / trial_id)
-        supervisor = int(folder.supervisor.read_text().partition('"pid": ')[2].partition(",")[0])
+        supervisor = self.supervisor(trial_id)
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(supervisor)
             process.kill()
             while process.status() != psutil.STATUS_ZOMBIE:  # only now does its loss show
                 time.sleep(0.01)
 
+    def supervisor(self, trial_id: str) -> int:
+        folder = TrialFolder(self._trials / trial_id)
+        return int(folder.supervisor.read_text().partition('"pid": ')[2].partition(",")[0])
+
     def wait(self) -> None:
         time.sleep(0.02)
 
+    def close(self) -> None:
+        pass
+
     def left_over(self) -> list[object]:
-        trials = self._folder / "trials"
-        processes = [kill_leftovers(folder) for folder in trials.iterdir()] if trials.exists() else []
-        leases = list((self._folder / "ledger").rglob("leases/*.json"))
+        folders = self._trials.iterdir() if self._trials.exists() else ()
+        processes = [kill_leftovers(folder) for folder in folders]
+        leases = list(self._ledger.rglob("leases/*.json"))
         return [*(found for found in processes if found), *leases]
 
 
@@ -188,6 +208,124 @@ class GradedBench(LocalBench):
         }
 
 
+class DriverBench(LocalBench):
+    """Through an exchange on loopback to an agent with the local executor behind it."""
+
+    def __init__(self, folder: Path, data: Path, zygote: Path, host: ExchangeHost, layout: Layout) -> None:
+        self._host, self._layout = host, layout
+        super().__init__(folder, data, zygote)
+
+    def another(self) -> Executor:
+        return RemoteExecutor(self._layout, STUDY, SystemClock(), look_every_s=0.01)
+
+    def lose(self, trial_id: str) -> None:
+        """And wait until the node has noticed: the driver sees it a beat later."""
+        lost = self.supervisor(trial_id)
+        super().lose(trial_id)
+        while (entry := self._host.exchange.entry(trial_id)) is not None and entry.state != "over":
+            with suppress(OSError, ValueError):
+                if self.supervisor(trial_id) != lost:
+                    return
+            time.sleep(0.01)
+
+
+class NodesBench(DriverBench):
+    """The agent is a thread here."""
+
+    def __init__(self, folder: Path, data: Path, zygote: Path) -> None:
+        layout = Layout(root=folder / "driver")
+        host = ExchangeHost(layout, terms(), SystemClock())
+        self._ended = threading.Event()
+        super().__init__(folder, data, zygote, host, layout)
+        local = LocalBench.another(self)
+        self._agent = Agent(host.address.caller(), local, lambda: facts("a"), folder / "held.json", SystemClock())
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._host.close()
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            self._agent.step()
+            time.sleep(0.01)
+
+
+class RayBench(DriverBench):
+    """The agent is an actor of a cluster that is started for these tests."""
+
+    def __init__(self, folder: Path, cluster: "RayOnThisMachine") -> None:
+        self._cluster = cluster
+        host = cluster.opened()
+        super().__init__(folder, folder, folder, host, cluster.layout)
+        self._trials, self._ledger = cluster.trials, cluster.ledger
+
+    def close(self) -> None:
+        until = time.monotonic() + LIMIT_S
+        while any(node.runs for node in self._host.nodes()) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1.5 * BEAT_S)  # the node hears that it need not hold anything any more
+
+
+class RayOnThisMachine:
+    """A cluster with one agent, and the exchange that it asks, which is made anew for each test."""
+
+    def __init__(self, folder: Path) -> None:
+        from swarm.harness.prepare import prepare
+
+        data = prepare("standin").layout.root
+        (folder / "cache").mkdir()
+        (folder / "cache" / "data").symlink_to(data.parent)
+        self.layout, self.ledger = Layout(root=folder), folder / "ledger"
+        self.trials = folder / "cache" / "nodes" / "one" / "trials" / STUDY
+        self._terms = terms(data_sha256=data_sha256(data))
+        self._host: ExchangeHost | None = None
+        self.opened()
+        address = exchange_folder(self.layout, STUDY) / "address.json"
+        command = launcher_command("ray", "", address, STUDY)
+        surroundings = {"SWARM_CACHE": str(folder / "cache"), "SWARM_GPU_DIR": str(self.ledger), NAME_VARIABLE: "one"}
+        self._launcher = subprocess.Popen(
+            command,
+            cwd=code_root(),
+            env={**os.environ, **surroundings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._launcher.stdout is not None and self._launcher.stdout.readline().startswith(b"ready")
+
+    def opened(self) -> ExchangeHost:
+        """On the port and with the key of the one before, and with nothing else of it."""
+        self._close()
+        for written in exchange_folder(self.layout, STUDY).glob("t*.json"):
+            written.unlink()
+        shutil.rmtree(self.layout.trials(STUDY), ignore_errors=True)
+        self._host = ExchangeHost(self.layout, self._terms, SystemClock())
+        return self._host
+
+    def stop(self) -> None:
+        assert self._host is not None and self._launcher.stdin is not None and self._launcher.stdout is not None
+        self._host.end()
+        self._launcher.stdin.write(b"end\n")
+        self._launcher.stdin.close()
+        self._launcher.wait(60)
+        self._launcher.stdout.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._host is not None:
+            self._host.close()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayOnThisMachine]:
+    pytest.importorskip("ray", reason="the extra [ray] is not installed: nothing is verified over Ray")
+    cluster = RayOnThisMachine(tmp_path_factory.mktemp("ray"))
+    yield cluster
+    cluster.stop()
+
+
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     socket = tmp_path_factory.mktemp("zygote") / "zygote.sock"
@@ -196,17 +334,24 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     started.stop()
 
 
-@pytest.fixture(params=["scripted", "local", "graded"])
+@pytest.fixture(params=["scripted", "local", "graded", "nodes", pytest.param("ray", marks=pytest.mark.slow)])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "scripted":
         yield ScriptedBench()
         return
+    if request.param == "ray":
+        over_ray = RayBench(tmp_path, request.getfixturevalue("ray_cluster"))
+        yield over_ray
+        over_ray.close()
+        assert over_ray.left_over() == []
+        return
     from swarm.harness.prepare import prepare
 
     data = prepare("standin").layout.root
-    kind = GradedBench if request.param == "graded" else LocalBench
+    kind = {"local": LocalBench, "graded": GradedBench, "nodes": NodesBench}[request.param]
     built = kind(tmp_path, data, request.getfixturevalue("zygote"))
     yield built
+    built.close()
     assert built.left_over() == []
 
 

@@ -8,6 +8,7 @@ from mutants.rows import (
     documentation,
     gate,
     home,
+    nodes,
     pods,
     proposers,
     repo,
@@ -24,7 +25,7 @@ from mutants.safeguard import Safeguard
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
-    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS),
+    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS),
 )
 
 FAST = frozenset(

@@ -323,8 +323,8 @@ ROWS = (
         "room-before-a-trial",
         "no trial begins on a full disk",
         "workers/worker.py",
-        "        require_room(self.settings.root)\n        self._admission.require",
-        "        self._require",
+        "        require_room(self.settings.root)\n        if self._admission",
+        "        if self._admission",
         f"{_WORKER}test_no_trial_begins_without_room_on_the_disk",
     ),
     _row(
