@@ -90,9 +90,7 @@ def target_toml() -> str:
     profiles = (
         _PROFILE.format(kind=kind, samples=SAMPLES, walltime_limit_s=WALLTIME_LIMIT_S) for kind in ("cpu", "gpu")
     )
-    head = (
-        f'name = "{NAME}"\ndescription = "a linear model"\ngrade = "sealed"\neditable = ["train.py"]\nclasses = 100\n'
-    )
+    head = f'name = "{NAME}"\ndescription = "a linear model"\neditable = ["train.py"]\nclasses = 100\n'
     return f'{head}\n[budget]\nkind = "samples"\n' + "".join(profiles)
 
 

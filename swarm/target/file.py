@@ -2,7 +2,6 @@
 
 name = "resnext"
 description = "CIFAR-100, a small ResNeXt"
-grade = "sealed"
 editable = ["train.py"]
 classes = 100
 
@@ -124,9 +123,9 @@ def available_targets(repo_root: Path) -> list[str]:
 
 
 def _terms(read: TargetFile) -> TargetTerms:
-    sealed = read.grade == "sealed"
+    sealed = read.measured == "sealed"
     return TargetTerms(
-        grade=read.grade,
+        grade=read.measured,
         editable=read.editable,
         closed=_closed(_grading(read)),
         max_files=1 if sealed else read.limits.files,
@@ -151,13 +150,13 @@ def _grading(read: TargetFile) -> Grading | None:
     test = read.test
     return Grading(
         run=tuple(shlex.split(read.run.command)),
-        grade=tuple(shlex.split(read.grader.command)) if read.grader else (),
+        grade=tuple(shlex.split(read.grade.command)) if read.grade else (),
         metric=read.objective.key,
         outputs=read.run.outputs,
         read=read.run.read,
-        grade_limit_s=read.grader.limit_s if read.grader else 120.0,
+        grade_limit_s=read.grade.limit_s if read.grade else 120.0,
         inputs=read.run.inputs,
-        private=read.grader.private if read.grader else "private",
+        private=read.grade.private if read.grade else "private",
         test_inputs=test.inputs if test else "",
         test_private=test.private if test else "",
     )
@@ -180,11 +179,11 @@ def _require_files(read: TargetFile, folder: Path, shown: str) -> None:
     if used > terms.max_bytes:
         raise TargetError(
             f"{shown}: the {len(found)} editable file(s) have {used} bytes, the limit is {terms.max_bytes}: name fewer"
-            + ("." if read.grade == "sealed" else ", or raise limits.bytes (up to 262144).")
+            + ("." if read.measured == "sealed" else ", or raise limits.bytes (up to 262144).")
         )
     if grading is not None and (own := sorted(set(grading.grade) & set(found))):
         raise TargetError(
-            f"{shown}: grader.command names {own[0]}, which editable allows to change ({json.dumps(read.editable)}): "
+            f"{shown}: grade.command names {own[0]}, which editable allows to change ({json.dumps(read.editable)}): "
             "whoever may edit the grader makes the number. Move it into a folder that no glob names."
         )
 
@@ -265,6 +264,6 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "guard": GuardTable,
     "report": ShownTable,
     "run": Run,
-    "grader": GradeTable,
+    "grade": GradeTable,
     "test": TestTable,
 }

@@ -135,7 +135,6 @@ class TargetFile(Table):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
     description: str = ""
-    grade: Grade = Field(default="sealed", description="who makes the number")
     harness: Literal["images"] | None = Field(default=None, description="of a sealed target; images without it")
     classes: int | None = Field(default=None, ge=2, strict=True, description="of the harness for images")
     editable: tuple[str, ...] = Field(min_length=1, description="globs of files, relative to the folder")
@@ -146,9 +145,18 @@ class TargetFile(Table):
     noise: NoiseKind = Field(default="seeds", description="where equal programs differ")
     budget: BudgetTable
     profile: Profiles
-    run: Run | None = Field(default=None, description="where the target is graded or self-reported")
-    grader: GradeTable | None = Field(default=None, description="where the target is graded")
+    run: Run | None = Field(default=None, description="without it the target is sealed: a harness runs its program")
+    grade: GradeTable | None = Field(
+        default=None, description="without it what `run` prints is the number: self-reported"
+    )
     test: TestTable | None = Field(default=None, description="a graded target's second data, for `swarm certify`")
+
+    @field_validator("grade", mode="before")
+    @classmethod
+    def _is_a_table(cls, grade: object) -> object:
+        if isinstance(grade, str):
+            raise ValueError('a table, [grade] command = "...": what a target has of [run] and [grade] says its grade')
+        return grade
 
     @field_validator("editable")
     @classmethod
@@ -161,7 +169,7 @@ class TargetFile(Table):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "TargetFile":
-        problem = self._sealed_problem() if self.grade == "sealed" else self._command_problem()
+        problem = self._sealed_problem() if self.run is None else self._command_problem(self.run)
         if problem is not None:
             raise ValueError(problem)
         known = self.known_metrics
@@ -175,14 +183,21 @@ class TargetFile(Table):
         return self
 
     @property
+    def measured(self) -> Grade:
+        """Who makes the number: the harness, a command of the target's own, or the program itself."""
+        if self.run is None:
+            return "sealed"
+        return "self-reported" if self.grade is None else "graded"
+
+    @property
     def known_metrics(self) -> tuple[str, ...] | None:
         """Of a sealed target; None where a grader or a command names its own."""
-        return SEALED_METRICS[self.harness or "images"] if self.grade == "sealed" else None
+        return SEALED_METRICS[self.harness or "images"] if self.run is None else None
 
     def _sealed_problem(self) -> str | None:
-        given = [name for name in ("run", "grader", "test") if getattr(self, name) is not None]
+        given = [name for name in ("grade", "test") if getattr(self, name) is not None]
         if given:
-            return f"grade is sealed and there is [{given[0]}]: leave it out, or set grade to graded or self-reported"
+            return f"[{given[0]}] is there and [run] is missing: give the command that runs the program"
         if len(self.editable) != 1 or not self.editable[0].endswith(".py") or "*" in self.editable[0]:
             return f"editable is {list(self.editable)}: a sealed target has one Python file, such as train.py"
         if self.objective.maximized:
@@ -191,23 +206,19 @@ class TargetFile(Table):
             return f"noise is {self.noise}: runs of a sealed target differ by their seeds"
         return "classes is missing: how many the images have" if self.classes is None else None
 
-    def _command_problem(self) -> str | None:
-        if self.run is None:
-            return f"grade is {self.grade} and [run] is missing: give the command that runs the program"
+    def _command_problem(self, run: Run) -> str | None:
         if self.harness is not None or self.classes is not None:
-            return f"grade is {self.grade}, and harness and classes are of sealed targets: leave them out"
+            return "[run] is there, and harness and classes are of sealed targets: leave them out"
         if self.budget.kind == "samples":
             return "budget.kind is samples, which only the harness of a sealed target counts: work or time"
-        return self._grader_problem(self.run) if self.grade == "graded" else self._printed_problem(self.run)
+        return self._printed_problem(run) if self.grade is None else self._grader_problem(run)
 
     def _grader_problem(self, run: Run) -> str | None:
-        if self.grader is None:
-            return "grade is graded and [grader] is missing: give the command that makes the number from outputs/"
         return None if run.outputs else "run.outputs is empty: the grader sees nothing but declared outputs"
 
     def _printed_problem(self, run: Run) -> str | None:
-        if self.grader is not None or self.test is not None or run.outputs:
-            return "grade is self-reported, which has no grader, test or run.outputs: leave them out, or set graded"
+        if self.test is not None or run.outputs:
+            return "test and run.outputs are for a grader: give [grade] command, or leave them out"
         return "noise is items: a printed number has no items; set seeds" if self.noise != "seeds" else None
 
 

@@ -60,7 +60,6 @@ def main() -> None:
 TARGET = """
 name = "tiny"
 description = "a linear model, for tests"
-grade = "sealed"
 editable = ["train.py"]
 classes = 100
 

@@ -1,3 +1,5 @@
+import re
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -7,11 +9,11 @@ from swarm.errors import TargetError
 from swarm.records import Budget
 from swarm.target.file import available_targets, load_target
 from swarm.target.objective import Objective
+from swarm.target.tables import TargetFile
 
 TOML = """\
 name = "toy"
 description = "a toy"
-grade = "sealed"
 editable = ["train.py"]
 classes = 10
 
@@ -141,3 +143,57 @@ def test_an_editable_link_out_of_the_folder_is_refused(root: Path, tmp_path: Pat
     (root / "models" / "toy" / "train.py").symlink_to(tmp_path / "train.py")
     with pytest.raises(TargetError, match="no such file"):
         load_target("toy", root)
+
+
+GRADED = """\
+name = "fit"
+editable = ["fit.py"]
+
+[objective]
+name = "rmse"
+unit = "m"
+
+[budget]
+kind = "time"
+
+[profile.cpu]
+budget = 5
+walltime_limit_s = 30
+memory_mib = 500
+threads = 1
+
+[profile.gpu]
+budget = 5
+walltime_limit_s = 30
+memory_mib = 500
+threads = 1
+"""
+RUN = '\n[run]\ncommand = "python fit.py"\n'
+OUTPUTS = 'outputs = [{ name = "y.npy", type = "npy", shape = [10] }]\n'
+GRADE = '\n[grade]\ncommand = "python grade.py"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "grade"), [(RUN, "self-reported"), (RUN + OUTPUTS + GRADE, "graded"), ("classes = 10", "sealed")]
+)
+def test_what_a_target_brings_says_its_grade(tmp_path: Path, more: str, grade: str) -> None:
+    text = (
+        GRADED.replace('editable = ["fit.py"]', f'editable = ["fit.py"]\n{more}')
+        if grade == "sealed"
+        else GRADED + more
+    )
+    assert TargetFile.model_validate(tomllib.loads(text)).measured == grade
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (GRADED + GRADE, "[grade] is there and [run] is missing"),
+        (GRADED + RUN + OUTPUTS, "give [grade] command, or leave them out"),
+        (GRADED + RUN + GRADE, "run.outputs is empty"),
+        ('grade = "graded"\n' + GRADED + RUN, "a table, [grade] command ="),
+    ],
+)
+def test_a_grade_that_is_no_command_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        TargetFile.model_validate(tomllib.loads(text))
