@@ -127,7 +127,7 @@ def test_a_folder_outside_of_the_repository_is_refused(root: Path, tmp_path: Pat
             "WIDTH = [16]",
             r"^models/toy/target.toml: profile.cpu.constants.WIDTH: is \[16\]: a number, a boolean or a string$",
         ),
-        ("classes = 10", "classes = ", r"cannot be read: .*line 5"),
+        ("classes = 10", "classes = ", r"cannot be read: .*line 4"),
     ],
 )
 def test_a_bad_key_is_named_with_its_value_and_what_is_allowed(root: Path, old: str, new: str, message: str) -> None:
