@@ -53,9 +53,8 @@ class Proposing:
                 secrets=secrets,
             )
         )
-        limit_mib = device_mib if session.settings.device == "cuda" else None
-        self._drafter = Drafter(session, sources, self._arms, limit_mib)
-        self._background_drafter = Drafter(background_session, sources, self._arms, limit_mib)
+        self._drafter = Drafter(session, sources, self._arms, device_mib)
+        self._background_drafter = Drafter(background_session, sources, self._arms, device_mib)
         self.background = Background(self._background_drafter.draft)
         self._dry_turns = 0  # in a row without anything new from any arm
         self._conflict: str | None = None  # why a model's draft could not follow the incumbent, until it was told

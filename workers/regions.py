@@ -1,6 +1,7 @@
 """What was tried of each constant, for a prompt: its range, and the effects of the values near the present one."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from swarm.program import constants
@@ -13,8 +14,10 @@ MAX_TRIED = 6
 
 
 def regions(briefing: Briefing) -> Iterator[dict[str, object]]:
+    """Constants that were tried first, the most tried of all at the head."""
     spaces = _spaces(briefing.incumbent.source)
-    for name, now in briefing.incumbent.constants.items():
+    tries = Counter(name for attempt in briefing.attempts for name in attempt.changed)
+    for name, now in sorted(briefing.incumbent.constants.items(), key=lambda item: -tries[item[0]]):
         yield _region(briefing, name, now, spaces.get(name))
 
 

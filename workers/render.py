@@ -7,9 +7,6 @@ what such a text says; the power of an answer is limited elsewhere.
 Sizes are estimated as four characters a token (no tokenizer works offline for every model).
 """
 
-import json
-import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -19,23 +16,36 @@ from swarm.errors import SwarmError
 from swarm.program.families import FAMILIES
 from swarm.records import one_line
 from swarm.target.objective import Objective
-from swarm.verdict.standing import Standing
-from workers.briefing import Attempt, Briefing, ProgramView
-from workers.regions import MAX_WORD, regions, rounded, scalar
+from workers.briefing import Briefing
+from workers.harness_calls import harness_calls
+from workers.record_lines import MAX_DESCRIPTION, change, fenced, lines, newest, quoted, record
+from workers.regions import MAX_WORD, regions
+from workers.sections import ROLES, facts, noise, program, running, turn
 
 CHARS_PER_TOKEN = 4
 DEFAULT_MAX_TOKENS = 12_000
+MAX_BESIDE_SOURCE = 4_000  # tokens of everything but the program itself, in a study of any length
 TOO_LONG_REST_S = 600.0  # of a model for which the program is too long: another incumbent may be shorter
-MAX_RECORDS = 40
-MAX_LISTED = 20
-MAX_DESCRIPTION = 240
 MAX_PROGRAM_TEXT = 6_000
-MAX_REFUSAL = 600
-MAX_DIFF = 6_000
 
 Reply = Literal["envelope", "schema", "files"]
 
-_SIZES = (*((size, False) for size in (MAX_RECORDS, 30, 20, 12, 6, 3)), *((size, True) for size in (6, 3, 0)))
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How much of each section there is; `brief` leaves out what a small model can do without."""
+
+    records: int
+    diffs: int
+    listed: int
+    constants: int
+    brief: bool = False
+
+
+_SIZES = (
+    *(_Size(12, 3, 12, 40), _Size(12, 3, 9, 30), _Size(12, 2, 6, 24), _Size(9, 2, 5, 20), _Size(8, 1, 4, 16)),
+    *(_Size(6, 1, 3, 12), _Size(6, 0, 2, 8), _Size(6, 0, 1, 4, True), _Size(3, 0, 0, 0, True), _Size(0, 0, 0, 0, True)),
+)
 
 _PROMPTS = Path(__file__).parent / "prompts"
 
@@ -57,21 +67,22 @@ class Prompt:
 
 
 def render(briefing: Briefing, *, reply: Reply = "envelope", max_tokens: int = DEFAULT_MAX_TOKENS) -> Prompt:
-    """The messages of one turn, at most `max_tokens` long by estimate.
+    """The messages of one turn: at most `max_tokens` long by estimate, and MAX_BESIDE_SOURCE beside the program.
 
-    Shows at most 40 records, the nearest to the incumbent first; if they do not fit, the furthest are left out, then
-    what was tried of each constant, the findings and the diagnosis, and the last records at the end. The program is
-    always whole, because blocks must quote it. Raises PromptTooLong when it alone is too long.
+    Every record stands in it once: the nearest to the current program with all their fields, some of them with their
+    changes as text, and the newest of all others in a line each, by what came of them. If they do not fit there are
+    fewer of all, then neither the findings nor the diagnosis, and no records at the end. The program is always whole,
+    because blocks must quote it. Raises PromptTooLong when it alone is too long.
     """
     expected = _prediction(briefing.objective)
     system = _fill("system", editable=briefing.editable, reply=_reply(reply, briefing, expected), **expected)
-    ranked = _ranked(briefing)[:MAX_RECORDS]
-    for size, brief in _SIZES:
-        shown = ranked[:size]
-        user = _user(briefing, shown, listed=len(shown) // 3 if brief else min(MAX_LISTED, 2 * len(shown)), brief=brief)
+    source = estimate_tokens(briefing.incumbent.source)
+    for size in _SIZES:
+        user, shown = _user(briefing, size)
         tokens = estimate_tokens(system) + estimate_tokens(user)
-        if tokens <= max_tokens:
-            return Prompt(system, user, tokens, tuple(attempt.trial_id for attempt in shown))
+        last = size is _SIZES[-1]  # what a person wrote is never cut further than it is
+        if tokens <= max_tokens and (last or tokens - source <= MAX_BESIDE_SOURCE):
+            return Prompt(system, user, tokens, shown)
     raise PromptTooLong(
         f"the prompt is about {tokens} tokens without any record, the limit is {max_tokens}: "
         f"{briefing.editable} has {len(briefing.incumbent.source)} characters. Raise the limit or shorten the file.",
@@ -114,170 +125,96 @@ def _prediction(objective: Objective) -> dict[str, str]:
     return {"objective": objective.name, "sign": sign[0], "example": sign[1]}
 
 
-def _user(briefing: Briefing, shown: Sequence[Attempt], *, listed: int, brief: bool) -> str:
-    ids = {attempt.trial_id for attempt in shown}
-    in_order = [attempt for attempt in briefing.attempts if attempt.trial_id in ids]
-    objective = briefing.objective
-    helped = [a for a in briefing.attempts if a.helped]
-    refuted = [a for a in briefing.attempts if a.standing is Standing.DISCARDED and a.trial_id not in ids]
-    failed = [a for a in briefing.attempts if a.failed]
-    return _fill(
+def _user(briefing: Briefing, size: _Size) -> tuple[str, tuple[str, ...]]:
+    """The text, and the ids of the records in it."""
+    objective, too_long = briefing.objective, "Left out: too long."
+    mended = briefing.crash.trial_id if briefing.crash is not None else None
+    ended = [attempt for attempt in briefing.attempts if not attempt.running and attempt.trial_id != mended]
+    memory = briefing.memory_limit_mib is not None
+    rank = {trial_id: place for place, trial_id in enumerate(briefing.nearest)}
+    near = sorted((a for a in ended if a.trial_id in rank), key=lambda a: rank[a.trial_id])[: size.records]
+    others = [attempt for attempt in ended if attempt not in near]
+    helped = [a for a in others if a.helped]
+    failed = [a for a in others if a.failed]
+    refuted = [a for a in others if not a.helped and not a.failed]
+    in_hand = [a for a in briefing.attempts if a.running]
+    diffs = [one for one in briefing.diffs if one.trial_id in {a.trial_id for a in near}][: size.diffs]
+    tried = list(regions(briefing))[: size.constants]
+    shown = [*near, *(a for part in (helped, refuted, failed) for a in part[-size.listed or len(part) :]), *in_hand]
+    text = _fill(
         "briefing",
         program=briefing.program_text.strip()[:MAX_PROGRAM_TEXT],
-        study=_study(briefing, brief),
-        noise=_noise(briefing),
-        memory=_memory(briefing),
-        regions="Left out: too long." if brief else _lines(regions(briefing)) or "No constant is declared.",
-        helped=_newest(helped, listed, objective) or "Nothing yet.",
-        refuted=_newest(refuted, listed, objective) or "Nothing yet.",
-        failed=_newest(failed, listed, objective) or "Nothing.",
-        records=_lines(_record(attempt, objective) for attempt in in_order) or "None.",
-        findings="Left out: too long." if brief else _quoted(briefing.findings),
         steering="\n".join(f"- {one_line(line, MAX_DESCRIPTION)}" for line in briefing.steering) or "None.",
+        study=_study(briefing, size.brief),
+        facts=facts(briefing),
+        harness=_harness(briefing, size.brief),
+        regions=lines(tried) or (too_long if size.brief else "No constant is declared."),
+        records=lines(record(attempt, objective, memory=memory) for attempt in near) or "None.",
+        diffs="\n\n".join(map(change, diffs)) or "None is shown.",
+        helped=newest(helped, size.listed, objective) or "None.",
+        refuted=newest(refuted, size.listed, objective) or "None.",
+        failed=newest(failed, size.listed, objective) or "None.",
+        running=lines(map(running, in_hand)) or "Nothing.",
+        findings=too_long if size.brief else quoted(briefing.findings) or "None.",
         editable=briefing.editable,
-        current=_program(briefing.incumbent, objective),
-        source=_fenced(briefing.incumbent.source),
-        turn=_turn(briefing),
+        current=_current(briefing),
+        source=fenced(briefing.incumbent.source),
+        turn=turn(briefing, _fill("asking").strip()),
     )
+    return text, tuple(attempt.trial_id for attempt in shown)
 
 
-def _ranked(briefing: Briefing) -> list[Attempt]:
-    """The nearest first, then what runs now (so that nobody repeats it), then the newest."""
-    rank = {trial_id: place for place, trial_id in enumerate(briefing.nearest)}
-    newest_first = briefing.attempts[::-1]
-    return sorted(newest_first, key=lambda a: (rank.get(a.trial_id, len(rank)), not a.running))
+def _harness(briefing: Briefing, brief: bool) -> str:
+    if "swarm.harness" not in briefing.incumbent.source:
+        return "As the program below does."
+    return "Left out: too long. As the program below does." if brief else "\n".join(harness_calls())
+
+
+def _current(briefing: Briefing) -> str:
+    if briefing.crash is not None:
+        return f"{briefing.crash.trial_id}, which failed; made on {program(briefing.incumbent, briefing.objective)}"
+    return program(briefing.incumbent, briefing.objective)
 
 
 def _study(briefing: Briefing, brief: bool) -> str:
     objective = briefing.objective
-    lines = [f"The objective is the {objective.label}: {objective.better} is better."]
-    if briefing.left is None:
-        current = _program(briefing.incumbent, objective)
-        lines.append(f"The current program is the incumbent, the best that the study has: {current}.")
-    else:
-        views = (view for view in briefing.alternatives if view.trial_id == briefing.left)
-        left = next((_program(view, objective) for view in views), briefing.left)
-        lines.append(
-            f"The search around the incumbent ({left}) has stalled: the current program is of another lineage."
-        )
+    lines = [f"The objective is the {objective.label}: {objective.better} is better. {noise(briefing)}"]
+    if briefing.crash is None:
+        lines.append(_standing(briefing))
+    where = ", ".join(filter(None, (one_line(briefing.device, 80), _data(briefing.data))))
     if briefing.budget is not None:
-        lines.append(f"One training may use {briefing.budget.amount:g} {briefing.budget.kind}.")
-    running = sum(attempt.running for attempt in briefing.attempts)
-    lines.append(f"Workers that share the device: {briefing.workers}. Trials claimed or running now: {running}.")
-    lines.append(f"You are the {briefing.role}: {_ROLES[briefing.role]}")
+        on = f" on {where}" if where else ""
+        lines.append(f"One training may use {briefing.budget.amount:g} {_UNITS[briefing.budget.kind]}{on}.")
+    if briefing.workers > 1:
+        lines.append(f"{briefing.workers} workers share the device.")
+    lines.append(f"You are the {briefing.role}: {ROLES[briefing.role]}")
     if briefing.diagnosis and not brief:
         lines.append(f"Diagnosis of the search so far: {one_line(briefing.diagnosis, 1000)}")
     if briefing.cooled_families:
         cooled = ", ".join(one_line(family, MAX_WORD) for family in briefing.cooled_families)
-        lines.append(f"These families failed repeatedly and rest now: {cooled}. Choose another.")
+        lines.append(f"These families rest now: {cooled}. Choose another.")
     return "\n".join(lines)
 
 
-_ROLES = {
-    "climber": "refine what is known to help, in small well-founded steps.",
-    "jumper": "try kinds of change that were not tried yet.",
+_UNITS = {
+    "solo_seconds": "seconds of work, counted as if it had the device alone",
+    "seconds": "seconds",
+    "samples": "images",
 }
 
 
-def _program(program: ProgramView, objective: Objective) -> str:
-    if program.cost is None:
-        return f"{program.trial_id}, no result yet"
-    runs = "1 run" if program.replicates == 1 else f"{program.replicates} runs"
-    return f"{program.trial_id}, {objective.name} {objective.text(program.cost)} over {runs}"
+def _data(name: str) -> str:
+    return "procedural stand-in images, not CIFAR-100" if name == "standin" else one_line(name, 60)
 
 
-def _noise(briefing: Briefing) -> str:
-    sigma, size = briefing.sigma, briefing.objective.size
-    if sigma is None:
-        return "Not measured yet: no difference between two runs means anything so far."
-    return (
-        f"Two runs of the same program differ by a standard deviation of {size(sigma)}. A difference below "
-        f"{size(sigma)} is noise, one of {size(2 * sigma)} is a hint, {size(3 * sigma)} and more is likely real. Aim "
-        "for the last kind."
-    )
-
-
-def _memory(briefing: Briefing) -> str:
-    lines = []
-    if briefing.memory_limit_mib is not None:
-        lines.append(f"The limit is {briefing.memory_limit_mib} MiB.")
-    if briefing.incumbent.peak_mib is not None:
-        lines.append(f"The current program peaks at {briefing.incumbent.peak_mib} MiB.")
-    peaks = [a.peak_mib for a in briefing.attempts if a.peak_mib is not None and not a.failed]
-    if peaks:
-        lines.append(f"The {len(peaks)} measured changes peak between {min(peaks)} and {max(peaks)} MiB.")
-    too_big = [a.trial_id for a in briefing.attempts if a.reason in ("out_of_memory", "infeasible")]
-    if too_big:
-        lines.append(f"Did not fit: {', '.join(too_big[-MAX_LISTED:])} (see Failed).")
-    return " ".join(lines) or "Nothing measured yet."
-
-
-def _record(attempt: Attempt, objective: Objective) -> dict[str, object]:
-    changed = {
-        one_line(name, MAX_WORD): [scalar(old), scalar(new)] for name, (old, new) in list(attempt.changed.items())[:12]
-    }
-    entry: dict[str, object] = {
-        "id": attempt.trial_id,
-        "by": one_line(attempt.agent_id, MAX_WORD),
-        "parent": attempt.parent,
-        "operator": one_line(attempt.operator, MAX_WORD),
-        "family": one_line(attempt.family, MAX_WORD),
-        "description": one_line(attempt.description, MAX_DESCRIPTION),
-        "changed": changed,
-        "standing": attempt.standing,
-        "reason": attempt.reason,
-        objective.key: rounded(attempt.cost, objective),
-        "delta": rounded(attempt.delta, objective),
-        "runs": attempt.replicates,
-        "peak_mib": attempt.peak_mib,
-    }
-    return {key: value for key, value in entry.items() if value not in (None, {}, 0)}
-
-
-def _newest(attempts: Sequence[Attempt], count: int, objective: Objective) -> str:
-    return _lines(_brief_record(attempt, objective) for attempt in (attempts[-count:] if count else ()))
-
-
-def _brief_record(attempt: Attempt, objective: Objective) -> dict[str, object]:
-    brief = _record(attempt, objective)
-    brief["description"] = one_line(attempt.description, MAX_DESCRIPTION // 2)
-    return {key: brief[key] for key in ("id", "description", "changed", "delta", "reason", "peak_mib") if key in brief}
-
-
-def _lines(entries: Iterable[dict[str, object]]) -> str:
-    return "\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
-
-
-def _quoted(texts: Sequence[str]) -> str:
-    return "\n".join(json.dumps(one_line(text, MAX_DESCRIPTION), ensure_ascii=False) for text in texts) or "None."
-
-
-def _fenced(source: str, language: str = "python") -> str:
-    """In a fence that the text cannot close: one backtick longer than its longest run of them."""
-    longest = max((len(run) for run in re.findall(r"`+", source)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{source.rstrip()}\n{fence}"
-
-
-def _turn(briefing: Briefing) -> str:
-    turn = _asked(briefing)
-    if briefing.refusal:
-        refusal = json.dumps(one_line(briefing.refusal, MAX_REFUSAL), ensure_ascii=False)
-        turn = f"Your last proposal was refused: {refusal}\n{_asked(briefing, 'another')}"
-    if briefing.attempts_left <= 1:
-        turn += " This is your last turn for this slot."
-    return turn
-
-
-def _asked(briefing: Briefing, which: str = "one") -> str:
-    """What the answer is to be: a change of the model's own, or two changes of others in one program."""
-    conflict = briefing.conflict
-    if conflict is None:
-        return f"Propose {which} change to the current program."
-    said = json.dumps(one_line(conflict.description, MAX_DESCRIPTION), ensure_ascii=False)
-    return (
-        f"The change of {conflict.theirs} helped its own parent and is not in the current program. Both touch the same "
-        f"lines, so they could not be merged by line. What it says of itself:\n{said}\nThis is the change:\n\n"
-        f"{_fenced(conflict.diff[:MAX_DIFF], 'diff')}\n\n"
-        "Propose the current program with what that change is for worked into it, and nothing else."
-    )
+def _standing(briefing: Briefing) -> str:
+    """What the current program is to the study, and why it is this one."""
+    current = program(briefing.incumbent, briefing.objective)
+    if briefing.left is None:
+        best = "the unchanged program" if not briefing.incumbent.lineage else "the best that the study has"
+        return f"The current program is the incumbent, {best}: {current}."
+    views = (view for view in briefing.alternatives if view.trial_id == briefing.left)
+    left = next((program(view, briefing.objective) for view in views), briefing.left)
+    if briefing.jumped:
+        return f"The current program is the one that you asked for, {current}. The incumbent is {left}."
+    return f"The search around the incumbent ({left}) has stalled: the current program is of another lineage."

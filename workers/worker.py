@@ -200,12 +200,13 @@ class Worker:
 
 
 def _own_device(settings: RunSettings, clock: Clock) -> tuple[AdmissionController | None, int | None]:
-    """Who admits to this machine's devices, and how much memory the largest has; neither where trials run on nodes."""
+    """Who admits to this machine's devices, and how much memory the largest card has; neither where trials run on
+    nodes, and on a CPU no number: RAM is not what runs short there."""
     if settings.on_nodes:
         return None, None
     probe = detect_probe(settings.device)
     mine = (reading for reading in probe.read() if not settings.cards or reading.uuid in settings.cards)
-    largest_mib = max((reading.total_mib for reading in mine), default=None)
+    largest_mib = max((reading.total_mib for reading in mine), default=None) if settings.device == "cuda" else None
     return AdmissionController(default_root(), probe, clock, cards=settings.cards), largest_mib
 
 

@@ -160,6 +160,7 @@ class FakeStudy:
         audit: bool = False,
         waited_s: float = 0.5,
         overlap_s: float = 0.0,
+        resources: Resources | None = None,
     ) -> TrialFinished:
         if self.study.trials[trial_id].started is None:
             self.start(trial_id)
@@ -170,7 +171,8 @@ class FakeStudy:
                 self.draw(trial_id) if loss is None else loss,
                 agent_id=claimed.agent_id,
                 description=claimed.description,
-                resources=Resources(
+                resources=resources
+                or Resources(
                     device="cpu", training_s=after_s, wall_s=after_s, peak_mib=peak_mib,
                     host_peak_mib=host_peak_mib, waited_s=waited_s, overlap_s=overlap_s,
                 ),
@@ -197,6 +199,7 @@ class FakeStudy:
         *,
         after_s: float = 5.0,
         rungs: Sequence[tuple[float, float]] = (),
+        detail: str = "synthetic failure",
     ) -> None:
         if self.study.trials[trial_id].started is None:
             self.start(trial_id)
@@ -208,7 +211,7 @@ class FakeStudy:
                 agent_id=claimed.agent_id,
                 description=claimed.description,
                 reason=reason,
-                detail="synthetic failure",
+                detail=detail,
                 resources=None,
                 seed=claimed.seed,
                 rungs=tuple(rungs),

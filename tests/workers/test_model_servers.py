@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path: Path) -
 
 def test_a_server_that_read_only_a_part_of_the_prompt_is_sent_less(tmp_path: Path) -> None:
     def cuts(request: Request) -> Answer:
-        read = min(1800, len(request.prompt) // 4)
+        read = min(600, len(request.prompt) // 4)
         return completion(GOOD, usage={"prompt_tokens": read, "completion_tokens": 50})
 
     with FakeLLM([cuts]) as server:
@@ -117,8 +117,8 @@ def test_a_server_that_read_only_a_part_of_the_prompt_is_sent_less(tmp_path: Pat
         for _ in range(3):
             model.propose(MANY)
             lengths.append(len(server.requests[-1].prompt) // 4)
-    assert lengths[0] > 3600 and lengths[1] <= 1850 and lengths[2] == lengths[1]
-    assert max(1800, smallest(MANY)) >= lengths[1]
+    assert lengths[0] > 1200 > lengths[1] and lengths[2] == lengths[1]
+    assert abs(lengths[1] - smallest(MANY)) < 5, "not even the shortest prompt fits; it is sent all the same"
 
 
 def test_what_a_cache_had_read_before_is_no_cut() -> None:

@@ -1,18 +1,20 @@
 """Folds a study into one briefing, as far as the worker's memory arm lets it see."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Literal
 
 from swarm.program import constants
 from swarm.program.globs import is_single
-from swarm.records import ProposalClaimed, Scalar
+from swarm.records import Operator
 from swarm.study.lineage import ancestors, commit_of, diff, parent_of
 from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import Merge
-from swarm.verdict.standing import WITHOUT_RESULT, Standing, standing
-from workers.briefing.values import Attempt, Briefing, Conflict, Memory, ProgramView
+from swarm.verdict.standing import Standing
+from workers.briefing.attempts import all_attempts, peak_mib, remembered
+from workers.briefing.told import MAX_DIFFS, facts_of, failure_of, short_diff, shown
+from workers.briefing.values import Attempt, Briefing, Conflict, Crash, Memory, ProgramView, Shown
 
 MAX_ALTERNATIVES = 7
 MAX_NEAREST = 12
@@ -36,9 +38,14 @@ def compute_briefing(
     diagnosis: str | None = None,
     memory_limit_mib: int | None = None,
     refusal: str | None = None,
+    refused: str | None = None,
     attempts_left: int = 1,
     restart: bool = False,
     conflict: Merge | None = None,
+    repair: str | None = None,
+    look: str | None = None,
+    jump: str | None = None,
+    may_ask: bool = False,
 ) -> Briefing:
     """The study as one worker may see it.
 
@@ -48,20 +55,29 @@ def compute_briefing(
     each, and the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned
     does not.
 
+    `refused` is the text of the answer that was refused. `repair` names a program of the worker's own that crashed: its
+    text is then the program to change, on its parent. `look` and `jump` are what the proposer has asked for: to see
+    another program's change, or to build on it.
+
     Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
     """
     baseline, incumbent = study.baseline, study.incumbent
     if baseline is None or incumbent is None:
         raise ValueError(f"study {study.study_id} has no baseline yet: there is nothing to propose on")
     view = _Views(study, read_source)
-    attempts = _remembered(_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
+    attempts = remembered(all_attempts(study, view.source(baseline)), memory, agent_id, study.opened.seed)
     knows = memory in ("shared", "own")
     taken = _line(study, incumbent)
     start = view.of(incumbent)
     others = [view.of(study.programs[name], told) for name, told in _alternatives(attempts, taken, study)]
-    other = _restart_point(others, attempts) if restart else None
+    known = {attempt.trial_id for attempt in attempts}
+    other = view.of(study.programs[jump]) if jump in known else _restart_point(others, attempts) if restart else None
     if other is not None:
-        start, others = other, [start, *(one for one in others if one is not other)]
+        start, others = other, [start, *(one for one in others if one.trial_id != other.trial_id)]
+    crash = _crash(study, repair, view)
+    if crash is not None:
+        start = _in_place_of(study, study.programs[crash.trial_id], crash.source, view)
+    nearest = _nearest(study, study.programs[start.trial_id], attempts)
     return Briefing(
         study_id=study.study_id,
         agent_id=agent_id,
@@ -72,16 +88,25 @@ def compute_briefing(
         read_seq=read_seq,
         sigma=sigma,
         incumbent=start,
-        left=incumbent.name if other is not None else None,
+        left=incumbent.name if other is not None and crash is None else None,
+        jumped=jump in known,
         alternatives=tuple(others),
         attempts=attempts,
-        nearest=_nearest(study, study.programs[start.trial_id], attempts),
+        nearest=nearest,
+        diffs=_diffs(study, nearest, attempts, view),
+        looked_at=shown(study, look, view.source) if look is not None and look in known else None,
+        may_ask=may_ask and knows,
+        crash=crash,
+        facts=facts_of(study.programs[start.trial_id]),
+        device=study.opened.device_name,
+        data=study.opened.data,
         cooled_families=tuple(cooled_families) if knows else (),
         diagnosis=diagnosis if knows else None,
         steering=tuple(_steering(study))[-MAX_STEERING:],
         findings=_findings(study, agent_id, memory),
         conflict=_conflict(study, conflict, view) if conflict is not None else None,
         refusal=refusal,
+        refused=short_diff(start.source, refused) if refused is not None else None,
         memory_limit_mib=memory_limit_mib,
         workers=study.opened.workers,
         budget=study.opened.budget,
@@ -99,6 +124,31 @@ def _conflict(study: StudyState, merge: Merge, view: "_Views") -> Conflict:
         description=theirs.first.claim.description,
         diff=diff(view.source(base), view.source(theirs), where),
     )
+
+
+def _crash(study: StudyState, name: str | None, view: "_Views") -> Crash | None:
+    if name is None or name not in study.programs:
+        return None
+    program, change = study.programs[name], shown(study, name, view.source)
+    if change is None:
+        return None
+    return Crash(trial_id=name, source=view.source(program), diff=change.diff, failure=failure_of(program))
+
+
+def _in_place_of(study: StudyState, program: Program, source: str, view: "_Views") -> ProgramView:
+    """The parent's place and results, with the text that is to be mended."""
+    parent = parent_of(study, program)
+    assert parent is not None  # a baseline is nobody's to mend
+    values = {name: constant.value for name, constant in constants.parse(source).items()}
+    return view.of(parent).model_copy(update={"source": source, "constants": values})
+
+
+def _diffs(study: StudyState, nearest: Sequence[str], attempts: Sequence[Attempt], view: "_Views") -> tuple[Shown, ...]:
+    """Of the nearest that changed more than constants: what those changed stands in their records."""
+    told = {attempt.trial_id: attempt for attempt in attempts}
+    structural = (name for name in nearest if told[name].operator != Operator.TUNE and not told[name].running)
+    found = (shown(study, name, view.source) for name in structural)
+    return tuple(islice((one for one in found if one is not None and one.diff), MAX_DIFFS))
 
 
 class _Views:
@@ -126,74 +176,8 @@ class _Views:
             replicates=told.replicates if told else len(program.costs),
             constants={name: constant.value for name, constant in constants.parse(source).items()},
             lineage=tuple(one.name for one in reversed(ancestors(self._study, program))),
-            peak_mib=told.peak_mib if told else _peak_mib(program),
+            peak_mib=told.peak_mib if told else peak_mib(program),
         )
-
-
-def _attempts(study: StudyState, base_source: str) -> list[Attempt]:
-    """All programs but the baseline. Their constants follow from the claims: a child has its parent's and its changes.
-
-    That spares one read of git for each attempt.
-    """
-    base = {name: constant.value for name, constant in constants.parse(base_source).items()}
-    values: dict[str, dict[str, Scalar]] = {}
-    attempts = []
-    for program in study.programs.values():
-        parent = parent_of(study, program)
-        claim = program.first.claim
-        values[program.name] = _changed(values[parent.name], claim) if parent and parent.name in values else base
-        if parent is not None:
-            attempts.append(_attempt(study, program, parent, values[program.name]))
-    return attempts
-
-
-def _attempt(study: StudyState, program: Program, parent: Program, values: dict[str, Scalar]) -> Attempt:
-    claim = program.first.claim
-    word = standing(study, program)
-    reasons = [trial.reason for trial in program.trials if trial.reason is not None]
-    known = program.mean is not None and parent.mean is not None
-    return Attempt(
-        trial_id=program.name,
-        agent_id=claim.agent_id,
-        operator=claim.operator,
-        family=claim.family,
-        description=claim.description,
-        parent=parent.name,
-        parent_cost=parent.mean,
-        constants=values,
-        changed=claim.constants_changed,
-        cost=program.mean,
-        replicates=len(program.costs),
-        delta=program.mean - parent.mean if known else None,  # type: ignore[operator]
-        standing=word,
-        reason=reasons[-1].value if reasons and word in WITHOUT_RESULT else None,
-        peak_mib=_peak_mib(program),
-    )
-
-
-def _remembered(attempts: list[Attempt], memory: Memory, agent_id: str, seed: int) -> tuple[Attempt, ...]:
-    if memory == "off":
-        return ()
-    if memory == "own":
-        return tuple(attempt for attempt in attempts if attempt.agent_id == agent_id)
-    return tuple(_shuffled(attempts, seed) if memory == "shuffled" else attempts)
-
-
-_RESULT = ("parent_cost", "cost", "delta", "replicates", "standing", "reason", "peak_mib")
-
-
-def _shuffled(attempts: list[Attempt], seed: int) -> list[Attempt]:
-    """Each finished attempt gets the whole result of another one; with one alone there is nothing to exchange.
-
-    Seeded by the study, so that two briefings on the same brain agree.
-    """
-    finished = [index for index, attempt in enumerate(attempts) if not attempt.running]
-    order = random.Random(seed).sample(finished, len(finished))
-    shuffled = list(attempts)
-    for to, source in zip(order, order[1:] + order[:1], strict=True):  # one cycle: none keeps its own
-        result = {name: getattr(attempts[source], name) for name in _RESULT}
-        shuffled[to] = attempts[to].model_copy(update=result)
-    return shuffled
 
 
 def _alternatives(attempts: Sequence[Attempt], taken: set[str], study: StudyState) -> list[tuple[str, Attempt]]:
@@ -261,25 +245,6 @@ def _findings(study: StudyState, agent_id: str, memory: Memory) -> tuple[str, ..
 def _line(study: StudyState, program: Program) -> set[str]:
     """Its name and those of its ancestors."""
     return {program.name, *(one.name for one in ancestors(study, program))}
-
-
-def _changed(values: dict[str, Scalar], claim: ProposalClaimed) -> dict[str, Scalar]:
-    child = dict(values)
-    for name, (_, new) in claim.constants_changed.items():
-        if new is None:
-            child.pop(name, None)
-        else:
-            child[name] = new
-    return child
-
-
-def _peak_mib(program: Program) -> int | None:
-    peaks = [
-        trial.finished.resources.peak_mib
-        for trial in program.trials
-        if trial.finished and trial.finished.resources and trial.finished.resources.peak_mib is not None
-    ]
-    return max(peaks, default=None)
 
 
 def _by_cost(attempt: Attempt) -> float:

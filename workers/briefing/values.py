@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Budget, Line, Scalar
+from swarm.records import Block, Budget, Line, Scalar
 from swarm.target.objective import Objective
 from swarm.verdict.standing import GAINS, WITHOUT_RESULT, Standing
 
@@ -33,6 +33,7 @@ class Attempt(_Value):
     delta: float | None  # mean cost minus the parent's mean
     standing: Standing
     reason: str | None = None  # why it failed
+    failure: Block = ""  # what its last failed run said of it, where it says more than the reason
     peak_mib: int | None = None
 
     @property
@@ -60,6 +61,28 @@ class ProgramView(_Value):
     peak_mib: int | None = None
 
 
+class Facts(_Value):
+    """How a program ran: numbers of its last scored run, and means of its scores. None is unknown."""
+
+    top1: float | None = None
+    calibrated_loss: float | None = None
+    steps: int | None = None
+    samples: int | None = None
+    images_per_s: float | None = None  # as if alone
+    wall_s: float | None = None
+    params_m: float | None = None
+    compilation: Line | None = None
+    curve: tuple[tuple[float, float], ...] = ()  # (progress, training loss), some points of it
+    rungs: tuple[tuple[float, float], ...] = ()  # (progress, loss on the rung slice)
+
+
+class Shown(_Value):
+    """Another program's change, as text: against its parent, or, of one that was refused, against the incumbent."""
+
+    trial_id: str
+    diff: str
+
+
 class Conflict(_Value):
     """Two good changes that touch the same lines: that of `theirs` is to be worked into the incumbent."""
 
@@ -73,6 +96,15 @@ class Conflict(_Value):
         return self.ours, self.theirs
 
 
+class Crash(_Value):
+    """A program of the proposer's own that failed in its own code, to be mended once."""
+
+    trial_id: str
+    source: str
+    diff: str  # against its parent
+    failure: Block
+
+
 class Briefing(_Value):
     study_id: str
     agent_id: str
@@ -83,7 +115,8 @@ class Briefing(_Value):
     read_seq: int
     sigma: float | None  # noise floor, None until it is measured
     incumbent: ProgramView  # the program to change; after a restart the best one of another lineage
-    left: str | None = None  # the study's incumbent, if a restart has left it
+    left: str | None = None  # the study's incumbent, if a restart or a jump has left it
+    jumped: bool = False  # the program to change is one that the proposer itself has asked for
     alternatives: tuple[ProgramView, ...] = ()  # other good lineages, best first, at most 7
     attempts: tuple[Attempt, ...] = ()  # in the order of their claims
     nearest: tuple[str, ...] = ()  # trial ids most related to the incumbent; cite from these or from attempts
@@ -93,6 +126,14 @@ class Briefing(_Value):
     findings: tuple[Line, ...] = ()  # notes of other workers, newest last
     conflict: Conflict | None = None  # what is asked for in place of a change of one's own
     refusal: Line | None = None  # why the previous answer of this turn was refused
+    refused: str | None = None  # that answer, as a diff against the program to change
+    crash: Crash | None = None  # what is asked for in place of a new change: the repair of one's own
+    diffs: tuple[Shown, ...] = ()  # of some of the nearest, most related first
+    looked_at: Shown | None = None  # the one that the proposer has asked for
+    may_ask: bool = False  # for a look or a jump, in place of a change
+    facts: Facts = Facts()
+    device: Line = ""  # what it runs on
+    data: Line = ""
     memory_limit_mib: int | None = None
     workers: int = 1  # how many share the device
     budget: Budget | None = None

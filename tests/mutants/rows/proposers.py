@@ -442,9 +442,9 @@ ROWS = (
         "prompt-bounded",
         "the prompt of a long study fits a small context",
         "workers/render.py",
-        "        if tokens <= max_tokens:\n",
+        "        if tokens <= max_tokens and (last or tokens - source <= MAX_BESIDE_SOURCE):\n",
         "        if True:\n",
-        ("workers/test_briefing.py::TestPrompt",),
+        ("workers/test_briefing.py::TestPrompt", "workers/test_prompts.py::test_it_is_short_beside_the_program"),
     ),
     _row(
         "policy-without-a-model",
@@ -533,5 +533,13 @@ ROWS = (
         "    check_server(model, url, key)\n",
         "",
         ("workers/test_model_servers.py::TestBeforeTheNight",),
+    ),
+    _row(
+        "crash-line-told",
+        "a crash is told with the line of the program that failed",
+        "swarm/trial/folder.py",
+        "        if (told := crash_told(text)) is not None:\n",
+        "        if (told := None) is not None:\n",
+        ("swarm/trial/test_crash.py",),
     ),
 )
