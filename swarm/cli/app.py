@@ -201,7 +201,7 @@ def report(
     brain: flags.Brain = None,
 ) -> None:
     """Write a ranked report with evidence: report.html stands alone, report.md goes into a pull request."""
-    from swarm.cli.read import write_report
+    from swarm.cli.reporting import write_report
 
     write_report(brain, study, out)
 

@@ -113,16 +113,6 @@ def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_
             print(f"--- {phase} ---\n{block(tail)}")
 
 
-def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None:
-    from swarm.report.render import report_html, report_markdown
-
-    study = find_study(open_brain(brain), study_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text(report_html(study), encoding="utf-8")
-    (folder / "report.md").write_text(report_markdown(study), encoding="utf-8")
-    print(f"Wrote {folder / 'report.html'} and {folder / 'report.md'}")
-
-
 def print_memory(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:
     from swarm.report.memory import memory_rows, memory_table
 

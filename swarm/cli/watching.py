@@ -41,11 +41,13 @@ def serve_page(brain: Path | None, study_id: str | None, port: int) -> int:
     """Until Ctrl-C. Raises MissingExtra where what serves it is not installed."""
     if absent := missing("web"):
         raise MissingExtra("web", absent)
+    from swarm.cli.reporting import evidence_of
     from swarm.watch.web.hub import Hub
     from swarm.watch.web.server import LOOPBACK, listening, serve
 
     clock, token = SystemClock(), secrets.token_urlsafe(24)
-    hub = Hub(open_watcher(brain, study_id, clock), lambda: open_brain(brain), clock)
+    evidence = evidence_of(brain, open_brain(brain), check=False)
+    hub = Hub(open_watcher(brain, study_id, clock), lambda: open_brain(brain), clock, evidence)
     hub.frame()
     with listening(port) as place:
         here = place.getsockname()[1]

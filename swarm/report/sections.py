@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from statistics import fmean, stdev
 
-from swarm.report.attribution import attribution
 from swarm.report.memory import lift_text, memory_rows, percent, prediction_error
 from swarm.report.section import Section
 from swarm.report.summary import mean_top1, summarize
@@ -12,23 +11,7 @@ from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
 from swarm.verdict.early_stop import false_prunes
 from swarm.verdict.finals import deciding_costs
-from swarm.verdict.standing import Standing, in_order, is_simplification, kept, standing
-
-MOST_REFUSALS = 20
-
-
-def sections(study: StudyState) -> list[Section]:
-    return [
-        overview(study),
-        ranking(study),
-        negative_findings(study),
-        failures(study),
-        attribution(study),
-        refusals(study),
-        memory_use(study),
-        ran_on(study),
-        notes(study),
-    ]
+from swarm.verdict.standing import in_order, is_simplification, kept, standing
 
 
 def overview(study: StudyState) -> Section:
@@ -39,11 +22,13 @@ def overview(study: StudyState) -> Section:
     if told.noise_sigma is not None:
         sigma = f"{objective.with_unit(objective.size(told.noise_sigma))}, {told.noise_degrees} degrees of freedom"
     rate = f"{prunes.text}; {prunes.pruned} trials were ended"
-    failed, refused = sum(told.failed.values()), sum(told.refused.values())
+    pruned, refused = told.failed.get("pruned", 0), sum(told.refused.values())
+    failed = sum(told.failed.values()) - pruned
+    ended = f"{told.complete} complete, {failed} failed, {pruned} ended early, {len(study.open_trials())} open"
     replicates = told.trials - len(study.programs)
     rows = (
         ("Objective", f"{objective.label}, {objective.better} is better"),
-        ("Trials", f"{told.trials}: {told.complete} complete, {failed} failed, {len(study.open_trials())} open"),
+        ("Trials", f"{told.trials}: {ended}"),
         ("Programs", f"{len(study.programs)}, with {replicates} replicates beyond the first runs"),
         ("Kept", f"{told.kept - simpler} confirmed better, {simpler} simpler and not worse"),
         ("Baseline", _mean_of(study, study.baseline)),
@@ -73,50 +58,11 @@ def ranking(study: StudyState) -> Section:
     rows = tuple(_ranked(study, program, rank) for rank, program in enumerate(in_order(study), 1))
     objective = study.objective
     note = (
-        f"Mean {objective.label}: what is kept first, then what leads, then the rest, the best of each first; "
-        f"{objective.better} is better. The order alone proves nothing: with equal "
-        "programs somebody is first too. Delta and P are against the parent. Only what is kept is shown to be better "
-        "(or shorter and not worse)."
+        f"What is kept, then what leads, then the rest by mean {objective.label}, {objective.better} is better. The "
+        "order alone proves nothing. Delta and P are against the parent; only what is kept is shown to be better."
     )
     columns = ("rank", "program", "mean", "sd", "n", "delta", "P(better)", "standing", "top-1", "worker", "change")
     return Section("Programs, best first", note, columns, rows, "No program has a result yet.")
-
-
-def negative_findings(study: StudyState) -> Section:
-    """Discarded programs, gathered by family, clearest first."""
-    discarded = [p for p in study.programs.values() if standing(study, p) is Standing.DISCARDED]
-    judged = sorted(((p, p.verdict) for p in discarded if p.verdict is not None), key=lambda pair: pair[1].probability)
-    rows = tuple(
-        (p.first.claim.family, p.name, study.objective.change(verdict.delta), p.first.claim.description, verdict.why)
-        for p, verdict in judged
-    )
-    columns = ("family", "program", "delta", "change", "why")
-    return Section("What did not help", "Clearest first.", columns, rows, "Nothing has been discarded.")
-
-
-def failures(study: StudyState) -> Section:
-    rows = tuple(
-        (
-            t.trial_id,
-            t.reason.value,
-            t.claim.description,
-            t.finished.detail.partition("\n")[0],
-        )
-        for t in study.finished_trials()
-        if t.reason is not None and t.finished is not None
-    )
-    counts = Counter(reason for _, reason, _, _ in rows)
-    note = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    return Section("Failed trials", note, ("trial", "reason", "change", "detail"), rows, "None.")
-
-
-def refusals(study: StudyState) -> Section:
-    counts = Counter(rejection.code for rejection in study.rejections)
-    note = ", ".join(f"{count} {code}" for code, count in counts.most_common())
-    if len(study.rejections) > MOST_REFUSALS:
-        note += f". The last {MOST_REFUSALS}:"
-    rows = tuple((r.agent_id, r.code, r.description, r.detail) for r in study.rejections[-MOST_REFUSALS:])
-    return Section("Refused before they cost training", note, ("worker", "code", "proposal", "why"), rows, "None.")
 
 
 def memory_use(study: StudyState) -> Section:

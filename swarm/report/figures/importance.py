@@ -34,7 +34,7 @@ def draw_importance(study: StudyState | None) -> Drawing:
     _add_noise(drawing, shown, names)
     for sure, label in ((True, "median and 95 % interval"), (False, "median and range, fewer than six edits")):
         chosen = [(name, effect) for name, effect in zip(names, shown, strict=True) if effect.sure is sure]
-        _add(drawing, study, chosen, label, sure=sure)
+        _add(drawing, study, chosen, label, _end(shown), sure=sure)
     unit = f" ({study.objective.unit})" if study.objective.unit else ""
     drawing.layout["xaxis"] = {
         "title": {"text": f"change of the {study.objective.name}{unit}, up or down"},
@@ -58,27 +58,32 @@ def _end(shown: list[Effect]) -> float:
 
 
 def _add(
-    drawing: Drawing, study: StudyState, chosen: list[tuple[str, Effect]], label: str, *, sure: bool
-) -> None:  # fmt: skip
+    drawing: Drawing, study: StudyState, chosen: list[tuple[str, Effect]], label: str, end: float, *, sure: bool
+) -> None:
+    """What lies beyond the axis is a triangle at its end."""
     colour = BLUE if sure else SKY
     drawing.add(
         "scatter",
-        x=[effect.typical for _, effect in chosen],
+        x=[min(effect.typical, 0.985 * end) for _, effect in chosen],
         y=[name for name, _ in chosen],
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [effect.high - effect.typical for _, effect in chosen],
-            "arrayminus": [effect.typical - effect.low for _, effect in chosen],
+            "array": [max(0.0, effect.high - effect.typical) if effect.typical < end else 0.0 for _, effect in chosen],
+            "arrayminus": [max(0.0, min(effect.typical, 0.985 * end) - effect.low) for _, effect in chosen],
             "color": colour,
         },
         mode="markers",
-        marker={"color": colour, "size": 10, "symbol": "circle" if sure else "circle-open"},
+        marker={"color": colour, "size": 10, "symbol": [_symbol(effect, end, sure=sure) for _, effect in chosen]},
         name=label,
         showlegend=bool(chosen),
         hovertext=[_text(study, effect) for _, effect in chosen],
         hoverinfo="text",
     )
+
+
+def _symbol(effect: Effect, end: float, *, sure: bool) -> str:
+    return f"{'triangle-right' if effect.typical > end else 'circle'}{'' if sure else '-open'}"
 
 
 def _add_noise(drawing: Drawing, shown: list[Effect], names: list[str]) -> None:

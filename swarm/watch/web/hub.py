@@ -8,7 +8,8 @@ from swarm.clock import Clock
 from swarm.errors import SwarmError, UsageError
 from swarm.orchestrator.control import Control, write_control
 from swarm.records import one_line
-from swarm.report.figures import FIGURES, draw
+from swarm.report.evidence import NOTHING, Evidence
+from swarm.report.figures import DRAWINGS, draw
 from swarm.report.figures.drawing import Theme
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState
@@ -23,9 +24,20 @@ ACTIONS: dict[str, Action] = {"note": "note", "veto": "veto", "allow": "allow", 
 
 
 class Hub:
-    """Used by one thread, but for `told`, which has a brain of its own. `open_brain` makes one for it."""
+    """Used by one thread, but for `told`, which has a brain of its own. `open_brain` makes one for it.
 
-    def __init__(self, watcher: Watcher, open_brain: Callable[[], Brain], clock: Clock) -> None:
+    `evidence` brings what tables show beside the records, such as diffs.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        open_brain: Callable[[], Brain],
+        clock: Clock,
+        evidence: Callable[[StudyState], Evidence] = lambda study: NOTHING,
+    ) -> None:
+        self._evidence = evidence
+        self._gathered: tuple[object, Evidence] | None = None
         self._watcher = watcher
         self._open_brain = open_brain
         self._clock = clock
@@ -43,7 +55,7 @@ class Hub:
 
     def figure(self, name: str, theme: Theme) -> str:
         """KeyError when there is none of this name. Drawn once for each state of the study."""
-        if name not in FIGURES:
+        if name not in DRAWINGS:
             raise KeyError(name)
         seen, study = self.frame(), self._watcher.study
         state = (seen.study_id, seen.seq)
@@ -56,9 +68,13 @@ class Hub:
         """KeyError when there is none of this name."""
         if name not in TABLES:
             raise KeyError(name)
-        self.frame()
-        study = self._watcher.study
-        return table(name, study) if study is not None else ""
+        seen, study = self.frame(), self._watcher.study
+        if study is None:
+            return ""
+        state = (seen.study_id, seen.seq)
+        if self._gathered is None or self._gathered[0] != state:
+            self._gathered = (state, self._evidence(study))
+        return table(name, study, self._gathered[1])
 
     def may_steer(self) -> bool:
         """Where the study was run: a word in a copy of its brain would reach nobody."""

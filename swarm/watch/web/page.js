@@ -3,8 +3,7 @@
 (() => {
   const token = new URLSearchParams(location.search).get("token") || "";
   const at = (path, more) => `${path}?${new URLSearchParams({ token, ...more })}`;
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const narrow = matchMedia("(max-width: 600px)");
+  const { dark, narrow } = swarmPlots;
   const link = document.getElementById("link");
   let seq = -1;
   let plotly = null;
@@ -20,26 +19,13 @@
     return plotly;
   };
 
-  const fitted = (layout) => {
-    const titles = (layout.annotations || []).some((one) => one.yref === "paper" && one.y > 0.9) ? 24 : 0; // of subplots
-    if (!narrow.matches) return { ...layout, margin: { l: 70, r: 20, t: 36 + titles, b: 60 } };
-    return {
-      ...layout,
-      margin: { l: 52, r: 8, t: 10 + titles, b: 44 },
-      font: { ...layout.font, size: 11 },
-      legend: { ...layout.legend, orientation: "h", y: -0.22, x: 0 },
-      dragmode: false, // a thumb scrolls the page
-    };
-  };
-
   const draw = async (place) => {
     const answer = await fetch(at(`figure/${place.dataset.figure}`, { theme: dark.matches ? "dark" : "light" }));
     if (!answer.ok) return;
     const [figure] = await Promise.all([answer.json(), withPlotly()]);
     place.querySelector(".note").textContent = figure.note;
     const plot = place.querySelector(".plot");
-    const config = { displaylogo: false, responsive: true, displayModeBar: !narrow.matches };
-    await Plotly.react(plot, figure.data, fitted(figure.layout), config);
+    await Plotly.react(plot, figure.data, swarmPlots.fitted(figure.layout), swarmPlots.config());
     plot.dataset.drawn = seq;
   };
 

@@ -1,60 +1,22 @@
 """The page as HTML. Pure: a Frame and a study in, text out. All that comes from outside is quoted here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from string import Template
 
-from swarm.report.figures import FIGURES
-from swarm.report.render import section_html
-from swarm.report.section import Section
-from swarm.report.sections import (
-    failures,
-    memory_use,
-    negative_findings,
-    notes,
-    overview,
-    ran_on,
-    ranking,
-    refusals,
-)
+from swarm.report.contents import FIGURE_TITLES, PARTS
+from swarm.report.evidence import NOTHING, Evidence
+from swarm.report.markup import result_html, section_html
+from swarm.report.results import results
 from swarm.study.state import StudyState
 from swarm.study.steering import KNOWN_FAMILIES
 from swarm.watch.frame import Frame, Mean, Slot
 from swarm.watch.words import clock_time, duration, facts_of, slot_note, state_of, waiting_text, warning_of
 
 OPEN_FIGURES = ("history", "timeline")
-TABLES: Mapping[str, Callable[[StudyState], Section]] = {
-    "overview": overview,
-    "ranking": ranking,
-    "negative_findings": negative_findings,
-    "failures": failures,
-    "refusals": refusals,
-    "memory_use": memory_use,
-    "ran_on": ran_on,
-    "notes": notes,
-}
-"""Those of the report, in its order."""
-
-_TITLES = {
-    "history": "Results",
-    "timeline": "Workers over time",
-    "lineage": "Lineage",
-    "curves": "Training curves",
-    "pareto": "Results against memory and time",
-    "constants": "Results along each constant",
-    "importance": "Importance of constants",
-    "parallel": "Constants in parallel",
-    "memory": "Memory reserved, predicted and measured",
-    "cost": "What it cost",
-    "overview": "Overview",
-    "ranking": "Programs, best first",
-    "negative_findings": "What did not help",
-    "failures": "Failed trials",
-    "refusals": "Refused proposals",
-    "memory_use": "Use of the shared memory",
-    "ran_on": "What it was run on",
-    "notes": "Notes",
-}
+RESULTS = "results"
+TABLES: Mapping[str, str] = {RESULTS: "Results, with their changes", **{name: one.title for name, one in PARTS.items()}}
+"""What is folded, by name: the parts of the report, in its order."""
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -87,8 +49,8 @@ $more
 def page(seen: Frame, token: str, *, may_steer: bool) -> str:
     """The first answer: everything but figures and long tables is in it already."""
     figures = "".join(_figure(name) for name in OPEN_FIGURES)
-    more = "".join(_folded("figure", name) for name in FIGURES if name not in OPEN_FIGURES)
-    more += "".join(_folded("table", name) for name in TABLES)
+    more = "".join(_folded("table", name, title) for name, title in TABLES.items())
+    more += "".join(_folded("figure", name, t) for name, t in FIGURE_TITLES.items() if name not in OPEN_FIGURES)
     parts = sections(seen)
     return _PAGE.substitute(
         title=escape(f"{seen.study_id} · swarm"),
@@ -111,9 +73,11 @@ def sections(seen: Frame) -> dict[str, str]:
     }
 
 
-def table(name: str, study: StudyState) -> str:
-    """A section of the report. KeyError when there is none of this name."""
-    return section_html(TABLES[name](study), heading=False)
+def table(name: str, study: StudyState, evidence: Evidence = NOTHING) -> str:
+    """A part of the report. KeyError when there is none of this name."""
+    if name == RESULTS:
+        return "".join(map(result_html, results(study, evidence))) or '<p class="note">Nothing leads yet.</p>'
+    return section_html(PARTS[name].build(study, evidence), heading=False, fold=True)
 
 
 def steering(seen: Frame, *, may_steer: bool) -> str:
@@ -138,16 +102,17 @@ def steering(seen: Frame, *, may_steer: bool) -> str:
 
 
 def _figure(name: str) -> str:
+    title = FIGURE_TITLES[name]
     return (
-        f'<section class="figure" data-figure="{name}"><h2>{_TITLES[name]}</h2><p class="note"></p>'
-        f'<div class="plot" role="img" aria-label="{_TITLES[name]}: the same numbers are in the tables below"></div>'
+        f'<section class="figure" data-figure="{name}"><h2>{title}</h2><p class="note"></p>'
+        f'<div class="plot" role="group" aria-label="{title}: the same numbers are in the tables below"></div>'
         "</section>"
     )
 
 
-def _folded(kind: str, name: str) -> str:
+def _folded(kind: str, name: str, title: str) -> str:
     inside = '<p class="note"></p><div class="plot"></div>' if kind == "figure" else '<div class="table"></div>'
-    return f'<details data-{kind}="{name}"><summary>{_TITLES[name]}</summary>{inside}</details>'
+    return f'<details data-{kind}="{name}"><summary>{title}</summary>{inside}</details>'
 
 
 def _head(seen: Frame) -> str:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from swarm.errors import SwarmError
 from swarm.report.figures.drawing import Theme
+from swarm.report.page import plots_script, style_sheet
 from swarm.watch.watching import LOOK_EVERY_S
 from swarm.watch.web.guard import HEADERS, refusal
 from swarm.watch.web.hub import Hub
@@ -26,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 SILENCE_S = 15.0  # after which a stream sends a comment, so that a dead connection is noticed
 MAX_BODY_BYTES = 16_384
 _TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
+_SHARED = {"page.js": plots_script, "page.css": style_sheet}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -38,8 +40,8 @@ def application(hub: Hub, token: str, ended: Callable[[], bool] = lambda: False)
 
     async def asset(request: Request) -> Response:
         name = request.url.path.lstrip("/")
-        text = (files("swarm.watch.web") / name).read_text(encoding="utf-8")
-        return Response(text, media_type=_TYPES[name])
+        own = (files("swarm.watch.web") / name).read_text(encoding="utf-8")
+        return Response(_SHARED[name]() + own, media_type=_TYPES[name])
 
     async def plotly(request: Request) -> Response:
         return Response(

@@ -138,3 +138,15 @@ def test_two_trials_are_enough_to_draw(name: str) -> None:
     fake.finish(fake.baseline(), 2.2, curve=((0.5, 3.0), (1.0, 2.0)))
     fake.finish(fake.claim(parent="t0001", constants={"LR": (1, 2)}), 2.1)
     assert draw(name, fake.study).traces
+
+
+def test_an_effect_far_off_is_a_triangle_at_the_end_of_the_axis() -> None:
+    fake = measured()
+    for name, loss in (("A", 2.19), ("B", 2.18), ("C", 2.21), ("D", 9.0)):
+        fake.try_change(loss=loss, parent="t0001", constants={name: (1, 2)})
+    drawing = draw("importance", fake.study)
+    axis = drawing.layout["xaxis"]
+    assert isinstance(axis, dict) and axis["range"][1] < 0.2
+    marks = named("importance", fake)["median and range, fewer than six edits"]
+    assert marks["marker"]["symbol"][-1] == "triangle-right-open" and marks["x"][-1] < axis["range"][1]  # type: ignore[index]
+    assert "median change 6.8000" in marks["hovertext"][-1]  # type: ignore[index]

@@ -1,13 +1,16 @@
+import base64
 import json
 import re
+import zlib
 
 import pytest
 from factories.studies import FakeStudy, demo_study
+from plotly.offline import get_plotlyjs
 
 from swarm.records import FailReason
+from swarm.report.contents import sections
 from swarm.report.memory import ALL, difference_of_shares, memory_rows, memory_table
 from swarm.report.render import report_html, report_markdown, summary_fragment
-from swarm.report.sections import sections
 from swarm.verdict.standing import in_order
 
 
@@ -21,13 +24,20 @@ def page(demo: FakeStudy) -> str:
     return report_html(demo.study)
 
 
+def inflated(page: str, place: str) -> str:
+    """What is packed in the page."""
+    found = re.search(rf'<script type="text/plain" id="{place}">([^<]+)</script>', page)
+    assert found is not None
+    return zlib.decompress(base64.b64decode(found[1])).decode()
+
+
 def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
-    assert "Plotly.newPlot" in page
+    assert inflated(page, "plotly") == get_plotlyjs()
     assert not re.search(r"""<(script|link|img|iframe)[^>]*\s(src|href)\s*=\s*["']?(https?:)?//""", page)
 
 
 def test_the_stand_in_is_marked_in_red_everywhere(page: str, demo: FakeStudy) -> None:
-    assert 'class="warning" style="color:#fff;background:#D55E00' in page
+    assert 'class="warning" style="color:#fff;background:#a83a00' in page
     for text in (page, report_markdown(demo.study), summary_fragment(demo.study)):
         assert "Stand-in data, no claim about CIFAR-100" in text
     real = FakeStudy(data="cifar100").study
@@ -63,7 +73,13 @@ def test_failures_and_refusals_are_counted_by_reason() -> None:
         fake.fail(fake.claim(parent="t0001"), reason)
     fake.refuse()
     named = {section.title: section for section in sections(fake.study)}
-    assert named["Failed trials"].note == "2 crashed, 1 out_of_memory"
+    fake.fail(fake.claim(parent="t0001"), FailReason.PRUNED)
+    named = {section.title: section for section in sections(fake.study)}
+    assert named["Failed trials"].note == "2 crashed"
+    assert named["Infeasible: too large for the device"].note == "1 out_of_memory"
+    assert named["Infeasible: too large for the device"].rows[0][2] == "900 MiB"
+    assert named["Ended early"].note.startswith("1 trial ended before")
+    assert "3 failed, 1 ended early" in str(named["Overview"].rows)
     assert named["Refused before they cost training"].note == "1 duplicate"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories.browser import SCHEMES, WIDTHS, chromium, drawn, first_paint_ms, page_at, serious, too_wide, unfold
 from factories.settings import run_settings
 from factories.studies import FakeStudy, demo_study, written
 from fakes.git_repository import make_repository
@@ -20,16 +21,11 @@ from fakes.git_repository import make_repository
 from swarm.brain import Brain
 from swarm.orchestrator.settings_file import save_settings
 from swarm.records import Note
+from swarm.report.figures import DRAWINGS
 
 pytest.importorskip("uvicorn", reason="without the extra [web] the page is not verified")
-sync_api = pytest.importorskip("playwright.sync_api", reason="without playwright the page in a browser is not verified")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium): not verified in one"),
-]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
-NEAR = ("http://127.0.0.1:", "data:", "blob:")
 
 
 @contextmanager
@@ -52,10 +48,8 @@ def served(brain: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,36 +63,20 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(fake.records, root / "swarm_brain.jsonl")
 
 
-def page_at(browser: Any, address: str, width: int, scheme: str) -> tuple[Any, list[str]]:
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    said: list[str] = []
-    page.on("console", lambda one: said.append(one.text) if one.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda one: said.append(f"asked {one.url}") if not one.url.startswith(NEAR) else None)
-    page.goto(address)
-    return page, said
-
-
-def drawn(page: Any, name: str) -> None:
-    place = page.locator(f"[data-figure={name}]")
-    place.scroll_into_view_if_needed()
-    place.locator(".plot[data-drawn]").wait_for(timeout=60_000)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_is_whole_quiet_and_fits(browser: Any, brain: Path, tmp_path: Path, width: int, scheme: str) -> None:
     with served(brain) as address:
         page, said = page_at(browser, address, width, scheme)
         for name in ("history", "timeline"):
             drawn(page, name)
-        for details in page.locator("details").all():
-            details.evaluate("one => one.open = true")
-        for name in ("lineage", "curves", "pareto", "constants"):
+        assert serious(page) == []
+        unfold(page)
+        for name in DRAWINGS:
             drawn(page, name)
-        page.locator("[data-table=ranking] table").wait_for(timeout=20_000)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, "no scrolling to the side"
+        page.locator("[data-table=ranking] table").first.wait_for(timeout=20_000)
+        page.locator("[data-table=results] article.result").wait_for(timeout=20_000)
+        assert too_wide(page, width) == [] and serious(page) == []
         small = page.evaluate(
             "[...document.querySelectorAll('button, select, input, summary')]"
             ".filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"
@@ -141,10 +119,7 @@ def test_two_thousand_trials_are_painted_in_two_seconds(browser: Any, tmp_path: 
     Brain(brain).append(*[record.model_copy(update={"seq": 0, "prev": ""}) for record in fake.records])
     with served(brain) as address:
         page, said = page_at(browser, address, 1280, "light")
-        painted = page.evaluate(
-            "new Promise(done => new PerformanceObserver(list => list.getEntries().forEach(one => "
-            "one.name === 'first-contentful-paint' && done(one.startTime))).observe({type: 'paint', buffered: true}))"
-        )
+        painted = first_paint_ms(page)
         drawn(page, "history")
         redrawn = page.evaluate(
             """async () => {
