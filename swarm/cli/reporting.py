@@ -42,7 +42,9 @@ def evidence_of(brain: Path | None, opened: Brain, *, check: bool = True) -> Cal
             return known[key]
 
         chain = verify(opened.path) if check and opened.path.exists() else None
-        return gather(study, text_of, chain=chain, certificates=tuple(_certificates(opened.path, study.study_id)))
+        where = None if isinstance(sources, SwarmError) else sources.programs.where
+        certificates = tuple(_certificates(opened.path, study.study_id))
+        return gather(study, text_of, path=where, chain=chain, certificates=certificates)
 
     return evidence
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from swarm.report.costs import cost_line
 from swarm.report.evidence import NOTHING, Evidence
-from swarm.report.figures.style import data_label
-from swarm.report.integrity import GRADE, chain
+from swarm.report.figures.style import warning_of
+from swarm.report.integrity import chain
 from swarm.report.results import Result, certified, certified_text, headline, results
 from swarm.report.section import Section
 from swarm.report.summary import summarize
@@ -47,9 +47,9 @@ def _real(study: StudyState, best: Result | None, evidence: Evidence) -> Iterato
         yield "Not shown yet: no finals were run, and a lead is mostly luck. swarm finals decides."
     if best is not None and (one := certified(evidence, best.program)) is not None:
         yield f"Certified: {certified_text(study, one)}."
-    if study.opened.data != "cifar100":
-        yield f"{data_label(study)}."
-    yield f"Grade {GRADE}; the chain of the record {chain(evidence)}."
+    if (warning := warning_of(study)) is not None:
+        yield f"{warning}."
+    yield f"Grade {study.opened.terms.grade}; the chain of the record {chain(evidence)}."
 
 
 def _failed(study: StudyState) -> str:

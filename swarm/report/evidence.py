@@ -46,13 +46,15 @@ def gather(
     study: StudyState,
     text_of: Callable[[Program], str],
     *,
+    path: str | None = None,
     chain: VerifyReport | None = None,
     certificates: tuple[Certificate, ...] = (),
 ) -> Evidence:
-    """`text_of` gives a program's text, or raises SwarmError when there is none; then the report says so."""
+    """`text_of` gives a program's text, or raises SwarmError when there is none; then the report says so. `path`: where
+    the text lies in the repository, for its diffs."""
     edits: dict[str, str] = {}
     changes: dict[str, str] = {}
-    path, without = f"{study.opened.target_folder}/{study.opened.editable}", ""
+    path, without = path or f"{study.opened.target_folder}/{study.opened.editable}", ""
     for program in told(study):
         parent, base = parent_of(study, program), study.baseline
         try:

@@ -11,8 +11,6 @@ from swarm.report.words import many, moment
 from swarm.study.state import StudyState
 from swarm.verdict.early_stop import false_prunes
 
-GRADE = "sealed"
-"""The one grade that there is."""
 _MEANING = {
     "sealed": "the harness trains, predicts and scores in processes of its own; no program meets a label",
     "graded": "the target's own grader, out of the program's reach, makes the number from what the program left",
@@ -26,7 +24,8 @@ def integrity(study: StudyState, evidence: Evidence = NOTHING) -> Section:
 
 def grade(study: StudyState) -> str:
     """Of the measurement, with what it means."""
-    return f"{GRADE}: {_MEANING[GRADE]}"
+    made = study.opened.terms.grade
+    return f"{made}: {_MEANING[made]}"
 
 
 def chain(evidence: Evidence) -> str:

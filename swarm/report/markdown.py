@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from swarm.report.answers import answers
 from swarm.report.evidence import NOTHING, Evidence
-from swarm.report.figures.style import data_label
+from swarm.report.figures.style import warning_of
 from swarm.report.findings import failures, infeasible, negative_findings
 from swarm.report.integrity import integrity
 from swarm.report.markup import counted
@@ -23,8 +23,8 @@ MOST_RESULTS = 3
 def report_markdown(study: StudyState, evidence: Evidence = NOTHING) -> str:
     """What a reviewer asks first; the whole is in report.html."""
     parts = [f"# Study {_plain(study.study_id)}: {_plain(study.opened.target)}"]
-    if study.opened.data != "cifar100":
-        parts.append(f"> **{data_label(study)}.**")
+    if (warning := warning_of(study)) is not None:
+        parts.append(f"> **{warning}.**")
     found = results(study, evidence)
     parts += [f"**{_plain(headline(found))}**", _table(answers(study, evidence))]
     for result in found[:MOST_RESULTS]:

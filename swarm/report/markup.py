@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 
 from swarm.report.contents import FIGURE_TITLES
-from swarm.report.figures.style import data_label
+from swarm.report.figures.style import warning_of
 from swarm.report.results import Result, Step
 from swarm.report.section import Section
 from swarm.study.state import StudyState
@@ -23,10 +23,11 @@ _KINDS = {"+": "added", "-": "removed", "@": "place"}
 
 def warning_html(study: StudyState) -> str:
     """What has to stand in red beside every number; the colours stand here for a notebook, which has no style sheet."""
-    if study.opened.data == "cifar100":
+    warning = warning_of(study)
+    if warning is None:
         return ""
     style = "color:#fff;background:#a83a00;padding:.5rem"
-    return f'<p class="warning" style="{style}">{data_label(study)}</p>'
+    return f'<p class="warning" style="{style}">{warning}</p>'
 
 
 def section_html(section: Section, *, heading: bool = True, fold: bool = False) -> str:

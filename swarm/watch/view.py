@@ -28,9 +28,6 @@ from swarm.watch.frame import (
 )
 from swarm.watch.pace import ends_in_s, forecast, fraction, trials_an_hour
 
-GRADE = "sealed"
-"""The one grade that there is: labels and scoring stay with the harness, in processes of their own."""
-
 BEST = 12
 EVENTS = 40
 
@@ -123,7 +120,7 @@ def frame(known: Facts, reading: Reading) -> Frame:
         unit=objective.unit,
         digits=objective.digits,
         maximized=objective.maximized,
-        grade=GRADE,
+        grade=opened.terms.grade,
         counts=known.counts,
         incumbent=known.incumbent,
         gain=known.gain,

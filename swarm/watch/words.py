@@ -37,7 +37,9 @@ def state_of(seen: Frame) -> str:
 
 def warning_of(seen: Frame) -> str | None:
     """What has to stand in red beside every number, if anything has."""
-    if seen.data == "cifar100":
+    if seen.grade == "self-reported":
+        return "Self-reported: each number is what the program printed"
+    if seen.data in ("cifar100", "own"):
         return None
     return f"{'Stand-in' if seen.data == 'standin' else seen.data} data: no number here says anything about CIFAR-100"
 

@@ -110,10 +110,17 @@ def describe_program(study: StudyState, program: Program) -> str:
 
 
 def data_label(study: StudyState) -> str:
-    """What the numbers may be said about; everything but CIFAR-100 itself is to be shown in red."""
+    """What the numbers may be said about."""
+    return warning_of(study) or ("CIFAR-100" if study.opened.data == "cifar100" else "the target's own data")
+
+
+def warning_of(study: StudyState) -> str | None:
+    """What is to be shown in red beside every number; None where nothing is."""
+    if study.opened.terms.grade == "self-reported":
+        return "Self-reported: each number is what the program printed"
     data = study.opened.data
-    if data == "cifar100":
-        return "CIFAR-100"
+    if data in ("cifar100", "own"):
+        return None
     return f"{'Stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
 
 
@@ -172,6 +179,6 @@ def _subtitle(study: StudyState, note: str) -> str:
     opened = study.opened
     facts = f"{opened.target} on {html.escape(opened.device_name)}, {html.escape(study.study_id)}"
     parts = [facts, note] if note else [facts]
-    if opened.data != "cifar100":
-        parts.insert(0, f'<span style="color:{VERMILLION}"><b>{data_label(study)}</b></span>')
+    if (warning := warning_of(study)) is not None:
+        parts.insert(0, f'<span style="color:{VERMILLION}"><b>{warning}</b></span>')
     return " · ".join(parts)

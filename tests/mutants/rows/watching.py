@@ -7,6 +7,7 @@ _NOTIFIER = "swarm/notify/test_notifier.py::"
 _VIEW = "swarm/watch/test_view.py::"
 _PAGE = "swarm/watch/test_page.py::"
 _TERMINAL = "swarm/watch/test_watch_terminal.py::"
+_RESULTS = "swarm/report/test_results.py::"
 _STORES = "swarm/report/test_export_stores.py::"
 
 
@@ -163,10 +164,66 @@ ROWS = (
     _row(
         "page-tables-quoted",
         "what a proposal says is text in the tables of page and report",
-        "swarm/report/render.py",
-        '    return f"<td{marked}>{html.escape(text)}</td>"\n',
-        '    return f"<td{marked}>{text}</td>"\n',
+        "swarm/report/markup.py",
+        "{named}>{escape(text)}</td>",
+        "{named}>{text}</td>",
         f"{_PAGE}test_the_tables_are_those_of_the_report_and_quote_too",
+    ),
+    _row(
+        "report-diffs-quoted",
+        "a program's text is text in the diffs of report and page",
+        "swarm/report/markup.py",
+        '">{escape(line)}</span>',
+        '">{line}</span>',
+        f"{_RESULTS}test_a_diff_is_text",
+    ),
+    _row(
+        "report-fence-holds",
+        "no program ends the block of code in report.md that shows it",
+        "swarm/report/markdown.py",
+        "max(3, longest + 1)",
+        "3",
+        f"{_RESULTS}test_no_program_ends_its_block_of_code",
+    ),
+    _row(
+        "report-lead-is-no-claim",
+        "what only leads is shown without a claim",
+        "swarm/report/results.py",
+        ":.2f}; {NOT_PROVEN}",
+        ":.2f}",
+        f"{_RESULTS}test_a_lead_is_no_claim_and_has_the_interval_of_the_noise",
+    ),
+    _row(
+        "report-names-broken-chain",
+        "the report names a chain that does not hold",
+        "swarm/report/integrity.py",
+        "    first = report.first_bad\n",
+        "    first = None\n",
+        f"{_RESULTS}test_integrity_names_a_broken_chain_another_harness_and_a_drift",
+    ),
+    _row(
+        "report-names-changed-harness",
+        "the report names a harness that was another one in some trial",
+        "swarm/report/integrity.py",
+        "    if hashes <= {study.opened.harness_sha256}:\n",
+        "    if hashes:\n",
+        f"{_RESULTS}test_integrity_names_a_broken_chain_another_harness_and_a_drift",
+    ),
+    _row(
+        "self-reported-in-red",
+        "a number that a program printed itself is marked wherever it is shown",
+        "swarm/report/figures/style.py",
+        'terms.grade == "self-reported"',
+        'terms.grade == "unheard-of"',
+        f"{_RESULTS}test_a_self_reported_number_is_marked_and_own_data_is_not",
+    ),
+    _row(
+        "importance-has-its-interval",
+        "the interval of a constant's importance holds the median as often as it says",
+        "swarm/report/figures/effects.py",
+        "<= (1 - SURE) / 2",
+        "<= (1 - SURE) * 2",
+        "swarm/report/test_figures_spread.py::test_the_interval_of_a_median_holds_it_as_often_as_it_says",
     ),
     _row(
         "outliers-off-the-axis",

@@ -8,14 +8,16 @@ from factories.studies import FakeStudy, demo_study, written
 
 from swarm.brain import verify
 from swarm.errors import SwarmError
-from swarm.records import FailReason, Note, Usage
+from swarm.records import FailReason, Note, TargetTerms, Usage
 from swarm.report.answers import QUESTIONS, answers
 from swarm.report.contents import PARTS
 from swarm.report.costs import cost_line, models
 from swarm.report.evidence import MOST_PROGRAMS, Evidence, gather, told
+from swarm.report.figures import draw
 from swarm.report.findings import led_and_fell, plateau
 from swarm.report.integrity import chain, integrity
-from swarm.report.markup import OPEN_ROWS, counted, diff_html, result_html, section_html
+from swarm.report.markdown import report_markdown
+from swarm.report.markup import OPEN_ROWS, counted, diff_html, result_html, section_html, warning_html
 from swarm.report.results import NOT_PROVEN, headline, results
 from swarm.report.words import hours, many, price
 from swarm.study.state import Program
@@ -180,3 +182,21 @@ def test_a_diff_is_text() -> None:
     text = diff_html(diff)
     assert "<b>" not in text and '<span class="removed">-x = &#x27;&lt;b&gt;' in text
     assert text.count("added") == 1 and counted(diff) == "+1 -1 lines"
+
+
+def test_a_self_reported_number_is_marked_and_own_data_is_not() -> None:
+    said = "Self-reported: each number is what the program printed"
+    told_by_itself = FakeStudy(data="own", terms=TargetTerms(grade="self-reported")).study
+    graded = FakeStudy(data="own", terms=TargetTerms(grade="graded")).study
+    assert said in warning_html(told_by_itself) and said in report_markdown(told_by_itself)
+    assert said in str(draw("history", told_by_itself).layout)
+    assert warning_html(graded) == "" and "CIFAR" not in report_markdown(graded)
+    assert dict(integrity(graded).rows)["Grade of measurement"].startswith("graded: the target's own grader")
+
+
+def test_no_program_ends_its_block_of_code(kept: FakeStudy) -> None:
+    hostile = "x = 1\n````\n# <img src=x>\n"
+    evidence = gather(kept.study, lambda program: hostile + program.name)
+    text = report_markdown(kept.study, evidence)
+    fence = next(line for line in text.splitlines() if line.endswith("`diff"))[: -len("diff")]
+    assert len(fence) == 5 and text.count(f"\n{fence}\n") == 1

@@ -9,8 +9,8 @@ from rich.console import Console
 from swarm.cli.render import EventLines, ranking_lines, ranking_table
 from swarm.program import constants
 from swarm.records import FailReason
-from swarm.report.figures import curves, history, lineage, pareto
 from swarm.report.contents import sections
+from swarm.report.figures import curves, history, lineage, pareto
 from swarm.report.summary import summarize
 from swarm.study.state import StudyState
 from swarm.verdict.standing import Standing, changes, kept, standing, standing_of_trial
