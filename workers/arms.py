@@ -162,10 +162,13 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
 
 
 def _embedded(around: Surroundings) -> dict[str, Proposer]:
+    """Of a target that is not sealed without the library, whose edits are of training programs in torch, and without
+    the sampler where Optuna is not installed: such a study needs none of the libraries for training."""
+    sealed = around.settings.terms.grade == "sealed"
     return {
-        "tpe": TpeProposer(),
+        **({"tpe": TpeProposer()} if sealed or not missing("optuna") else {}),
         "climb": ClimbProposer(),
-        "library": LibraryProposer(),
+        **({"library": LibraryProposer()} if sealed else {}),
         "recombine": RecombineProposer(around.merge, around.source_of),
     }
 

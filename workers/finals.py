@@ -4,15 +4,19 @@ Whoever comes first does each of these; the brain's lock and the records' ids se
 remembered here, so that a killed study goes on with them where it was.
 """
 
-from swarm.records import Record
-from swarm.study.state import BrainState, StudyState
-from swarm.verdict import finals
+from collections.abc import Callable
+
+from swarm.records import FinalsOpened, Record
+from swarm.study.state import BrainState, Program, StudyState
+from swarm.verdict import PairedDifference, finals, paired_difference
 from workers.session import Session
 
 
 class Finals:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, losses: Callable[[str], list[float] | None]) -> None:
+        """`losses` gives a trial's value for each item, where it left them."""
         self._session = session
+        self._losses = losses
 
     def next(self) -> tuple[finals.Run | None, bool]:
         """A run that can be claimed now, and whether one may come when what runs now has ended."""
@@ -53,7 +57,20 @@ class Finals:
         opened = finals.open_finals(study)
         if opened is None or not finals.where(study, opened).done:
             return []
-        return finals.close(study, opened)
+        return finals.close(study, opened, self._by_item(study, opened))
+
+    def _by_item(self, study: StudyState, opened: FinalsOpened) -> PairedDifference | None:
+        """The winner beside the baseline, where the study's noise is that of its items."""
+        winner, base = finals.winner_of(study, opened), study.baseline
+        if study.opened.terms.noise == "seeds" or winner is None or base is None:
+            return None
+        mine, theirs = (self._rows(study, program, opened.number) for program in (winner, base))
+        return paired_difference(mine, theirs) if mine and theirs else None
+
+    def _rows(self, study: StudyState, program: Program, number: int) -> list[list[float]]:
+        trials = [one for one in program.trials if one.claim.finals == number and one.cost is not None]
+        rows = (self._losses(trial.trial_id) for trial in trials)
+        return [[study.objective.cost(value) for value in row] for row in rows if row is not None]
 
     def _of(self, state: BrainState) -> StudyState:
         return state.studies[self._session.settings.study_id]

@@ -18,6 +18,7 @@ from swarm.records import one_line
 from swarm.target.objective import Objective
 from workers.briefing import Briefing
 from workers.harness_calls import harness_calls
+from workers.kept_form import kept_form
 from workers.record_lines import MAX_DESCRIPTION, change, fenced, lines, newest, quoted, record
 from workers.regions import MAX_WORD, regions
 from workers.sections import ROLES, facts, noise, program, running, turn
@@ -75,7 +76,8 @@ def render(briefing: Briefing, *, reply: Reply = "envelope", max_tokens: int = D
     because blocks must quote it. Raises PromptTooLong when it alone is too long.
     """
     expected = _prediction(briefing.objective)
-    system = _fill("system", editable=briefing.editable, reply=_reply(reply, briefing, expected), **expected)
+    asked = {"editable": briefing.editable, "reply": _reply(reply, briefing, expected)}
+    system = _fill("system", **asked, **expected, **kept_form(briefing))
     source = estimate_tokens(briefing.incumbent.source)
     for size in _SIZES:
         user, shown = _user(briefing, size)
@@ -181,6 +183,9 @@ def _study(briefing: Briefing, brief: bool) -> str:
     lines = [f"The objective is the {objective.label}: {objective.better} is better. {noise(briefing)}"]
     if briefing.crash is None:
         lines.append(_standing(briefing))
+    if briefing.terms.guards:
+        guards = ", ".join(str(guard) for guard in briefing.terms.guards)
+        lines.append(f"A program that breaks one of these is not kept, however good its {objective.name}: {guards}.")
     where = ", ".join(filter(None, (one_line(briefing.device, 80), _data(briefing.data))))
     if briefing.budget is not None:
         on = f" on {where}" if where else ""

@@ -58,13 +58,14 @@ class Worker:
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._stumbles = 0
-        self._finals = Finals(session)
+        executor = _executor(settings, self._admission, clock)
+        self._finals = Finals(session, executor.losses)
         self._runner = TrialRunner(
             settings,
             agent_id,
             session.brain,
             lambda commit: self._repo.files(commit, settings.target_folder),
-            _executor(settings, self._admission, clock),
+            executor,
             Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,
         )

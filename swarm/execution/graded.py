@@ -170,6 +170,7 @@ def _config(folder: TrialFolder, order: TrialOrder, grading: Grading) -> GradedC
         wanted=(grading.metric, *(name for name in names if not name.startswith("run."))),
         outputs=tuple(DeclaredOutput(o.name, o.type, o.dtype, o.shape, o.max_bytes) for o in grading.outputs),
         grade_limit_s=grading.grade_limit_s,
+        needs_items=order.terms.noise != "seeds",
     )
 
 

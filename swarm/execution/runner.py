@@ -212,9 +212,9 @@ class TrialRunner:
                 self._records.status("training", trial.claim.description, trial.trial_id)
 
     def _losses(self, program: Program) -> list[list[float]]:
-        """Per-image losses of its runs, as far as they left any."""
-        found = (self._executor.losses(trial.trial_id) for trial in program.trials)
-        return [row for row in found if row is not None]
+        """Costs item by item of its runs, as far as they left any."""
+        cost, found = self._settings.objective.cost, (self._executor.losses(trial.trial_id) for trial in program.trials)
+        return [[cost(value) for value in row] for row in found if row is not None]
 
     def _drop_weights(self, program: str) -> None:
         """Weights of what was discarded are in nobody's way but the disk's; those of the others are kept."""

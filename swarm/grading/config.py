@@ -20,7 +20,8 @@ class DeclaredOutput:
 
 @dataclass(frozen=True)
 class GradedConfig:
-    """`wanted`: names of all metrics that the study needs, the objective's first. `budget` is in `budget_unit`."""
+    """`wanted`: names of all metrics that the study needs, the objective's first. `budget` is in `budget_unit`.
+    `needs_items`: a grader must give a number for each item, since the study's noise is theirs."""
 
     root: Path
     seed: int
@@ -32,6 +33,7 @@ class GradedConfig:
     wanted: tuple[str, ...]
     outputs: tuple[DeclaredOutput, ...]
     grade_limit_s: float
+    needs_items: bool = False
 
     @property
     def folder(self) -> TrialFolder:

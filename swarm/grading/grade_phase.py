@@ -67,7 +67,10 @@ def _graded(config: GradedConfig) -> Answer:
         raise NoScore(f"what the grader printed cannot be read: {error}") from error
     with suppress(OSError):
         printed.unlink()
-    return read_answer(text, here, config.wanted)
+    answer = read_answer(text, here, config.wanted)
+    if config.needs_items and not answer.items:
+        raise NoScore("the grader named no per_item, and the target says that its noise is that of items")
+    return answer
 
 
 if __name__ == "__main__":

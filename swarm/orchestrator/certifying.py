@@ -71,6 +71,11 @@ def _begin(aside: Aside, asked: Asked) -> CertificateBegun:
     study = aside.study
     if not 1 <= asked.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds is {asked.seeds}; it is 1 to {MOST_SEEDS}")
+    if not study.opened.terms.has_test:
+        raise UsageError(
+            f"{study.opened.target} has no test split: add [test] with inputs and private to target.toml, and begin a "
+            "new study"
+        )
     if asked.top is not None and asked.top < 1:
         raise UsageError(f"--top is {asked.top}; it is 1 or more")
     programs = subjects(study, asked.top)

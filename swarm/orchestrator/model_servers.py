@@ -8,10 +8,12 @@ from swarm.study.settings import ProposerSettings
 from swarm.version import missing, too_old
 
 
-def need_extras(proposers: Iterable[ProposerSettings]) -> None:
-    """Raises MissingExtra or OutdatedExtra."""
-    asks_models = any(chosen.spec == "openai" for chosen in proposers)
-    for extra in ("train", "models") if asks_models else ("train",):
+def need_extras(proposers: Iterable[ProposerSettings], *, sealed: bool = True) -> None:
+    """A sealed target trains with torch; a command of one's own brings what it needs. Raises MissingExtra or
+    OutdatedExtra."""
+    specs = {chosen.spec for chosen in proposers}
+    needed = {"train": sealed, "optuna": "tpe" in specs and not sealed, "models": "openai" in specs}
+    for extra in (name for name, is_needed in needed.items() if is_needed):
         if absent := missing(extra):
             raise MissingExtra(extra, absent)
         if old := too_old(extra):

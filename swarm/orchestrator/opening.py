@@ -77,11 +77,10 @@ def open_study(
         settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
-        _check_proposers(settings.proposers)
+        _check_proposers(settings.proposers, sealed=settings.grading is None)
         if not settings.on_nodes:
             require_usable_card(settings.device, settings.cards, settings.sandbox, say)
     else:
-        _check_proposers({agent: _asked(options, agent) for agent in worker_names(options.workers)})
         fresh = _fresh(options, repo, brain.path, clock, say, advice)
         settings = fresh.model_copy(update={"noise_replicates": noise_replicates})
         if (left := brain.begin_keeping()) is not None:
@@ -112,6 +111,7 @@ def _fresh(
     """The settings of a new study. What costs nothing is checked first, and the base program is committed last."""
     proposers = {agent: _asked(options, agent) for agent in worker_names(options.workers)}
     target = load_target(options.target, repo.root)
+    _check_proposers(proposers, sealed=target.grading is None)
     require_committed(repo, target)
     device, cards = chosen_device(options, say)
     if options.executor == "local":
@@ -198,8 +198,8 @@ def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
     return settings
 
 
-def _check_proposers(proposers: Mapping[str, ProposerSettings]) -> None:
-    need_extras(proposers.values())
+def _check_proposers(proposers: Mapping[str, ProposerSettings], *, sealed: bool) -> None:
+    need_extras(proposers.values(), sealed=sealed)
     check_models(proposers.values(), os.environ)
 
 

@@ -34,6 +34,7 @@ class VerdictReached(Record):
     image_error: float | None = Field(
         default=None, description="standard error of the difference over other images, where it was compared by image"
     )
+    broken: tuple[Line, ...] = Field(default=(), description="guards that do not hold, or are in doubt")
     finals: int = Field(default=0, description="number of the finals that decided it; 0: a verdict of the search")
     degrees: int | None = Field(default=None, description="of the finals' Welch test, rounded down")
     p_value: float | None = Field(default=None, description="one-sided, of the finals' runs alone")

@@ -24,6 +24,7 @@ from swarm.verdict.evidence import (
     prior_for,
     standard_error,
 )
+from swarm.verdict.guards import after_guards, judge_guards
 
 PROVISIONAL = 0.70
 CLEARLY_WORSE = 1 - PROVISIONAL
@@ -79,8 +80,16 @@ def conclude(study: StudyState, trial_id: str, paired: PairedDifference | None =
 
 def study_noise(study: StudyState) -> NoiseFloor | None:
     """Pooled over all replicates of the search; None until there are as many as the study asked for at its start."""
-    noise = measure_noise([unselected(program) for program in study.programs.values()])
+    noise = floored(measure_noise([unselected(program) for program in study.programs.values()]), study)
     return noise if noise is not None and noise.degrees >= study.opened.noise_replicates - 1 else None
+
+
+def floored(noise: NoiseFloor | None, study: StudyState) -> NoiseFloor | None:
+    """No less than half a unit of the objective's last digit: where equal programs give equal numbers, not every change
+    is certain."""
+    if noise is None:
+        return None
+    return NoiseFloor(max(noise.sigma, 0.5 * 10.0**-study.objective.digits), noise.degrees)
 
 
 def unselected(program: Program) -> list[float]:
@@ -180,6 +189,9 @@ def _verdict(
     belief = posterior(_mean(program) - _mean(against), error, prior_for(noise.sigma))
     case = _Case(study, program, against, noise, mass_below_zero(belief))
     decision, level, why = _decide(case)
+    guards = judge_guards(study, program)
+    broken = tuple(str(one) for one in guards if not one.holds)
+    decision, why = after_guards(guards, decision, why)
     rival = _against_incumbent(case, incumbent)
     return VerdictReached(
         agent_id=trial.claim.agent_id,
@@ -189,15 +201,16 @@ def _verdict(
         program=program.name,
         parent=against.name,
         decision=decision,
-        level=level,
-        leads=_leads(case, decision, incumbent, rival, strict=_leaders_mostly_fell(study)),
+        level="none" if broken else level,
+        broken=broken,
+        leads=not broken and _leads(case, decision, incumbent, rival, strict=_leaders_mostly_fell(study)),
         probability=round(case.probability, 6),
         probability_incumbent=round(rival, 6) if rival is not None else None,
         delta=case.delta,
         sigma=noise.sigma,
         replicates=len(program.costs),
         parent_replicates=len(against.costs),
-        why=why,
+        why=why[:500],
         own_sigma=mine.sigma,
         parent_sigma=theirs.sigma,
         noise_degrees=noise.degrees,

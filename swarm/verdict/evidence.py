@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
+MOST_DEGREES = 200  # beyond it a t distribution is the normal one for any use here
 PRIOR_DEGREES = 6  # runs' worth of belief that a program's noise is the study's
 
 _STANDARD = NormalDist()
@@ -156,8 +157,14 @@ class Comparison:
     high: float
 
 
-def welch(challenger: Sequence[float], reference: Sequence[float], noise: tuple[NoiseFloor, NoiseFloor]) -> Comparison:
-    """Welch's test and 95 % interval of the difference of two means, with these variances.
+def welch(
+    challenger: Sequence[float],
+    reference: Sequence[float],
+    noise: tuple[NoiseFloor, NoiseFloor],
+    items: PairedDifference | None = None,
+) -> Comparison:
+    """Welch's test and 95 % interval of the difference of two means, with these variances; where the items scatter more
+    than the runs do, with the paired items' standard error and theirs for degrees of freedom.
 
     Degrees of freedom by Welch and Satterthwaite, rounded down (Welch 1947, Biometrika 34, 28-35).
     """
@@ -167,6 +174,8 @@ def welch(challenger: Sequence[float], reference: Sequence[float], noise: tuple[
     if error == 0.0:
         return Comparison(difference, 1, 0.0 if difference < 0 else 1.0, difference, difference)
     degrees = max(1, int((mine + theirs) ** 2 / (mine**2 / noise[0].degrees + theirs**2 / noise[1].degrees)))
+    if items is not None and items.standard_error > error:
+        error, degrees = items.standard_error, min(items.images - 1, MOST_DEGREES)
     reach = student_quantile(0.975, degrees) * error
     p_value = student_tail(-difference / error, degrees)
     return Comparison(difference, degrees, p_value, difference - reach, difference + reach)

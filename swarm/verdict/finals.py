@@ -20,10 +20,11 @@ from swarm.records import (
 )
 from swarm.study.state import Program, StudyState, Trial
 from swarm.verdict import plan
-from swarm.verdict.decisions import PROVISIONAL, TIE_SIGMAS, is_kept, study_noise, unselected
+from swarm.verdict.decisions import PROVISIONAL, TIE_SIGMAS, floored, is_kept, study_noise, unselected
 from swarm.verdict.evidence import (
     Comparison,
     NoiseFloor,
+    PairedDifference,
     mass_below_zero,
     measure_noise,
     own_noise,
@@ -31,6 +32,7 @@ from swarm.verdict.evidence import (
     prior_for,
     welch,
 )
+from swarm.verdict.guards import after_guards, judge_guards
 from swarm.verdict.replication import contenders
 
 DRIFTED = 0.01
@@ -106,13 +108,14 @@ def where(study: StudyState, opened: FinalsOpened) -> Standing:
     return Standing(opened, number, alive, (), 0)
 
 
-def close(study: StudyState, opened: FinalsOpened) -> list[Record]:
-    """The records that end finals of which every run has ended: the verdict on the winner, and the end itself."""
+def close(study: StudyState, opened: FinalsOpened, items: PairedDifference | None = None) -> list[Record]:
+    """The records that end finals of which every run has ended: the verdict on the winner, and the end itself. `items`
+    compares the winner with the baseline item by item, where the study's noise is that of its items."""
     now = where(study, opened)
     base = study.programs[_baseline(study)]
     late = finals_costs(base, opened.number)
     winner = study.programs[now.alive[0]] if now.alive else None
-    verdict = _verdict(study, opened, winner, base) if winner is not None and len(late) > 1 else None
+    verdict = _verdict(study, opened, winner, base, items) if winner is not None and len(late) > 1 else None
     early, drift = base.costs, _drift(study, base, late)
     kept = verdict is not None and verdict.decision is Decision.KEEP
     why = verdict.why if verdict is not None else "No finalist has two runs beside the baseline's."
@@ -146,22 +149,35 @@ def deciding_costs(program: Program) -> list[float]:
 def noise_with_finals(study: StudyState, number: int) -> NoiseFloor | None:
     """Pooled over the search and these finals, each program's runs in each by themselves."""
     programs = study.programs.values()
-    return measure_noise([*map(unselected, programs), *(finals_costs(program, number) for program in programs)])
+    groups = [*map(unselected, programs), *(finals_costs(program, number) for program in programs)]
+    return floored(measure_noise(groups), study)
 
 
-def _verdict(study: StudyState, opened: FinalsOpened, winner: Program, base: Program) -> VerdictReached | None:
+def winner_of(study: StudyState, opened: FinalsOpened) -> Program | None:
+    """The best in the last round, once all runs have ended."""
+    alive = where(study, opened).alive
+    return study.programs[alive[0]] if alive else None
+
+
+def _verdict(
+    study: StudyState, opened: FinalsOpened, winner: Program, base: Program, items: PairedDifference | None
+) -> VerdictReached | None:
     mine, theirs = finals_costs(winner, opened.number), finals_costs(base, opened.number)
     noise = noise_with_finals(study, opened.number)
     if len(mine) < 2 or noise is None:
         return None
     own, reference = own_noise(mine, noise), own_noise(theirs, noise)
-    test = welch(mine, theirs, (own, reference))
+    test = welch(mine, theirs, (own, reference), items)
     error = (own.sigma**2 / len(mine) + reference.sigma**2 / len(theirs)) ** 0.5
     probability = mass_below_zero(posterior(test.difference, error, prior_for(noise.sigma)))
     if test.p_value <= opened.level:
         decision = Decision.KEEP
     else:
         decision = Decision.DISCARD if probability < 0.5 else Decision.INCONCLUSIVE
+    why = _why(study, opened, test, noise, (len(mine), len(theirs)))
+    guards = judge_guards(study, winner, opened.number)
+    broken = tuple(str(one) for one in guards if not one.holds)
+    decision, why = after_guards(guards, decision, why)
     last = next(trial for trial in reversed(winner.trials) if trial.claim.finals and trial.cost is not None)
     incumbent = study.incumbent
     return VerdictReached(
@@ -173,14 +189,15 @@ def _verdict(study: StudyState, opened: FinalsOpened, winner: Program, base: Pro
         program=winner.name,
         parent=base.name,
         decision=decision,
-        level=_level(decision, probability),
-        leads=decision is Decision.KEEP or (decision is Decision.INCONCLUSIVE and incumbent is winner),
+        level="none" if broken else _level(decision, probability),
+        broken=broken,
+        leads=decision is Decision.KEEP or (decision is Decision.INCONCLUSIVE and incumbent is winner and not broken),
         probability=round(probability, 6),
         delta=test.difference,
         sigma=noise.sigma,
         replicates=len(mine),
         parent_replicates=len(theirs),
-        why=_why(study, opened, test, noise, (len(mine), len(theirs))),
+        why=why[:500],
         own_sigma=own.sigma,
         parent_sigma=reference.sigma,
         noise_degrees=noise.degrees,

@@ -84,6 +84,7 @@ def compute_briefing(
         role=role,
         program_text=program_text,
         editable=study.opened.editable,
+        terms=study.opened.terms,
         objective=study.objective,
         read_seq=read_seq,
         sigma=sigma,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swarm.records import Block, Budget, Line, Scalar
+from swarm.records import Block, Budget, Line, Scalar, TargetTerms
 from swarm.target.objective import Objective
 from swarm.verdict.standing import GAINS, WITHOUT_RESULT, Standing
 
@@ -111,6 +111,7 @@ class Briefing(_Value):
     role: Literal["climber", "jumper"]
     program_text: str  # program.md
     editable: str
+    terms: TargetTerms = TargetTerms()
     objective: Objective
     read_seq: int
     sigma: float | None  # noise floor, None until it is measured

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from swarm.program import several
 from workers.proposers.forms import hunks, plain_line, plain_lines, unescaped, without_numbers
 
 _OPEN = re.compile(r"(?i)^\s*(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)\b[>:]?(?: [\w./\\~-]+)?\s*$")
@@ -36,27 +37,30 @@ class EditFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
+    """`path`: the file that the block is for, where the answer names one of several."""
+
     search: str
     replace: str
+    path: str = ""
 
 
-def parse_edits(answer: str, editable: str) -> list[Edit]:
-    """The blocks of an answer in their order; fences and prose around them are ignored.
+def parse_edits(answer: str, *files: str) -> list[Edit]:
+    """The blocks of an answer in their order; fences and prose around them are ignored. `files`: of the program.
 
-    Raises EditFailed for a block that is not closed, that names another file than `editable`, or for too many blocks.
+    Raises EditFailed for a block that is not closed, that names a file of no program's, or for too many blocks.
     """
     lines = _lines(unescaped(answer))
     edits: list[Edit] = []
     at = 0
     while at < len(lines):
         if _OPEN.match(lines[at]):
-            _refuse_other_file([*lines[:at], lines[at].split()[-1]], editable)
+            path = _labelled([*lines[:at], lines[at].split()[-1]], files)
             middle = _find(lines, at + 1, _MIDDLE, len(edits) + 1)
             close = _find(lines, middle + 1, _CLOSE, len(edits) + 1)
-            edits.append(Edit("\n".join(lines[at + 1 : middle]), "\n".join(lines[middle + 1 : close])))
+            edits.append(Edit("\n".join(lines[at + 1 : middle]), "\n".join(lines[middle + 1 : close]), path))
             at = close
         at += 1
-    edits = edits or _of_a_diff("\n".join(lines), editable)
+    edits = edits or _of_a_diff("\n".join(lines), files)
     if len(edits) > MAX_BLOCKS:
         raise EditFailed(f"{len(edits)} blocks; at most {MAX_BLOCKS} fit one change. Propose one change only.")
     return edits
@@ -67,9 +71,25 @@ def apply_edits(source: str, edits: Sequence[Edit]) -> str:
 
     Line ends stay as they are in `source`. Raises EditFailed, which says which block failed and quotes what is there.
     """
+    if not several.is_several(source):
+        return _apply_all(source, list(enumerate(edits, 1)))
+    for number, edit in enumerate(edits, 1):
+        source = _apply_to_one(source, edit, number)
+    return source
+
+
+def _apply_to_one(program: str, edit: Edit, number: int) -> str:
+    """In the file that the block names, else in the one text of all, where its lines must stand once."""
+    files = several.files_of(program, "")
+    if edit.path not in files:
+        return _apply_all(program, [(number, edit)])
+    return several.joined({**files, edit.path: _apply_all(files[edit.path], [(number, edit)])})
+
+
+def _apply_all(source: str, edits: Sequence[tuple[int, Edit]]) -> str:
     newline = "\r\n" if "\r\n" in source else "\n"
     lines = _lines(source)
-    for number, edit in enumerate(edits, 1):
+    for number, edit in edits:
         lines = _apply(lines, edit, number)
     return newline.join(lines)
 
@@ -101,21 +121,27 @@ def fenced_blocks(answer: str) -> Iterator[tuple[str, str]]:
             block.append(line)
 
 
-def _of_a_diff(answer: str, editable: str) -> list[Edit]:
+def _of_a_diff(answer: str, files: Sequence[str]) -> list[Edit]:
     edits = [Edit(before, after) for before, after in hunks(answer)]
     if edits:
-        _refuse_other_file(
-            re.findall(r"(?m)^(?:\+\+\+|\*\*\* (?:Update|Add) File:) +(?:b/)?(\S+)", answer)[-2:], editable
-        )
+        _labelled(re.findall(r"(?m)^(?:\+\+\+|\*\*\* (?:Update|Add) File:) +(?:b/)?(\S+)", answer)[-2:], files)
     return edits
 
 
-def _refuse_other_file(before: Sequence[str], editable: str) -> None:
-    """A path on one of the two lines before a block is its label; a label of another file is refused."""
-    labels = [line.strip().strip("`*#: ") for line in before[-2:]]
-    for label in labels:
-        if _PATH.match(label) and PurePosixPath(label).name != PurePosixPath(editable).name:
-            raise EditFailed(f"a block names {label[:80]!r}; only {editable} may change. Leave the other file out.")
+def _labelled(before: Sequence[str], files: Sequence[str]) -> str:
+    """A path on one of the two lines before a block is its label; a label of another file is refused. Empty: none."""
+    found = ""
+    for label in (line.strip().strip("`*#: ") for line in before[-2:]):
+        if not _PATH.match(label):
+            continue
+        fits = [path for path in files if path == label] or [
+            path for path in files if PurePosixPath(path).name == PurePosixPath(label).name
+        ]
+        if not fits:
+            known = ", ".join(files)
+            raise EditFailed(f"a block names {label[:80]!r}; only {known} may change. Leave the other file out.")
+        found = fits[0] if len(fits) == 1 else found
+    return found
 
 
 def _lines(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarm.errors import TargetError
-from swarm.program import constants
+from swarm.program import constants, several
 from swarm.program.families import FAMILIES, OTHER, family_of
 from swarm.program.tree import tree_sha256
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage, one_line
@@ -58,7 +58,7 @@ def read_envelope(answer: str, briefing: Briefing, known: Header | None = None) 
     """
     _refuse_long(answer)
     header = parse_header(answer) or known
-    edits = parse_edits(answer, briefing.editable) or _json_edits(answer)
+    edits = parse_edits(answer, *several.files_of(briefing.incumbent.source, briefing.editable)) or _json_edits(answer)
     source = apply_edits(briefing.incumbent.source, edits) if edits else _whole(answer, briefing)
     return checked(Draft(header, source), briefing)
 

@@ -117,7 +117,7 @@ class CliAgentProposer:
         self._check()
         rendered = prompt_for(briefing, "files", self._max_prompt_tokens)
         prompt = self._redact(f"{rendered.system}\n{rendered.user}")
-        with open_workspace(self._scratch, briefing.editable, briefing.incumbent.source) as workspace:
+        with open_workspace(self._scratch, briefing.editable, briefing.incumbent.source, briefing.terms) as workspace:
             ran = self._run(workspace, prompt)
             output = read_output(self._spec.output, self._redact(ran.stdout))
             usage = self._count(output, ran)
@@ -213,7 +213,7 @@ class CliAgentProposer:
             source = self._redact(workspace.read_back())
             if source == briefing.incumbent.source:
                 raise ProposalFailed(
-                    "no_change", f"{self._agent} ended without editing {workspace.editable}", usage=usage
+                    "no_change", f"{self._agent} ended without editing {briefing.editable}", usage=usage
                 )
             return checked(Draft(parse_header(output.message), source), briefing)
         except EditFailed as failure:

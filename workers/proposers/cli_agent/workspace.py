@@ -1,7 +1,7 @@
 """The scratch copy that an agent works in: made for one call, read back once, deleted.
 
 SCRATCH/home/              HOME of the agents of one worker; session files and sign-ins stay here
-SCRATCH/call-XXXX/work/    the agent's folder: the editable file alone, no .git
+SCRATCH/call-XXXX/work/    the agent's folder: the editable files alone, no .git
 SCRATCH/call-XXXX/         beside it: prompt, output, report
 """
 
@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from swarm.errors import TargetError
+from swarm.program import several
+from swarm.program.globs import may_change
+from swarm.records import TargetTerms
 from swarm.trial.files import remove_tree
 from workers.proposers.edits import EditFailed
 
@@ -23,42 +27,63 @@ MAX_STRAYS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
+    """`terms`: of a program of several files; None for the one file at `editable`, relative to `folder`."""
+
     call: Path
-    editable: str  # relative to `folder`
+    editable: str
+    terms: TargetTerms | None = None
 
     @property
     def folder(self) -> Path:
         return self.call / "work"
 
     def read_back(self) -> str:
-        """The edited text. Raises EditFailed for anything but a plain UTF-8 file of bounded size in its old place."""
-        path = self.folder / self.editable
+        """The edited program. Raises EditFailed for anything but plain UTF-8 files of bounded size in their places."""
+        if self.terms is None:
+            return self._read(self.editable)
+        names = [name for name in self.found() if may_change(name, self.terms)]
+        if len(names) > self.terms.max_files:
+            raise EditFailed(f"{len(names)} files; {self.terms.max_files} are allowed")
         try:
-            moved = path.parent.resolve() != (self.folder.resolve() / self.editable).parent
+            return several.joined({name: self._read(name) for name in names})
+        except TargetError as error:
+            raise EditFailed(str(error)) from error
+
+    def _read(self, name: str) -> str:
+        path = self.folder / name
+        try:
+            moved = path.parent.resolve() != (self.folder.resolve() / name).parent
         except (OSError, RuntimeError):  # links in a circle
             moved = True
         if moved:
-            raise EditFailed(f"the folder of {self.editable} was replaced")
+            raise EditFailed(f"the folder of {name} was replaced")
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            raise EditFailed(f"{self.editable} cannot be read back: {error.strerror}") from error
+            raise EditFailed(f"{name} cannot be read back: {error.strerror}") from error
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise EditFailed(f"{self.editable} is no plain file any more")
+                raise EditFailed(f"{name} is no plain file any more")
             content = os.read(handle, MAX_SOURCE_BYTES + 1)
         finally:
             os.close(handle)
         if len(content) > MAX_SOURCE_BYTES:
-            raise EditFailed(f"{self.editable} is larger than {MAX_SOURCE_BYTES} bytes")
+            raise EditFailed(f"{name} is larger than {MAX_SOURCE_BYTES} bytes")
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise EditFailed(f"{self.editable} is not UTF-8: {error.reason}") from error
+            raise EditFailed(f"{name} is not UTF-8: {error.reason}") from error
 
     def strays(self) -> list[str]:
-        """Whatever else lies in the folder now, links not followed, at most MAX_STRAYS; folders count only when they
-        are empty, or closed to us."""
+        """Whatever else lies in the folder now."""
+        terms = self.terms
+        if terms is None:
+            return [name for name in self.found() if name != self.editable]
+        return [name for name in self.found() if not may_change(name, terms)]
+
+    def found(self) -> list[str]:
+        """What lies in the folder now, links not followed, at most MAX_STRAYS; folders count only when they are empty,
+        or closed to us."""
         found: list[str] = []
         folders = [self.folder]
         while folders and len(found) < MAX_STRAYS:
@@ -72,18 +97,22 @@ class Workspace:
             folders += inner
             files = [Path(entry) for entry in entries if not entry.is_dir(follow_symlinks=False)]
             found += [str(path.relative_to(self.folder)) for path in files or ([] if inner else [here])]
-        return sorted(name for name in found[:MAX_STRAYS] if name not in (self.editable, "."))
+        return sorted(name for name in found[:MAX_STRAYS] if name != ".")
 
 
 @contextmanager
-def open_workspace(scratch: Path, editable: str, source: str) -> Iterator[Workspace]:
-    """A fresh folder below `scratch` with the one file in it; gone afterwards, whatever the agent made of it."""
+def open_workspace(scratch: Path, editable: str, source: str, terms: TargetTerms | None = None) -> Iterator[Workspace]:
+    """A fresh folder below `scratch` with the program's files in it; gone afterwards, whatever the agent made of it.
+    `terms` say what of it may change, where the program has several files."""
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    workspace = Workspace(Path(tempfile.mkdtemp(prefix="call-", dir=scratch)), editable)
+    files = several.files_of(source, editable)
+    many = terms if several.is_several(source) else None
+    workspace = Workspace(Path(tempfile.mkdtemp(prefix="call-", dir=scratch)), min(files), many)
     try:
-        path = workspace.folder / editable
-        path.parent.mkdir(parents=True)
-        path.write_text(source, encoding="utf-8", newline="")
+        for name, text in files.items():
+            path = workspace.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
         yield workspace
     finally:
         remove_tree(workspace.call)
