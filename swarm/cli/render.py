@@ -28,10 +28,10 @@ def headline(summary: StudySummary) -> Text:
     text = Text()
     text.append(summary.study_id, style="bold")
     text.append(f"  {summary.device}, {summary.budget} a trial, ")
-    if summary.data == "standin":
-        text.append("stand-in data: says nothing about CIFAR-100", style="bold red")
+    if summary.caution is not None:
+        text.append(summary.caution, style="bold red")
     else:
-        text.append(summary.data)
+        text.append(f"{summary.data}, {summary.grade}")
     wanted = f" of {summary.trials_wanted}" if summary.trials_wanted else ""
     failed = sum(summary.failed.values())
     text.append(f"\n{summary.trials}{wanted} trials: {summary.complete} complete, {summary.running} running")

@@ -24,6 +24,7 @@ from swarm.pods.ledger import Ledger, default_ledger
 from swarm.pods.registry import costs_now
 from swarm.repo import Repo
 from swarm.report.summary import StudySummary, summarize
+from swarm.study.caution import caution
 from swarm.study.options import UpOptions
 from swarm.study.resuming import terms
 from swarm.study.settings import Layout
@@ -190,8 +191,8 @@ def _say_what_runs(opened: OpenStudy, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    if settings.dataset == "standin":
-        console.print("Data: procedural stand-in images. No number here says anything about CIFAR-100.", style="red")
+    if (warning := caution(settings.dataset, settings.terms.grade)) is not None:
+        console.print(f"{warning}.", style="red")
     if settings.device == "cpu":
         console.print("No GPU is used: trials share the CPU cores.", style="yellow")
     if settings.trials is None and settings.deadline_at is None:

@@ -110,7 +110,11 @@ def _fresh(
 ) -> RunSettings:
     """The settings of a new study. What costs nothing is checked first, and the base program is committed last."""
     proposers = {agent: _asked(options, agent) for agent in worker_names(options.workers)}
-    target = load_target(options.target, repo.root)
+    try:
+        target = load_target(options.target, repo.root)
+    except TargetError:
+        _check_proposers(proposers, sealed=True)  # whoever lacks the libraries is told of them first
+        raise
     _check_proposers(proposers, sealed=target.grading is None)
     require_committed(repo, target)
     device, cards = chosen_device(options, say)

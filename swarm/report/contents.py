@@ -16,6 +16,7 @@ from swarm.report.findings import (
     plateau,
     refusals,
 )
+from swarm.report.guards import guards
 from swarm.report.integrity import integrity
 from swarm.report.section import Section
 from swarm.report.sections import memory_use, notes, overview, ran_on, ranking
@@ -38,6 +39,7 @@ PARTS: Mapping[str, Part] = {
     "answers": Part("At a glance", answers),
     "ranking": Part("Programs, best first", _of_study(ranking)),
     "led_and_fell": Part("What led and fell", _of_study(led_and_fell)),
+    "guards": Part("Guards and other numbers", _of_study(guards)),
     "negative_findings": Part("What did not help", _of_study(negative_findings)),
     "attribution": Part("What each edit is worth", _of_study(attribution)),
     "plateau": Part("Where it stalled, and why", _of_study(plateau)),

@@ -8,6 +8,7 @@ from swarm.report.answers import answers
 from swarm.report.evidence import NOTHING, Evidence
 from swarm.report.figures.style import warning_of
 from swarm.report.findings import failures, infeasible, negative_findings
+from swarm.report.guards import second_numbers
 from swarm.report.integrity import integrity
 from swarm.report.markup import counted
 from swarm.report.results import Result, headline, results
@@ -29,7 +30,7 @@ def report_markdown(study: StudyState, evidence: Evidence = NOTHING) -> str:
     parts += [f"**{_plain(headline(found))}**", _table(answers(study, evidence))]
     for result in found[:MOST_RESULTS]:
         parts += _result(result)
-    for section in (ranking(study), negative_findings(study), failures(study), infeasible(study)):
+    for section in (ranking(study), *second_numbers(study), negative_findings(study), failures(study), infeasible(study)):
         parts += _short(section)
     parts += ["## How it was measured", _table(overview(study)), _table(integrity(study, evidence))]
     parts += ["## How to check", _fenced(_checks(study, found), "sh")]

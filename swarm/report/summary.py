@@ -6,7 +6,8 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict
 
 from swarm import verdict
-from swarm.records import Operator, Scalar, TrialState
+from swarm.records import Grade, Operator, Scalar, TrialState
+from swarm.study.caution import caution
 from swarm.study.overlap import overlapping_pairs
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import Objective
@@ -54,6 +55,8 @@ class StudySummary(_Value):
     study_id: str
     target: str
     data: str
+    grade: Grade = "sealed"
+    caution: str | None = None
     objective: Objective
     device: str
     budget: str
@@ -92,6 +95,8 @@ def summarize(study: StudyState) -> StudySummary:
         study_id=study.study_id,
         target=opened.target,
         data=opened.data,
+        grade=opened.terms.grade,
+        caution=caution(opened.data, opened.terms.grade),
         objective=study.objective,
         device=opened.device_name,
         budget=f"{opened.budget.amount:g} {opened.budget.kind}",

@@ -5,6 +5,8 @@ Numbers of the objective are its values (2.1034 nats, or an accuracy of 0.71), n
 
 from dataclasses import asdict, dataclass
 
+from swarm.records import Grade
+
 SCHEMA_VERSION = 1
 
 
@@ -134,7 +136,7 @@ class Frame:
     unit: str
     digits: int
     maximized: bool
-    grade: str
+    grade: Grade
     counts: Counts
     incumbent: Mean | None
     gain: Gain | None

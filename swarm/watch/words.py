@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from swarm.study.caution import caution
 from swarm.watch.frame import Card, Frame, Slot, Waiting
 
 SILENT_S = 15.0  # without a step, from which on it is said
@@ -37,11 +38,7 @@ def state_of(seen: Frame) -> str:
 
 def warning_of(seen: Frame) -> str | None:
     """What has to stand in red beside every number, if anything has."""
-    if seen.grade == "self-reported":
-        return "Self-reported: each number is what the program printed"
-    if seen.data in ("cifar100", "own"):
-        return None
-    return f"{'Stand-in' if seen.data == 'standin' else seen.data} data: no number here says anything about CIFAR-100"
+    return caution(seen.data, seen.grade)
 
 
 def facts_of(seen: Frame) -> Iterator[tuple[str, str]]:

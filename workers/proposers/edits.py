@@ -13,7 +13,6 @@ The order of the steps follows aider's `editblock_coder.py`. Blanks of another k
 may be quoted without the comment behind it, and keeps it. Hunks of a diff are blocks, too (`forms`).
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import PurePosixPath
 
 from swarm.program import several
 from workers.proposers.forms import hunks, plain_line, plain_lines, unescaped, without_numbers
+from workers.proposers.nearest import MAX_QUOTED, nearest
 
 _OPEN = re.compile(r"(?i)^\s*(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)\b[>:]?(?: [\w./\\~-]+)?\s*$")
 _MIDDLE = re.compile(r"^\s*={5,9}\s*$")
@@ -286,34 +286,11 @@ def _ambiguous(number: int, starts: Sequence[int]) -> str:
     return f"block {number}: its SEARCH lines stand {len(starts)} times in the file (lines {where}). Quote more lines."
 
 
-MAX_QUOTED = 24
-MAX_SAME_NAME = 6
-
-
 def _missing(lines: Sequence[str], search: Sequence[str], number: int) -> str:
     said = "\n".join(search[:MAX_QUOTED])
-    near = _nearest(lines, search)
+    near = nearest(lines, search)
     quoted = "\n".join(near)
     hint = f"\nDid you mean these lines of the file?\n{quoted}" if near else ""
     elided = any(line.strip() in ("...", "# ...") for line in search)
     more = "\nSEARCH must quote every line; do not leave lines out with '...'." if elided else ""
     return f"block {number}: its SEARCH lines are not in the file.\nYou wrote:\n{said}{hint}{more}"
-
-
-def _nearest(lines: Sequence[str], search: Sequence[str]) -> list[str]:
-    """The most similar run of real lines of the same length; if none is (ratio 0.5), lines that begin with its words.
-
-    The latter finds a line whose trailing comment was left out, the commonest miss.
-    """
-    size = min(len(search), MAX_QUOTED, len(lines))
-    matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2("\n".join(search[:size]))
-    best, best_start = 0.5, -1
-    for start in range(min(len(lines) - size + 1, 3000)):
-        matcher.set_seq1("\n".join(lines[start : start + size]))
-        if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best and matcher.ratio() > best:
-            best, best_start = matcher.ratio(), start
-    if best_start >= 0:
-        return list(lines[best_start : best_start + size])
-    names = {line.split()[0] for line in search if line.strip()}
-    return [line for line in lines if line.strip() and line.split()[0] in names][:MAX_SAME_NAME]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from swarm.study.caution import caution
 from swarm.study.state import Program, StudyState, Trial
 from swarm.target.objective import Objective
 from swarm.verdict.standing import Standing, standing, standing_of_trial
@@ -116,12 +117,8 @@ def data_label(study: StudyState) -> str:
 
 def warning_of(study: StudyState) -> str | None:
     """What is to be shown in red beside every number; None where nothing is."""
-    if study.opened.terms.grade == "self-reported":
-        return "Self-reported: each number is what the program printed"
-    data = study.opened.data
-    if data in ("cifar100", "own"):
-        return None
-    return f"{'Stand-in' if data == 'standin' else html.escape(data)} data, no claim about CIFAR-100"
+    warning = caution(study.opened.data, study.opened.terms.grade)
+    return None if warning is None else html.escape(warning)
 
 
 def mean_value(study: StudyState, program: Program) -> float:

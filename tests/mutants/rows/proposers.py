@@ -127,8 +127,8 @@ ROWS = (
         "one-file",
         "an edit of another file than the editable one is refused",
         "workers/proposers/edits.py",
-        "            _refuse_other_file([*lines[:at], lines[at].split()[-1]], editable)\n",
-        "",
+        "            path = _labelled([*lines[:at], lines[at].split()[-1]], files)\n",
+        '            path = ""\n',
         (
             "workers/test_edits.py",
             "workers/test_openai_secrets.py::test_one_that_reaches_for_other_files_yields_nothing",

@@ -145,7 +145,7 @@ def test_status_as_text_and_as_json(tmp_path: Path) -> None:
     write_brain(repo.root)
     text = swarm("status", cwd=repo.root)
     assert text.returncode == 0
-    assert "leading" in text.stdout and "stand-in data" in text.stdout
+    assert "leading" in text.stdout and "Stand-in data" in text.stdout
     summary = json.loads(swarm("status", "--json", cwd=repo.root).stdout)
     assert summary["schema_version"] == 2
     assert summary["ranking"][0]["program"] == "t0006"

@@ -65,7 +65,7 @@ def test_nothing_that_a_proposal_says_is_markup() -> None:
 
 def test_stand_in_data_and_trouble_are_said_first() -> None:
     first = drawn(frame(trouble="no device memory: the ledger is gone"), 80).splitlines()[:3]
-    assert "no number here says anything about CIFAR-100" in first[1]
+    assert "no claim about CIFAR-100" in first[1]
     assert first[2].startswith("no device memory")
     assert "CIFAR-100" not in drawn(frame(data="cifar100"), 80)
 
