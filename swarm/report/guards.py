@@ -20,11 +20,11 @@ def guards(study: StudyState) -> Section:
             *(_short(one) for one in judge_guards(study, program)),
             *(_mean_number(values_of(program, one.name)) for one in terms.reports),
         )
-        for program in in_order(study)
+        for program in (in_order(study) if terms.guards or terms.reports else ())
     )
     note = "By the runs of the search. A program whose guard does not hold is not kept, however good its objective is."
     columns = ("program", *(f"guard {guard}" for guard in terms.guards), *shown)
-    return Section("Guards and other numbers", note, columns, rows, "No program has a result yet.")
+    return Section("Guards and other numbers", note, columns, rows, "None, or no result yet.")
 
 
 def second_numbers(study: StudyState) -> tuple[Section, ...]:

@@ -30,7 +30,13 @@ def report_markdown(study: StudyState, evidence: Evidence = NOTHING) -> str:
     parts += [f"**{_plain(headline(found))}**", _table(answers(study, evidence))]
     for result in found[:MOST_RESULTS]:
         parts += _result(result)
-    for section in (ranking(study), *second_numbers(study), negative_findings(study), failures(study), infeasible(study)):
+    for section in (
+        ranking(study),
+        *second_numbers(study),
+        negative_findings(study),
+        failures(study),
+        infeasible(study),
+    ):
         parts += _short(section)
     parts += ["## How it was measured", _table(overview(study)), _table(integrity(study, evidence))]
     parts += ["## How to check", _fenced(_checks(study, found), "sh")]

@@ -212,9 +212,9 @@ ROWS = (
     _row(
         "self-reported-in-red",
         "a number that a program printed itself is marked wherever it is shown",
-        "swarm/report/figures/style.py",
-        'terms.grade == "self-reported"',
-        'terms.grade == "unheard-of"',
+        "swarm/study/caution.py",
+        'grade == "self-reported"',
+        'grade == "unheard-of"',
         f"{_RESULTS}test_a_self_reported_number_is_marked_and_own_data_is_not",
     ),
     _row(
