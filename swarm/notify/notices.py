@@ -1,7 +1,7 @@
 """What of a study is worth telling a person who sleeps. Pure: the same records give the same notices with the same ids.
 
 leader   the workers build on another program; a lead, and no claim of a gain
-finals   reserved for the end of the finals: nothing writes such a record yet
+finals   they begin, and what they decided
 stopped  the study has ended
 person   it needs somebody: a disk, a key, a worker that was given up
 spend    80 % of a limit on money or tokens is used
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from swarm.records import Line, Record, one_line
+from swarm.records import FinalsClosed, Line, Record, one_line
 from swarm.study.state import Program, StudyState, lineage_after
 from swarm.study.usage import usages_of
+from swarm.verdict import plan
 from swarm.verdict.standing import kept
 
 Kind = Literal["leader", "finals", "stopped", "person", "spend"]
@@ -44,7 +45,7 @@ class Notice:
 
 def notices(study: StudyState, max_usd: float | None, max_tokens: int | None) -> list[Notice]:
     """All that the records say now, oldest first."""
-    found = [*_leaders(study), *_needs(study), *_spend(study, max_usd, max_tokens), *_ended(study)]
+    found = [*_leaders(study), *_finals(study), *_needs(study), *_spend(study, max_usd, max_tokens), *_ended(study)]
     return sorted(found, key=lambda notice: notice.seq)
 
 
@@ -75,6 +76,30 @@ def _leaders(study: StudyState) -> Iterator[Notice]:
         facts = {**_facts(study, program), "description": claim.description, "agent_id": claim.agent_id}
         notice_id = f"leader/{program.name}/{verdict.seq}"
         yield _notice(study, notice_id, "leader", verdict.seq, verdict.at, "new leader", text, facts)
+
+
+def _finals(study: StudyState) -> Iterator[Notice]:
+    for opened in study.finals:
+        names = ", ".join(opened.finalists)
+        text = f"{names} against the baseline: {plan.runs(opened.rounds)} runs on fresh seeds."
+        notice_id = f"finals/{opened.number}/begun"
+        yield _notice(study, notice_id, "finals", opened.seq, opened.at, "finals begin", text)
+        ended = study.finals_ends.get(opened.number)
+        if ended is not None:
+            yield _decided(study, ended)
+
+
+def _decided(study: StudyState, ended: FinalsClosed) -> Notice:
+    program = study.programs.get(ended.winner) if ended.winner is not None else None
+    text = f"Nothing is kept. {ended.why}"
+    facts: dict[str, str | float | None] = {"kept": 0.0}
+    if program is not None and ended.kept:
+        claim = program.first.claim
+        text = f"{program.name} is kept: {claim.description} ({claim.agent_id}). {ended.why}"
+        facts = {**_facts(study, program), "kept": 1.0, "description": claim.description, "agent_id": claim.agent_id}
+    drifted = " The baseline has moved since the noise floor: the machine has changed." if ended.drifted else ""
+    notice_id = f"finals/{ended.number}/ended"
+    return _notice(study, notice_id, "finals", ended.seq, ended.at, "finals have ended", text + drifted, facts)
 
 
 def _needs(study: StudyState) -> Iterator[Notice]:

@@ -7,8 +7,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from swarm.errors import BrainError
 from swarm.failpoints import failpoint
+from swarm.records import one_line
+
+Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def audit_of(brain: Path) -> Path:
@@ -31,12 +38,35 @@ def append(path: Path, line: str) -> None:
 
 def lines(path: Path) -> Iterator[dict[str, object]]:
     """What is in it, oldest first, without lines that are torn; nothing where there is none."""
+    return (fields for _, fields in _numbered(path))
+
+
+def read(path: Path, model: type[Entry], kind: str, study_id: str) -> list[Entry]:
+    """The lines of one kind and study, oldest first. Raises BrainError for one that nobody but a hand has written: what
+    it says of how often somebody looked would be a guess."""
+    found = []
+    for number, fields in _numbered(path):
+        if (fields.get("kind"), fields.get("study_id")) != (kind, study_id):
+            continue
+        try:
+            found.append(model.model_validate(fields))
+        except ValidationError as problem:
+            first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
+            where, said = ".".join(str(part) for part in first["loc"]), first["msg"]
+            raise BrainError(
+                f"{path}, line {number} is no {kind} line: {one_line(f'{where}: {said}', 200)}. It was changed "
+                "by hand: put it back as it was, from git for one"
+            ) from None
+    return found
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     if not path.exists():
         return
-    for text in path.read_bytes().splitlines():
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             fields = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(fields, dict):
-            yield fields
+            yield number, fields

@@ -129,22 +129,29 @@ def _run(aside: Aside, begun: CertificateBegun, one: Owed) -> CertificateRun:
 
 
 def _begun(aside: Aside) -> list[CertificateBegun]:
-    return [CertificateBegun.model_validate(fields) for fields in _lines(aside, "certificate_begun")]
+    found = _read(aside, CertificateBegun, "certificate_begun")
+    for begun in found:
+        unknown = [name for name in (begun.baseline, *begun.programs) if name not in aside.study.programs]
+        if unknown:
+            raise SwarmError(
+                f"certificate {begun.number} in {audit.audit_of(aside.settings.brain)} names {', '.join(unknown)}, "
+                f"which study {begun.study_id} does not have: the line was changed by hand, or the brain was"
+            )
+    return found
 
 
 def _unfinished(aside: Aside) -> CertificateBegun | None:
-    begun, ended = _begun(aside), list(_lines(aside, "certificate"))
+    begun, ended = _begun(aside), _read(aside, Certificate, "certificate")
     return begun[-1] if len(begun) > len(ended) else None
 
 
 def _runs(aside: Aside, begun: CertificateBegun) -> list[CertificateRun]:
-    runs = [CertificateRun.model_validate(fields) for fields in _lines(aside, "certificate_run")]
+    runs = _read(aside, CertificateRun, "certificate_run")
     return [run for run in runs if run.number == begun.number]
 
 
-def _lines(aside: Aside, kind: str) -> list[dict[str, object]]:
-    path, study_id = audit.audit_of(aside.settings.brain), aside.settings.study_id
-    return [fields for fields in audit.lines(path) if (fields.get("kind"), fields.get("study_id")) == (kind, study_id)]
+def _read(aside: Aside, model: type[audit.Entry], kind: str) -> list[audit.Entry]:
+    return audit.read(audit.audit_of(aside.settings.brain), model, kind, aside.settings.study_id)
 
 
 def _write(aside: Aside, line: CertificateBegun | CertificateRun | Certificate) -> None:

@@ -85,6 +85,16 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Finals:
+    """The finals that run, or that follow if it goes on like this. `begins_at` None: they run. `runs`: still to be
+    made. `ends_at` None: no trial has shown yet how long one takes."""
+
+    begins_at: float | None
+    runs: int
+    ends_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Spend:
     """On language models, of the whole study. The limits are None where there are none, or where nobody knows them."""
 
@@ -152,6 +162,7 @@ class Frame:
     cards: tuple[Card, ...]
     trouble: str | None
     events: tuple[Happened, ...]
+    finals: Finals | None = None
 
     def as_fields(self) -> dict[str, object]:
         """For JSON."""

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from statistics import median
 
 from swarm.study.state import StudyState, Trial
-from swarm.watch.frame import End
+from swarm.verdict import plan, slots
+from swarm.verdict.finals import open_finals, where
+from swarm.verdict.replication import contenders
+from swarm.watch.frame import End, Finals
 
 RECENT = 20  # endings that a pace is taken from
 EARLY = 0.03  # of the work: before it, what is done says nothing about the rest
@@ -38,6 +41,36 @@ def forecast(study: StudyState, rate: float | None, spent: tuple[float, float] |
         usd, most = spent
         ends.append(End(now + max(0.0, most - usd) * (now - opened.at) / usd, "spend"))
     return min(ends, key=lambda end: end.at, default=None)
+
+
+def finals_ahead(study: StudyState, rate: float | None, now: float) -> Finals | None:
+    """The finals that run, or that a limit on trials or hours brings. `rate` in trials an hour.
+
+    None where none follow: they are off, nobody contends, too few slots are held, or no limit says when.
+    """
+    opened, going = study.opened, open_finals(study)
+    if study.closed is not None:
+        return None
+    if going is not None:
+        ended = sum(t.claim.finals == going.number and t.finished is not None for t in study.trials.values())
+        return _finals(study, None, max(plan.runs(going.rounds) - ended, len(where(study, going).owed)), now)
+    if opened.finals != "auto":
+        return None
+    found = []
+    if opened.trials is not None and rate and (held := slots.held_now(study)):
+        ended = sum(trial.finished is not None for trial in study.trials.values())
+        found.append(_finals(study, now + 3600 * max(0, opened.trials - held - ended) / rate, held, now))
+    runs = plan.runs(plan.rounds(slots.slots_due(study, opened.trials), len(contenders(study))))
+    takes_s = slots.seconds(study, runs, opened.workers)
+    if opened.deadline_at is not None and runs and takes_s is not None:
+        most_s = float(plan.SHARE) * (opened.deadline_at - opened.at)  # as the orchestrator gives them
+        found.append(_finals(study, max(now, opened.deadline_at - min(takes_s, most_s)), runs, now))
+    return min(found, key=lambda finals: finals.begins_at or now, default=None)
+
+
+def _finals(study: StudyState, begins_at: float | None, runs: int, now: float) -> Finals:
+    takes_s = slots.seconds(study, runs, study.opened.workers)
+    return Finals(begins_at, runs, None if takes_s is None else (begins_at or now) + takes_s)
 
 
 def ends_in_s(trial: Trial, progress: float | None, past: Sequence[float], now: float) -> float | None:

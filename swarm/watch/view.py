@@ -26,7 +26,7 @@ from swarm.watch.frame import (
     Spend,
     Waiting,
 )
-from swarm.watch.pace import ends_in_s, forecast, fraction, trials_an_hour
+from swarm.watch.pace import ends_in_s, finals_ahead, forecast, fraction, trials_an_hour
 
 BEST = 12
 EVENTS = 40
@@ -136,6 +136,7 @@ def frame(known: Facts, reading: Reading) -> Frame:
         cards=reading.cards,
         trouble=reading.trouble,
         events=known.events,
+        finals=finals_ahead(study, rate, now) if state in ("running", "copy") else None,
     )
 
 

@@ -53,6 +53,8 @@ def facts_of(seen: Frame) -> Iterator[tuple[str, str]]:
     yield "noise", _noise(seen)
     if (pace := _pace(seen)) is not None:
         yield "pace", pace
+    if (finals := _finals(seen)) is not None:
+        yield "finals", finals
     if (spend := _spend(seen)) is not None:
         yield "spend", spend
     for card in seen.cards:
@@ -127,11 +129,24 @@ def _pace(seen: Frame) -> str | None:
     rate = f"{seen.trials_an_hour:.3g} trials an hour"
     if seen.end is None:
         return rate if seen.state == "ended" else f"{rate}; no limit ends it: swarm stop does"
-    moment = f"{datetime.fromtimestamp(seen.end.at):%a %H:%M}"
+    moment = _moment(seen.end.at)
     left = seen.end.at - seen.at
     if left <= 0:
         return f"{rate}; its end by {seen.end.limit} is due"
     return f"{rate}; ends about {moment}, in {duration(left)}, by its limit of {seen.end.limit}"
+
+
+def _finals(seen: Frame) -> str | None:
+    ahead = seen.finals
+    if ahead is None:
+        return None
+    runs = "1 run" if ahead.runs == 1 else f"{ahead.runs} runs"
+    begun = f"running, {runs} left" if ahead.begins_at is None else f"begin about {_moment(ahead.begins_at)}, {runs}"
+    return f"{begun}; end about {_moment(ahead.ends_at)}" if ahead.ends_at is not None else begun
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at):%a %H:%M}"
 
 
 def _spend(seen: Frame) -> str | None:

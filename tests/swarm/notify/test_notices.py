@@ -11,6 +11,7 @@ from swarm.notify.address import parse_address
 from swarm.notify.forms import event, message
 from swarm.notify.notices import Notice, notices, worth_telling
 from swarm.records import ProposalRejected, StudyClosed, Usage
+from swarm.verdict import finals
 
 HOSTILE = "<!channel> @everyone [free](http://evil.example) *x* `y` \u202e"
 NOTICE = Notice("leader/t0007/9", "leader", 9, 5.0, "study-1", "swarm tiny: new leader", HOSTILE, {"value": 2.5})
@@ -52,6 +53,32 @@ def test_of_several_leaders_the_newest_is_told() -> None:
     told = worth_telling(pending)
     assert [notice.kind for notice in told] == ["leader", "stopped"]
     assert told[0].fields["value"] == 1.9
+
+
+def test_the_finals_are_told_when_they_begin_and_with_what_they_decided() -> None:
+    fake = measured()
+    lucky = fake.try_change(loss=1.5, description="set MAX_LR = 0.02", agent_id="worker_2")
+    opened = finals.begin(fake.study, 12)
+    assert opened is not None
+    fake.write(opened)
+    (begun,) = [one for one in notices(fake.study, None, None) if one.kind == "finals"]
+    assert f"{lucky} against the baseline: 12 runs on fresh seeds." in begun.text
+    while owed := finals.where(fake.study, opened).owed:
+        fake.finals_run(owed[0], {lucky: 2.0, "t0001": 2.3})
+    for record in finals.close(fake.study, opened):
+        fake.write(record)
+    told = [one for one in notices(fake.study, None, None) if one.kind == "finals"]
+    assert [one.id for one in told] == [begun.id, "finals/1/ended"] and told[1].fields["kept"] == 1.0
+    assert f"{lucky} is kept: set MAX_LR = 0.02 (worker_2)." in told[1].text
+    assert [one.kind for one in worth_telling(notices(fake.study, None, None))] == ["leader", "finals", "finals"]
+
+
+def test_finals_that_keep_nothing_say_so() -> None:
+    fake = measured()
+    lucky = fake.try_change(loss=1.5)
+    assert not fake.hold_finals(losses={lucky: 2.3, "t0001": 2.3}).kept
+    told = [one for one in notices(fake.study, None, None) if one.kind == "finals"]
+    assert told[1].text.startswith("Nothing is kept. ") and told[1].fields == {"kept": 0.0}
 
 
 def test_the_end_says_why_and_what_came_of_it() -> None:

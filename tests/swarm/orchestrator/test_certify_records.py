@@ -2,6 +2,7 @@
 scripted."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +197,30 @@ def test_a_trial_that_could_not_be_run_is_no_result(beside: Beside) -> None:
         certify(there, Asked(seeds=2), quietly)
     executor.fails = None
     assert certify(there, Asked(seeds=2), quietly).programs[0].lost is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"number":1', '"number":"\\u001b[31mfirst"', "line 1 is no certificate_begun line: number: "),
+        ('"seeds":[', '"seeds":[],"was":[', "line 1 is no certificate_begun line: seeds: "),
+        ('"value":', '"value":"good","was":', "line 2 is no certificate_run line: value: "),
+        ('"programs":["', '"programs":["t9999","', "names t9999, which study"),
+    ],
+)
+def test_a_line_that_was_changed_by_hand_is_named_and_nothing_is_run(
+    beside: Beside, old: str, new: str, said: str
+) -> None:
+    there, executor = beside()
+    executor.stop_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        certify(there, Asked(seeds=2), quietly)
+    path, ran = audit_of(there.settings.brain), len(executor.orders)
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(SwarmError, match=re.escape(said)) as problem:
+        certify(there, Asked(seeds=2), quietly)
+    assert str(problem.value).isprintable() and "by hand" in str(problem.value)
+    assert len(executor.orders) == ran
 
 
 def test_a_torn_line_of_the_audit_costs_only_itself(tmp_path: Path) -> None:

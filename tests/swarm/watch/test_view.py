@@ -2,6 +2,7 @@
 
 import json
 import math
+from statistics import median
 
 import pytest
 from factories.frames import frame as made
@@ -10,11 +11,12 @@ from factories.studies import FakeStudy, demo_study
 from swarm.records import ProposalRejected, StudyClosed, Usage
 from swarm.report.events import Events
 from swarm.report.summary import summarize
-from swarm.verdict import NoiseFloor
+from swarm.verdict import NoiseFloor, finals, plan
 from swarm.verdict.interval import half_width, t_quantile
-from swarm.watch.frame import Frame, Slot, Waiting
-from swarm.watch.pace import ends_in_s, forecast, trials_an_hour
+from swarm.watch.frame import Finals, Frame, Slot, Waiting
+from swarm.watch.pace import ends_in_s, finals_ahead, forecast, trials_an_hour
 from swarm.watch.view import Pulse, Reading, facts, frame
+from swarm.watch.words import facts_of
 
 
 def look(fake: FakeStudy, **reading: object) -> Frame:
@@ -137,6 +139,57 @@ def test_the_limit_that_comes_first_ends_the_study() -> None:
     assert end is not None and end.limit == "hours"
     half_spent = forecast(study, 60.0, (1.0, 1.0), now)
     assert half_spent is not None and (half_spent.limit, half_spent.at) == ("spend", now)
+
+
+def test_the_finals_are_foretold_by_the_slots_that_are_held_for_them() -> None:
+    fake = FakeStudy(trials=40, finals="auto")
+    assert finals_ahead(fake.study, 60.0, fake.now) == Finals(fake.now + 60 * 32, 8, None), "no trial has ended yet"
+    fake.measure_noise()
+    seen = look(fake)
+    assert seen.finals is not None and seen.finals.begins_at is not None and seen.finals.runs == 8
+    one = median(
+        end - begin for trial in fake.study.finished_trials() if (span := trial.seconds) for begin, end in [span]
+    )
+    assert seen.finals.ends_at == pytest.approx(seen.finals.begins_at + one * (8 / 2 + 1))
+    assert finals_ahead(fake.study, None, fake.now) is None, "without a pace nobody knows when"
+    assert dict(facts_of(seen))["finals"].startswith("begin about ")
+    off = FakeStudy(trials=40, finals="off")
+    off.measure_noise()
+    assert look(off).finals is None and "finals" not in dict(facts_of(look(off)))
+
+
+def test_the_finals_before_a_deadline_begin_so_that_they_fit() -> None:
+    fake = FakeStudy(finals="auto")
+    fake.study.opened = fake.study.opened.model_copy(update={"deadline_at": fake.now + 100_000})
+    fake.measure_noise()
+    assert finals_ahead(fake.study, 60.0, fake.now) is None, "nobody contends"
+    for loss in (2.1, 2.0):
+        fake.try_change(loss=loss)
+    for _ in range(20):
+        fake.try_change(loss=2.5)
+    ahead = finals_ahead(fake.study, 60.0, fake.now)
+    assert ahead is not None and ahead.begins_at is not None and ahead.runs >= 6
+    assert ahead.ends_at == pytest.approx(fake.study.opened.deadline_at)
+    assert finals_ahead(fake.study, 60.0, fake.now + 10**6) is not None, "past its end they are due"
+
+
+def test_finals_that_run_say_how_many_runs_are_left() -> None:
+    fake = measured()
+    fake.try_change(loss=1.5)
+    opened = finals.begin(fake.study, 12)
+    assert opened is not None
+    fake.write(opened)
+    whole = plan.runs(opened.rounds)
+    assert (look(fake).finals.begins_at, look(fake).finals.runs) == (None, whole)
+    fake.finals_run(finals.where(fake.study, opened).owed[0])
+    seen = look(fake)
+    assert seen.finals is not None and seen.finals.runs == whole - 1 and seen.finals.ends_at > fake.now
+    assert dict(facts_of(seen))["finals"].startswith(f"running, {whole - 1} runs left; end about ")
+    while owed := finals.where(fake.study, opened).owed:
+        fake.finals_run(owed[0])
+    for record in finals.close(fake.study, opened):
+        fake.write(record)
+    assert look(fake).finals is None
 
 
 def test_what_was_spent_is_unknown_where_a_part_is_unknown() -> None:
