@@ -28,6 +28,7 @@ DEFAULT_MAX_TOKENS = 12_000
 MAX_BESIDE_SOURCE = 4_000  # tokens of everything but the program itself, in a study of any length
 TOO_LONG_REST_S = 600.0  # of a model for which the program is too long: another incumbent may be shorter
 MAX_PROGRAM_TEXT = 6_000
+MAX_RESTING = 12  # names of families
 
 Reply = Literal["envelope", "schema", "files"]
 
@@ -194,10 +195,10 @@ def _study(briefing: Briefing, brief: bool) -> str:
         lines.append(f"{briefing.workers} workers share the device.")
     lines.append(f"You are the {briefing.role}: {ROLES[briefing.role]}")
     if briefing.diagnosis and not brief:
-        lines.append(f"Diagnosis of the search so far: {one_line(briefing.diagnosis, 1000)}")
+        lines.append(f"Diagnosis of the search so far:\n{quoted([briefing.diagnosis], 1000)}")
     if briefing.cooled_families:
-        cooled = ", ".join(one_line(family, MAX_WORD) for family in briefing.cooled_families)
-        lines.append(f"These families rest now: {cooled}. Choose another.")
+        resting = quoted(briefing.cooled_families[:MAX_RESTING], MAX_WORD)
+        lines.append(f"These families rest now, choose another:\n{resting}")
     return "\n".join(lines)
 
 

@@ -439,6 +439,22 @@ ROWS = (
         ("workers/test_dispatch.py::test_the_jumper_leaves_the_incumbent_after_ten_proposals_without_a_keep",),
     ),
     _row(
+        "prompt-families-are-data",
+        "names of families that rest, which a model chooses, stand as data",
+        "workers/render.py",
+        "quoted(briefing.cooled_families[:MAX_RESTING], MAX_WORD)",
+        '", ".join(briefing.cooled_families)',
+        ("workers/test_briefing.py::TestPrompt::test_names_of_families_and_a_diagnosis_are_data_whatever_they_say",),
+    ),
+    _row(
+        "prompt-diagnosis-is-data",
+        "a diagnosis, which may be any worker's note, stands as data",
+        "workers/render.py",
+        "Diagnosis of the search so far:\\n{quoted([briefing.diagnosis], 1000)}",
+        "Diagnosis of the search so far: {one_line(briefing.diagnosis, 1000)}",
+        ("workers/test_briefing.py::TestPrompt::test_names_of_families_and_a_diagnosis_are_data_whatever_they_say",),
+    ),
+    _row(
         "prompt-bounded",
         "the prompt of a long study fits a small context",
         "workers/render.py",
