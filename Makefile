@@ -9,7 +9,7 @@ TRIALS ?= 12
 WORKERS ?= 2
 RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py graded.py)
 
-.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-exports test-gpu gpu-evening docs wheel notebook clean
+.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-exports test-gpu gpu-evening pictures bench-report docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -61,6 +61,13 @@ bench-long: $(READY)  ## real trainings, about half an hour on a quiet machine
 
 bench-search: $(READY)  ## search policies and the memory ablation on the replay table, a few minutes
 	for bench in search memory; do $(BIN)/python benchmarks/$$bench.py --json || exit 1; done
+
+pictures: $(READY)  ## the README's pictures of the recorded study; needs Chromium
+	$(BIN)/pip install -q -c constraints.txt --group browser
+	$(BIN)/python docs/make_pictures.py
+
+bench-report: $(READY)  ## report, figures and first paint at 2,000 trials, under a minute
+	$(BIN)/python benchmarks/report.py --json
 
 docs: $(READY)  ## fill the generated parts of docs/reference from the code
 	$(BIN)/python docs/make_reference.py

@@ -18,13 +18,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from swarm.brain import Brain, MergeRefused, first_of, merge
+from swarm.brain import Brain, MergeRefused, first_of, merge, verify
 from swarm.errors import PodError
 from swarm.pods.inside.push import BRANCHES
 from swarm.pods.mirror import MAX_BYTES, copied, follow
 from swarm.pods.order import STATE, PodPhase, PodReport
 from swarm.pods.reach import Reach
 from swarm.repo import Quarantine, Repo, trial_ref
+from swarm.repo.programs import reader_of
 
 LOCK_TIMEOUT_S = 60.0
 MAX_STATE_BYTES = 1 << 16
@@ -94,7 +95,7 @@ def _taken(
         merged = merge(home, mirror, wanted=lambda record: record.study_id in own, apart=True)
     except MergeRefused as refused:
         raise PodError(f"{refused} The pod's copy is {mirror}.") from refused
-    report = over and _report(home, own, mirror.parent)
+    report = over and _report(home, own, repo, mirror.parent)
     others = merged.unwanted + merged.unreadable
     return Brought(merged.added, refs, brain_bytes, report, others, _refusal(merged.refused, mirror))
 
@@ -147,15 +148,19 @@ def _wanted_refs(found: Mapping[str, str], own: frozenset[str]) -> dict[str, str
     return wanted
 
 
-def _report(home: Brain, own: frozenset[str], folder: Path) -> bool:
+def _report(home: Brain, own: frozenset[str], repo: Repo, folder: Path) -> bool:
     """Of the pod's last study; True when it lies there."""
+    from swarm.report.evidence import gather
     from swarm.report.render import report_html, report_markdown
 
     studies = [study for name, study in home.snapshot().studies.items() if name in own]
     if not studies:
         return False
+    study = studies[-1]
+    text_of, where = reader_of(repo, study)
+    evidence = gather(study, text_of, path=where, chain=verify(home.path))
     for name, write in (("report.html", report_html), ("report.md", report_markdown)):
         draft = folder / f"{name}.new"
-        draft.write_text(write(studies[-1]), encoding="utf-8")
+        draft.write_text(write(study, evidence), encoding="utf-8")
         draft.replace(folder / name)
     return True

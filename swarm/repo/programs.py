@@ -1,15 +1,18 @@
 """The programs of one study in git: read out of a commit as one text, written as a commit of the files it holds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from swarm.errors import RepoError
 from swarm.program import several
 from swarm.program.globs import is_single, may_change
 from swarm.records import TargetTerms
 from swarm.repo.repository import Repo
 from swarm.repo.trees import read_texts
+from swarm.study.lineage import commit_of
 from swarm.study.settings import RunSettings
-from swarm.study.state import StudyState
+from swarm.study.state import Program, StudyState
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,17 @@ class Programs:
             gone = (self.path(file) for file in self.files(parent))
             wanted = {**dict.fromkeys(gone), **wanted}
         return self.repo.commit_change(parent, wanted, message, ref)
+
+
+def reader_of(repo: Repo, study: StudyState) -> tuple[Callable[[Program], str], str]:
+    """Gives the text of a program of the study out of this repository, and where it lies in it. The reader raises
+    RepoError for one that was never committed or is not here."""
+    programs, refs = Programs.opened(repo, study), repo.refs(study.study_id)
+
+    def text_of(program: Program) -> str:
+        commit = commit_of(study, program, refs)
+        if commit is None:
+            raise RepoError(f"{program.name} was claimed and never committed, so there is no program of it")
+        return programs.read(commit)
+
+    return text_of, programs.where

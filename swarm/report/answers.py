@@ -59,6 +59,6 @@ def _failed(study: StudyState) -> str:
     discarded = sum(row.standing is Standing.DISCARDED for row in told.ranking)
     parts = [f"{many(discarded, 'program')} did not help", f"{many(failed, 'trial')} failed"]
     parts[-1] += f" ({reasons})" if reasons else ""
-    parts.append(f"{told.failed.get('pruned', 0)} were ended early")
-    parts.append(f"{sum(told.refused.values())} proposals were refused")
+    parts.append(f"{many(told.failed.get('pruned', 0), 'trial')} ended early")
+    parts.append(f"{many(sum(told.refused.values()), 'proposal')} refused")
     return f"{'; '.join(parts)}."

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 from swarm.brain import VerifyReport
 from swarm.errors import SwarmError
+from swarm.records import block
 from swarm.study.lineage import ancestors, diff, parent_of
 from swarm.study.state import Program, StudyState
 from swarm.verdict.certificate import Certificate
 from swarm.verdict.standing import Standing, in_order, kept, standing
 
 MOST_PROGRAMS = 24  # whose text is read for their diffs
+LONGEST_TEXT = 1 << 19  # characters: twice what a program may have, and comparing takes longer than linear time
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,19 @@ def gather(
         parent, base = parent_of(study, program), study.baseline
         try:
             text = text_of(program)
-            edits[program.name] = diff(text_of(parent), text, path) if parent is not None else ""
-            changes[program.name] = diff(text_of(base), text, path) if base is not None else ""
+            for found, before in ((edits, parent), (changes, base)):
+                if before is not None:
+                    found[program.name] = _change(text_of(before), text, path)
         except SwarmError as error:
             without = str(error)
     return Evidence(edits, changes, without, chain, certificates)
+
+
+def _change(before: str, after: str, path: str) -> str:
+    """Its diff, safe to print: a program comes from a model, perhaps from another machine."""
+    if max(len(before), len(after)) > LONGEST_TEXT:
+        raise SwarmError(f"a text of more than {LONGEST_TEXT:,} characters is not compared here")
+    return block(diff(before, after, path))
 
 
 def _best_kept(study: StudyState) -> list[Program]:

@@ -60,8 +60,8 @@ def result_html(result: Result) -> str:
 <p class="what">{escape(result.description)}</p>
 <p class="claim">{escape(_sentence(result.claim))}</p>
 <pre class="adopt" tabindex="0"><code>{escape(result.adopt)}</code></pre>
-{_terms(result.facts)}
-{"".join(_diffs(result))}
+<div class="body"><div>{_terms(result.facts)}</div>
+<div>{"".join(_diffs(result))}</div></div>
 </article>"""
 
 

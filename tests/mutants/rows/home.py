@@ -76,7 +76,7 @@ ROWS = (
         "the report is written from the records",
         Edit(
             _BRINGING,
-            "    report = over and _report(home, own, mirror.parent)\n",
+            "    report = over and _report(home, own, repo, mirror.parent)\n",
             '    report = over and bool((mirror.parent / "report.html").write_text("fetched"))\n',
         ),
         (f"{_HOME}test_the_report_is_written_here_and_not_fetched",),

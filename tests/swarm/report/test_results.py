@@ -12,7 +12,7 @@ from swarm.records import FailReason, Note, TargetTerms, Usage
 from swarm.report.answers import QUESTIONS, answers
 from swarm.report.contents import PARTS
 from swarm.report.costs import cost_line, models
-from swarm.report.evidence import MOST_PROGRAMS, Evidence, gather, told
+from swarm.report.evidence import LONGEST_TEXT, MOST_PROGRAMS, Evidence, gather, told
 from swarm.report.figures import draw
 from swarm.report.findings import led_and_fell, plateau
 from swarm.report.integrity import chain, integrity
@@ -200,3 +200,13 @@ def test_no_program_ends_its_block_of_code(kept: FakeStudy) -> None:
     text = report_markdown(kept.study, evidence)
     fence = next(line for line in text.splitlines() if line.endswith("`diff"))[: -len("diff")]
     assert len(fence) == 5 and text.count(f"\n{fence}\n") == 1
+
+
+def test_a_diff_holds_nothing_that_moves_the_cursor_or_turns_the_text(kept: FakeStudy) -> None:
+    evidence = gather(kept.study, lambda program: f"# {program.name}\x1b[2J\u202e\n")
+    assert evidence.changes and not any(char in text for text in evidence.changes.values() for char in "\x1b\u202e")
+
+
+def test_an_enormous_text_is_not_compared(kept: FakeStudy) -> None:
+    evidence = gather(kept.study, lambda program: "x\n" * LONGEST_TEXT)
+    assert evidence.changes == {} and "not compared" in evidence.without
