@@ -9,7 +9,7 @@ a call, and the arm rests for a time that ends. Secrets are taken out of whateve
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,20 @@ from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.version import missing
 from workers.briefing import Briefing
-from workers.dispatch.assignments import LLM, SCRIPTED
+from workers.dispatch.assignments import LLM, SCRIPTED, is_model
 from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
+from workers.proposers.requests import Asked
 from workers.proposers.scripted import ScriptedProposer
 from workers.proposers.spending import Prices, SpendLimit, spent_in
 from workers.proposers.tpe import TpeProposer
 from workers.redact import Redactor
 
 OWN_AGENTS = "SWARM_AGENTS"  # names a file of coding agents like workers/proposers/cli_agent/agents.toml
-SLOW_ARMS = frozenset({LLM})
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Arms:
 
     def at_once(self, first: str) -> tuple[str, ...]:
         """Arms that propose without waiting for anybody, beginning with `first` if it is one of them."""
-        ready = [name for name in self._awake(tuple(self._proposers)) if name not in SLOW_ARMS]
+        ready = [name for name in self._awake(tuple(self._proposers)) if not is_model(name)]
         return tuple(sorted(ready, key=lambda name: name != first))
 
     def has(self, arm: str) -> bool:
@@ -87,9 +87,10 @@ class Arms:
         return any(now < until < math.inf for until in self._resting_until.values())
 
     def propose(self, arm: str, briefing: Briefing) -> Proposal:
-        """Raises ProposalFailed, and BrainError if the brain fails; a cool-down sends the arm to rest."""
+        """Raises ProposalFailed, Asked where the briefing allows it, and BrainError if the brain fails; a cool-down
+        sends the arm to rest."""
         try:
-            answer = contained(lambda: self._asked(arm, briefing), passing=(ProposalFailed, BrainError))
+            answer = contained(lambda: self._asked(arm, briefing), passing=(ProposalFailed, Asked, BrainError))
             if isinstance(answer, Escaped):
                 raise self._broken(arm, answer)
         except ProposalFailed as failure:
@@ -151,10 +152,9 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
     if kind == "tpe":
         return {"tpe": TpeProposer()}, ("tpe",)
     embedded = _embedded(around)
-    if kind == "openai":
-        return {LLM: _openai(around, chosen), **embedded}, (LLM,)
-    if kind == "cli":
-        return {LLM: _cli_agent(around, chosen, rest), **embedded}, (LLM,)
+    if kind in ("openai", "cli"):
+        models = _models(around, (chosen, *chosen.others))
+        return {**models, **embedded}, tuple(models)
     if kind == "auto" and names_a_model(chosen, {**os.environ, **around.secrets}):
         arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
         return arms, tuple(arms)
@@ -171,6 +171,17 @@ def _embedded(around: Surroundings) -> dict[str, Proposer]:
         **({"library": LibraryProposer()} if sealed else {}),
         "recombine": RecombineProposer(around.merge, around.source_of),
     }
+
+
+def _models(around: Surroundings, asked: Sequence[ProposerSettings]) -> dict[str, Proposer]:
+    """Each model by an arm of its own: the first is `llm`, the others have their names behind it."""
+    arms: dict[str, Proposer] = {}
+    for chosen in asked:
+        kind, _, name = chosen.spec.partition(":")
+        proposer = _openai(around, chosen) if kind == "openai" else _cli_agent(around, chosen, name)
+        arm = f"{LLM}:{proposer.name}" if arms else LLM
+        arms[arm if arm not in arms else f"{arm}#{len(arms)}"] = proposer
+    return arms
 
 
 def _openai(around: Surroundings, chosen: ProposerSettings) -> Proposer:

@@ -16,13 +16,16 @@ from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import Program, StudyState
+from swarm.study.usage import total_usage
 from swarm.verdict.merges import CONFLICT, Merge
 from workers.arms import Arms
 from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
+from workers.dispatch.assignments import is_model
 from workers.merging import MERGING_ARM, Texts, combined
 from workers.proposers import ProposalFailed
+from workers.proposers.requests import Asked, Request
 from workers.session import Session
 
 TURNS = 2
@@ -70,16 +73,22 @@ class Drafter:
 
     def draft(self, assignment: Propose) -> Draft | None:
         """A draft by the assignment's arm, or None when its turns are used up. Each refusal and failure is recorded."""
-        refusal = assignment.told
-        for turn in range(TURNS):
+        last = _Last(refusal=assignment.told)
+        turns = TURNS
+        while turns > 0:
             study = self._session.study()
-            briefing = self._brief(study, assignment, refusal, TURNS - turn)
+            briefing = self._brief(study, assignment, last, turns)
             self._under_way = briefing, assignment.arm
             answer = self._answer(assignment.arm, briefing)
             with self._answering:
                 if self._under_way is None:
                     return None  # given up meanwhile
                 self._under_way = None
+                if isinstance(answer, Asked) and briefing.may_ask:
+                    last = _Last(asked=answer)
+                    continue
+                turns -= 1
+                answer = _with_the_asking(answer, last.asked)
                 if isinstance(answer, ProposalFailed):
                     self.failed(briefing, assignment.arm, answer)
                     return None
@@ -87,14 +96,14 @@ class Drafter:
                 refused = self._check(study, briefing, answer, assignment.arm)
             if isinstance(refused, Draft):
                 return refused
-            refusal = refused
+            last = _Last(refused, answer.source if answer.parent == briefing.incumbent.trial_id else None)
         return None
 
     def merge(self, merge: Merge, merge_text: Callable[[str, str, str], str]) -> Draft | None:
         """Two programs' changes in one, or None, recorded, when they do not combine. `merge_text(base, ours, theirs)`
         raises MergeConflict."""
         study = self._session.study()
-        briefing = self._brief(study, Propose(arm=MERGING_ARM, role="climber", seed=0), None, 1)
+        briefing = self._brief(study, Propose(arm=MERGING_ARM, role="climber", seed=0), _Last(), 1)
         texts = Texts(*(self._sources.of_program(study, name) for name in (merge.base, merge.ours, merge.theirs)))
         proposal = combined(study, merge, texts)
         try:
@@ -121,13 +130,15 @@ class Drafter:
                 return None
             return *asked, so_far
 
-    def _answer(self, arm: str, briefing: Briefing) -> Proposal | ProposalFailed:
+    def _answer(self, arm: str, briefing: Briefing) -> "Proposal | ProposalFailed | Asked":
         try:
             return self._arms.propose(arm, briefing)
-        except ProposalFailed as failure:
-            return failure
+        except (ProposalFailed, Asked) as other:
+            return other
 
-    def _brief(self, study: StudyState, assignment: Propose, refusal: str | None, turns_left: int) -> Briefing:
+    def _brief(self, study: StudyState, assignment: Propose, last: "_Last", turns_left: int) -> Briefing:
+        may_ask = is_model(assignment.arm) and last == _Last() and not (assignment.conflict or assignment.repair)
+        request = last.asked.request if last.asked is not None else Request()
         noise = verdict.study_noise(study)
         return compute_briefing(
             study,
@@ -143,7 +154,12 @@ class Drafter:
             restart=assignment.restart,
             conflict=assignment.conflict,
             memory_limit_mib=self._memory_limit_mib,
-            refusal=refusal,
+            repair=assignment.repair,
+            look=request.look,
+            jump=request.build_on,
+            may_ask=may_ask,
+            refusal=last.refusal,
+            refused=last.refused,
             attempts_left=turns_left,
             read_seq=self._session.brain.snapshot().seq,
         )
@@ -160,7 +176,8 @@ class Drafter:
         except Refused as answer:
             refusal = answer.refusal
             return self.refuse(briefing, proposal, arm, refusal.code, refusal.detail, refusal.repeats)
-        follows = briefing.incumbent.trial_id if briefing.left is None else None
+        on_incumbent = study.incumbent is not None and proposal.parent == study.incumbent.name
+        follows = briefing.incumbent.trial_id if briefing.left is None and on_incumbent else None
         return Draft(proposal, briefing, arm, follows)
 
     def refuse(
@@ -184,6 +201,7 @@ class Drafter:
                 arm=arm,
                 usage=proposal.usage,
                 repeats=repeats,
+                repairs=proposal.repairs,
                 merged=proposal.merged,
             )
         )
@@ -204,55 +222,39 @@ class Drafter:
                 proposer=self._arms.label(arm),
                 arm=arm,
                 usage=failure.usage,
+                repairs=briefing.crash.trial_id if briefing.crash is not None else None,
                 merged=briefing.conflict.pair if briefing.conflict is not None else (),
             )
         )
 
 
-class Background:
-    """Makes one draft at a time in a daemon thread: a stalled model must not keep a worker from ending."""
+@dataclass(frozen=True)
+class _Last:
+    """What became of a drafter's last turn: why the answer was refused and its text, or what was asked for."""
 
-    def __init__(self, make: Callable[[Propose], Draft | None]) -> None:
-        self._make = make
-        self._thread: threading.Thread | None = None
-        self._draft: Draft | None = None
-        self._failure: BaseException | None = None
+    refusal: str | None = None
+    refused: str | None = None
+    asked: Asked | None = None
 
-    def start(self, assignment: Propose) -> None:
-        """Begin a draft, unless one is being made or waits to be taken."""
-        if self.busy or self._draft is not None:
-            return
-        self._thread = threading.Thread(target=self._run, args=(assignment,), name="draft", daemon=True)
-        self._thread.start()
 
-    @property
-    def busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def take(self, patience_s: float) -> Draft | None:
-        """The draft, if it is ready within `patience_s`. What was raised while it was made is raised here."""
-        if self._thread is not None:
-            self._thread.join(patience_s)
-        if self.busy:
-            return None
-        draft, self._draft, failure, self._failure = self._draft, None, self._failure, None
-        if failure is not None:
-            raise failure
-        return draft
-
-    def leftover(self) -> Draft | None:
-        """A draft that nobody took; None while one is being made."""
-        return None if self.busy else self._draft
-
-    def _run(self, assignment: Propose) -> None:
-        try:
-            self._draft = self._make(assignment)
-        except BaseException as error:  # noqa: BLE001 - handed to the worker's own thread by take()
-            self._failure = error
+def _with_the_asking(answer: "Proposal | ProposalFailed | Asked", asked: Asked | None) -> Proposal | ProposalFailed:
+    """The answer with what the asking before it has cost. Who asks again has proposed nothing."""
+    spent = [asked.usage] if asked is not None and asked.usage is not None else []
+    if isinstance(answer, Asked):
+        answer = ProposalFailed("llm_failed", f"it asked once more ({answer}) and proposed nothing", usage=answer.usage)
+    if not spent:
+        return answer
+    usage = total_usage([*spent, *([answer.usage] if answer.usage is not None else [])])
+    if isinstance(answer, ProposalFailed):
+        return ProposalFailed(answer.code, answer.detail, usage=usage, cooldown_s=answer.cooldown_s)
+    return answer.model_copy(update={"usage": usage})
 
 
 def _as_asked(answer: Proposal, assignment: Propose) -> Proposal:
-    """An answer to a conflict is the combination that was asked for."""
+    """An answer to a conflict is the combination that was asked for, one to a crash its repair."""
+    if (crashed := assignment.repair) is not None:
+        cites = tuple(dict.fromkeys((crashed, *answer.cites)))
+        return answer.model_copy(update={"repairs": crashed, "cites": cites})
     if assignment.conflict is None:
         return answer
     return answer.model_copy(update={"operator": Operator.RECOMBINE, "merged": assignment.conflict.pair})

@@ -12,11 +12,14 @@ from swarm.program.shift import changed_under
 from swarm.repo import Repo, trial_ref
 from swarm.study.state import StudyState, Trial
 from swarm.verdict.merges import Merge
-from workers.arms import SLOW_ARMS, Surroundings, build_arms
+from workers.arms import Surroundings, build_arms
+from workers.background import Background
 from workers.claims import Draft, Refused, proposal_claim
 from workers.dispatch import Propose, next_proposal, proposals_are_near
-from workers.dispatch.assignments import SCRIPTED
-from workers.drafts import Background, Drafter, Sources
+from workers.dispatch.assignments import SCRIPTED, is_model
+from workers.drafts import Drafter, Sources
+from workers.kept_drafts import KeptDraft
+from workers.moving import moved
 from workers.session import Session
 
 PATIENCE_S = 10.0  # at most, for a language model's answer while the device could already work
@@ -55,7 +58,11 @@ class Proposing:
         )
         self._drafter = Drafter(session, sources, self._arms, device_mib)
         self._background_drafter = Drafter(background_session, sources, self._arms, device_mib)
-        self.background = Background(self._background_drafter.draft)
+        folder = session.settings.layout.study(session.settings.study_id) / "drafts"
+        self.background = Background(self._background_drafter.draft, KeptDraft(folder / f"{session.agent_id}.json"))
+        left = self.background.leftover()
+        if left is not None and not self._arms.has(left.arm):  # by an arm that this run does not have
+            self.background.used(self.background.take(0.0))
         self._dry_turns = 0  # in a row without anything new from any arm
         self._conflict: str | None = None  # why a model's draft could not follow the incumbent, until it was told
 
@@ -80,12 +87,17 @@ class Proposing:
     def claim(self, assignment: Propose) -> Trial | None:
         """The trial of a new program, or None when none came of it. Raises StaleSnapshot when the study is full."""
         draft = self._draft(assignment)
+        trial = self._claimed(draft)
+        self.background.used(draft)
+        return trial
+
+    def _claimed(self, draft: Draft | None) -> Trial | None:
         while draft is not None and (rebased := self._on_the_incumbent(draft)) is not None:
             try:
                 trial = self._claim_draft(rebased)
             except StaleSnapshot:
                 if not self._session.may_search(self._session.study()):
-                    self._record_unused(draft)
+                    self._leave_for_later(draft)
                     raise
                 continue  # the incumbent has moved once more
             return trial
@@ -100,7 +112,7 @@ class Proposing:
         study, arms = self._session.study(), self._arms.available()
         if arms and self._session.may_search(study) and proposals_are_near(study):
             assignment = self._next(study, arms)
-            if assignment.arm in SLOW_ARMS:
+            if is_model(assignment.arm):
                 self.background.start(self._told(assignment))
 
     def clear(self) -> None:
@@ -109,7 +121,7 @@ class Proposing:
             self._drafter.failed(*unfinished)
         draft = self.background.leftover()
         if draft is not None:
-            self._record_unused(draft)
+            self._leave_for_later(draft)
 
     def _next(self, study: StudyState, arms: Sequence[str]) -> Propose:
         return next_proposal(study, agent_id=self._session.agent_id, arms=arms, device_mib=self._device_mib)
@@ -117,7 +129,7 @@ class Proposing:
     def _draft(self, assignment: Propose) -> Draft | None:
         """The prepared draft if there is one; else one by the assignment's arm, or by the arm that the policy would
         have chosen without a model; else by any other arm that answers at once."""
-        slow = assignment.arm in SLOW_ARMS
+        slow = is_model(assignment.arm)
         if slow:
             self.background.start(self._told(assignment))
         draft = self.background.take(self._patience_s if slow else 0.0)
@@ -158,14 +170,14 @@ class Proposing:
         base = self._sources.of_program(study, draft.follows)
         ours = self._sources.of_program(study, incumbent.name)
         try:
-            merged = self._repo.merge(base, ours, proposal.source)
+            merged = moved(base, ours, proposal.source, self._repo.merge)
         except MergeConflict as conflict:
             told = f"made on {draft.follows}, and the incumbent is {incumbent.name} now: {conflict}"
             self._refuse(draft, "conflict", told)
-            if draft.arm in SLOW_ARMS:
+            if is_model(draft.arm):
                 self._conflict = told
             return None
-        moved = proposal.model_copy(
+        rebased = proposal.model_copy(
             update={
                 "parent": incumbent.name,
                 "source": merged,
@@ -175,7 +187,7 @@ class Proposing:
                 ),
             }
         )
-        return replace(draft, proposal=moved, follows=incumbent.name)
+        return replace(draft, proposal=rebased, follows=incumbent.name)
 
     def _claim_draft(self, draft: Draft) -> Trial | None:
         """The trial with its commit; None, recorded, when the gate refuses the program now. Raises StaleSnapshot."""
@@ -195,10 +207,13 @@ class Proposing:
         self._sources.programs.commit(parent, proposal.source, message, ref)
         return trial
 
-    def _record_unused(self, draft: Draft) -> None:
-        """Embedded arms propose for nothing; what a model's answer has cost counts, used or not."""
+    def _leave_for_later(self, draft: Draft) -> None:
+        """Embedded arms propose for nothing; what a model's answer has cost counts, used or not, and the answer waits
+        for a study that goes on."""
         if draft.proposal.usage is not None:
-            self._refuse(draft, "unused", "the study ended before it could run")
+            self._refuse(draft, "unused", "the study ended before it could run; it waits for one that goes on")
+        if is_model(draft.arm):
+            self.background.left_for_later(draft)
 
     def _refuse(self, draft: Draft, code: str, detail: str, repeats: str | None = None) -> None:
         self._drafter.refuse(draft.briefing, draft.proposal, draft.arm, code, detail, repeats)

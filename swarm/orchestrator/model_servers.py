@@ -11,7 +11,7 @@ from swarm.version import missing, too_old
 def need_extras(proposers: Iterable[ProposerSettings], *, sealed: bool = True) -> None:
     """A sealed target trains with torch; a command of one's own brings what it needs. Raises MissingExtra or
     OutdatedExtra."""
-    specs = {chosen.spec for chosen in proposers}
+    specs = {one.spec for chosen in proposers for one in (chosen, *chosen.others)}
     needed = {"train": sealed, "optuna": "tpe" in specs and not sealed, "models": "openai" in specs}
     for extra in (name for name, is_needed in needed.items() if is_needed):
         if absent := missing(extra):
@@ -22,7 +22,7 @@ def need_extras(proposers: Iterable[ProposerSettings], *, sealed: bool = True) -
 
 def check_models(proposers: Iterable[ProposerSettings], environ: Mapping[str, str]) -> None:
     """Raises UsageError for a server or a key that no worker could use. Nobody is asked."""
-    for chosen in proposers:
+    for chosen in (one for first in proposers for one in (first, *first.others)):
         if chosen.spec == "openai" or (chosen.spec == "auto" and names_a_model(chosen, environ)):
             _check(chosen, environ)
 

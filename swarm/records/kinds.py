@@ -96,6 +96,7 @@ class ProposalClaimed(Record):
         description="functions and constants that the edit changes or reads and that are otherwise where it was made: "
         "it may not mean here what it meant there",
     )
+    repairs: Line | None = Field(default=None, description="trial of the crashed program that it mends")
     finals: int = Field(default=0, description="number of the finals that it is a run of; 0: a trial of the search")
     finals_round: int = Field(default=0, description="round of those finals, from 1")
 
@@ -118,6 +119,7 @@ class ProposalRejected(Record):
     arm: Line = ""
     usage: Usage | None = None
     repeats: Line | None = Field(default=None, description="the earlier trial that it repeats")
+    repairs: Line | None = Field(default=None, description="trial of the crashed program that it was to mend")
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it was to combine")
 
 

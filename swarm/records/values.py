@@ -109,6 +109,7 @@ class Proposal(Value):
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it combines")
     made_on: Line | None = Field(default=None, description="trial that it was made on, if it was moved to its parent")
     changed_under: tuple[Line, ...] = Field(default=(), description="what it builds on that was otherwise where made")
+    repairs: Line | None = Field(default=None, description="trial of the crashed program that it mends")
     usage: Usage | None = None
     briefing_tokens: int | None = Field(default=None, description="of the prompt, estimated; None if no model read one")
     shown: tuple[Line, ...] | None = Field(default=None, description="records in the prompt; None if no model read one")

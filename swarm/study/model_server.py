@@ -34,6 +34,11 @@ def tidy_url(url: str | None) -> str | None:
     return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
 
 
+def split_specs(spec: str) -> list[str]:
+    """The models of openai:A@URL,openai:B@URL,cli:NAME; a comma that no proposer follows is a part of a name."""
+    return re.split(r",(?=openai(?:[:,]|$)|cli:)", spec) if re.match(r"openai|cli:", spec) else [spec]
+
+
 def split_model(text: str) -> tuple[str, str | None]:
     """(model, URL) of MODEL[@URL]. A model's name may hold an @ itself: a URL begins with http:// or https://."""
     found = re.fullmatch(r"(.*?)@(https?://.*)", text)

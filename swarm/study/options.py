@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from swarm.errors import UsageError
+from swarm.study.model_server import split_specs
 from swarm.study.settings import Finals, Memory, Sandbox
 
 UNLIMITED = "unlimited"
@@ -142,10 +143,14 @@ def check_executor(spec: str) -> None:
 
 def check_proposer(spec: str) -> None:
     """Raises UsageError when `spec` names no proposer."""
+    if len(several := split_specs(spec)) > 1:
+        for one in several:
+            check_proposer(one)
+        return
     kind, _, rest = spec.partition(":")
     if kind in ("auto", "embedded", "tpe") and not rest:
         return
     if kind == "openai" or (kind in ("cli", "scripted") and rest):
         return
-    known = "auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE"
+    known = "auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE, or several models with commas"
     raise UsageError(f"--proposer is {spec!r}; it is one of {known}")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from swarm.errors import UsageError
-from swarm.study.model_server import split_model
+from swarm.study.model_server import split_model, split_specs
 from swarm.study.options import UNLIMITED, UpOptions, check_worker_names, worker_names
 from swarm.study.settings import ProposerSettings, RunSettings
 
@@ -45,7 +45,11 @@ def resumed(settings: RunSettings, options: UpOptions, now: float) -> tuple[RunS
 
 
 def proposer_settings(spec: str, options: UpOptions) -> ProposerSettings:
-    """Of one worker, from its spec and what was asked for all."""
+    """Of one worker, from its spec and what was asked for all; a spec of several models has commas between them."""
+    first, *others = split_specs(spec)
+    if others:
+        more = tuple(proposer_settings(other, options) for other in others)
+        return proposer_settings(first, options).model_copy(update={"others": more})
     kind, _, rest = spec.partition(":")
     model, url = split_model(rest) if kind == "openai" else ("", None)
     return ProposerSettings(
@@ -83,7 +87,7 @@ def _proposer(settings: RunSettings, options: UpOptions, name: str) -> ProposerS
     spec = options.worker_proposers.get(name) or (options.proposer if "proposer" in options.given else None)
     if spec is not None:
         asked = proposer_settings(spec, options)
-        update["spec"] = asked.spec
+        update |= {"spec": asked.spec, "others": asked.others}
         if had.spec.partition(":")[0] != asked.spec.partition(":")[0]:  # another server: its model is no use there
             update |= {"model": None, "base_url": None}
         update |= {name: value for name in _SERVER if (value := getattr(asked, name)) is not None}

@@ -78,6 +78,7 @@ class ProposerSettings(BaseModel):
     max_tokens: int | None = None
     price_in: float | None = None  # USD per million tokens
     price_out: float | None = None
+    others: tuple["ProposerSettings", ...] = ()  # more models beside the first, each an arm of its own
 
 
 class RunSettings(BaseModel):

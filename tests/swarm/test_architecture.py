@@ -72,7 +72,7 @@ BROAD_EXCEPTS = {
     "swarm/gpu/nvml.py": "a driver call in a thread of its own; its caller gets the error",
     "swarm/errors.py": "the one border: what a foreign call raises becomes a value",
     "swarm/supervisor/child.py": "between fork and exec: printed as python would have",
-    "workers/drafts.py": "the proposing thread; the worker's own thread gets the error",
+    "workers/background.py": "the proposing thread; the worker's own thread gets the error",
 }
 
 

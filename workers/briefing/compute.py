@@ -71,7 +71,8 @@ def compute_briefing(
     start = view.of(incumbent)
     others = [view.of(study.programs[name], told) for name, told in _alternatives(attempts, taken, study)]
     known = {attempt.trial_id for attempt in attempts}
-    other = view.of(study.programs[jump]) if jump in known else _restart_point(others, attempts) if restart else None
+    jumped = jump is not None and jump in known and bool(study.programs[jump].costs)
+    other = view.of(study.programs[str(jump)]) if jumped else _restart_point(others, attempts) if restart else None
     if other is not None:
         start, others = other, [start, *(one for one in others if one.trial_id != other.trial_id)]
     crash = _crash(study, repair, view)
@@ -90,7 +91,7 @@ def compute_briefing(
         sigma=sigma,
         incumbent=start,
         left=incumbent.name if other is not None and crash is None else None,
-        jumped=jump in known,
+        jumped=jumped,
         alternatives=tuple(others),
         attempts=attempts,
         nearest=nearest,

@@ -10,8 +10,13 @@ from swarm.verdict.merges import Merge
 
 Role = Literal["climber", "jumper"]
 
-LLM = "llm"  # the arm of a language model, whichever it is
+LLM = "llm"  # the arm of a language model, whichever it is; that of another one beside it is llm:NAME
 SCRIPTED = "scripted"  # the arm that replays a script
+
+
+def is_model(arm: str) -> bool:
+    """Whether it takes its time and costs something: no arm that answers at once."""
+    return arm == LLM or arm.startswith(f"{LLM}:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,9 @@ class Replicate:
 @dataclass(frozen=True, slots=True)
 class Propose:
     """Let an arm propose a change. `seed` differs between workers and between turns; `restart` asks for a change of the
-    best other lineage in place of the incumbent. `conflict` asks for two changes in one program that touch the same
-    lines; `told` is why what the arm had in hand came to nothing."""
+    best other lineage in place of the incumbent. `repair` names a program of the arm's own that crashed, to be mended;
+    `conflict` asks for two changes in one program that touch the same lines; `told` is why what the arm had in hand
+    came to nothing."""
 
     arm: str
     role: Role
@@ -40,6 +46,7 @@ class Propose:
     restart: bool = False
     conflict: Merge | None = None
     told: str | None = None
+    repair: str | None = None
 
 
 Assignment: TypeAlias = BaselineReplicate | Replicate | Merge | Propose | Run

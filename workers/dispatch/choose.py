@@ -11,7 +11,8 @@ An arm is chosen, in this order:
 
 An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
 
-A language model is asked first for what no three-way merge could do: two good changes that touch the same lines.
+A language model is asked first to mend a program of its own that crashed (once), then for what no three-way merge could
+do: two good changes that touch the same lines.
 
 After ten proposals without a new leader the jumper's arms build on the best other lineage, if there is one.
 """
@@ -25,7 +26,8 @@ from swarm import verdict
 from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import conflicts_open, merge_owed
 from swarm.verdict.replication import LEADER_SEEDS
-from workers.dispatch.assignments import LLM, SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role
+from workers.dispatch.assignments import SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role, is_model
+from workers.dispatch.mending import to_mend
 from workers.dispatch.shares import arm_shares
 from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
 from workers.proposers.recombine import ablation_due
@@ -64,17 +66,19 @@ def next_proposal(study: StudyState, *, agent_id: str, arms: Sequence[str], devi
     """The proposal that this worker should make next, whatever is owed before it. `arms` may not be empty."""
     rng = random.Random(_seed(study, agent_id))
     role = _role(study, agent_id)
-    arm = _arm(study, agent_id, role, arms)
+    repair = to_mend(study, agent_id, arms)
+    arm = study.programs[repair].first.claim.arm if repair is not None else _arm(study, agent_id, role, arms)
     stalled = stalled_for(study)
-    conflict = next(iter(conflicts_open(study)), None) if arm == LLM else None
+    conflict = next(iter(conflicts_open(study)), None) if is_model(arm) and repair is None else None
     return Propose(
         arm=arm,
         role=role,
         seed=rng.getrandbits(31),
         cooled_families=_families_to_avoid(study, agent_id, rng),
         diagnosis=diagnose(study, device_mib) if stalled >= STALL else None,
-        restart=stalled >= RESTART and role == "jumper" and arm not in ON_THE_INCUMBENT and conflict is None,
+        restart=stalled >= RESTART and role == "jumper" and arm not in ON_THE_INCUMBENT and not (conflict or repair),
         conflict=conflict,
+        repair=repair,
     )
 
 

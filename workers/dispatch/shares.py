@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from swarm.study.state import Program, StudyState
-from workers.dispatch.assignments import LLM
+from workers.dispatch.assignments import LLM, is_model
 from workers.dispatch.stall import leads_or_kept, proposals
 
 FLOOR = 0.10
@@ -18,10 +18,11 @@ def arm_shares(study: StudyState, arms: Sequence[str]) -> dict[str, float]:
 
     The table's share times what the arm gained per minute of device time against the average of all arms (shrunk
     towards it while the arm has few trials). No arm falls below 10 %, or below its share in the table if that is less.
-    An arm that the table does not know gets the floor.
+    An arm that the table does not know gets the floor; several models begin with equal parts of the model's.
     """
-    table = WITH_MODEL if LLM in arms else EMBEDDED
-    base = {arm: table.get(arm, FLOOR) for arm in arms}
+    table = WITH_MODEL if any(map(is_model, arms)) else EMBEDDED
+    models = sum(is_model(arm) for arm in arms)
+    base = {arm: table[LLM] / models if is_model(arm) else table.get(arm, FLOOR) for arm in arms}
     rates = _relative_gains(study, arms)
     raw = _normalised({arm: base[arm] * rates[arm] for arm in arms})
     return _normalised({arm: max(raw[arm], min(FLOOR, base[arm])) for arm in arms})

@@ -66,7 +66,7 @@ def read_envelope(answer: str, briefing: Briefing, known: Header | None = None) 
 def read_schema(answer: str, briefing: Briefing) -> Draft:
     """One JSON object with the header's fields and `edits`. Raises EditFailed."""
     _refuse_long(answer)
-    found = next((item for item in _objects(answer) if isinstance(item.get("edits"), list)), None)
+    found = next((item for item in json_objects(answer) if isinstance(item.get("edits"), list)), None)
     if found is None:
         raise EditFailed("the answer is not one JSON object with the key `edits`.")
     edits = _listed_edits(found["edits"])
@@ -77,7 +77,7 @@ def read_schema(answer: str, briefing: Briefing) -> Draft:
 
 def parse_header(answer: str) -> Header | None:
     """The last JSON object of the answer that has a hypothesis; None if there is none."""
-    found = [item for item in _objects(answer) if isinstance(item.get("hypothesis"), str)]
+    found = [item for item in json_objects(answer) if isinstance(item.get("hypothesis"), str)]
     return _header(found[-1]) if found else None
 
 
@@ -167,7 +167,7 @@ def _bare_file(answer: str) -> str | None:
 
 def _json_edits(answer: str) -> list[Edit]:
     """Edits as a list in JSON, where blocks were asked for."""
-    lists = (_listed_edits(item.get("edits")) for item in _objects(answer))
+    lists = (_listed_edits(item.get("edits")) for item in json_objects(answer))
     return next(filter(None, lists), [])
 
 
@@ -187,7 +187,7 @@ def _text_of(item: dict[str, object], names: tuple[str, ...]) -> str:
     return "\n".join(str(line) for line in lines).replace("\r\n", "\n").rstrip("\n")
 
 
-def _objects(answer: str) -> Iterator[dict[str, object]]:
+def json_objects(answer: str) -> Iterator[dict[str, object]]:
     """JSON objects in the answer: in fences, else anywhere; a comma too many is forgiven."""
     texts = [block for language, block in fenced_blocks(answer) if language in ("", "json")]
     texts.append(answer)

@@ -300,7 +300,7 @@ ROWS = (
         "conflict-becomes-a-task",
         "two good changes that touch the same lines are given to a model",
         "workers/dispatch/choose.py",
-        "    conflict = next(iter(conflicts_open(study)), None) if arm == LLM else None\n",
+        "    conflict = next(iter(conflicts_open(study)), None) if is_model(arm) and repair is None else None\n",
         "    conflict = None\n",
         ("workers/test_worker.py::TestMerges",),
     ),

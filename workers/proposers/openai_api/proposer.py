@@ -34,6 +34,7 @@ from workers.proposers.openai_api.rules import MOST_OUTPUT_TOKENS, Mode, RuleBoo
 from workers.proposers.openai_api.schema import SCHEMA
 from workers.proposers.openai_api.server import Server
 from workers.proposers.reply import Draft, Header, parse_header, read_envelope, read_schema, to_proposal
+from workers.proposers.requests import Asked, request_in
 from workers.proposers.spending import SpendLimit
 from workers.proposers.transcript import Transcripts
 from workers.redact import Redactor
@@ -130,12 +131,15 @@ class OpenAIProposer:
         return self._asked_mode if self._rulebook.rules.takes_schema else "envelope"
 
     def propose(self, briefing: Briefing) -> Proposal:
+        """Raises ProposalFailed, and Asked where the briefing allows it."""
         self._turn = turn = Turn(self._clock.monotonic(), self._deadline_s)
         try:
             draft = self._by_schema(turn, briefing) if self.mode == "schema" else None
             draft = draft or self._by_envelope(turn, briefing)
         except ProposalFailed as failure:
             raise self._in_all(turn, failure.code, failure.detail, failure.cooldown_s) from None
+        except Asked as asked:
+            raise Asked(asked.request, total_usage(turn.usages)) from None
         return to_proposal(
             draft,
             briefing,
@@ -156,6 +160,8 @@ class OpenAIProposer:
 
     def _by_envelope(self, turn: Turn, briefing: Briefing) -> Draft:
         prompt, answer = self._conversation.first(turn, briefing, "envelope")
+        if briefing.may_ask and (request := request_in(answer, briefing.editable)) is not None:
+            raise Asked(request, None)
         known: Header | None = None
         for follow_up in (repair_text, whole_file_text, None):
             try:
