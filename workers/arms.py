@@ -16,6 +16,7 @@ from pathlib import Path
 from swarm.clock import Clock
 from swarm.errors import BrainError, Escaped, MissingExtra, contained
 from swarm.records import MAX_DESCRIPTION, Proposal, one_line
+from swarm.sharing.publishing import ARM
 from swarm.study.model_server import names_a_model
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
@@ -26,6 +27,7 @@ from workers.proposers import Metered, ProposalFailed, Proposer
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import CliAgentProposer
 from workers.proposers.climb import ClimbProposer
+from workers.proposers.importing import importers
 from workers.proposers.library import LibraryProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.requests import Asked
@@ -64,12 +66,15 @@ class Arms:
         self._breakers = {name: Breaker(clock, failures=1) for name in proposers}  # for what no proposer may raise
 
     def available(self) -> tuple[str, ...]:
-        """What the policy may pick now: the chosen arms that do not rest, else all others that do not."""
-        return self._awake(self._chosen) or self._awake(tuple(self._proposers))
+        """What the policy may pick now: the chosen arms that do not rest, else all others that do not. Findings of
+        others alone are no search: then too the others stand in."""
+        chosen = self._awake(self._chosen)
+        return chosen if any(not name.startswith(ARM) for name in chosen) else self._awake(tuple(self._proposers))
 
     def at_once(self, first: str) -> tuple[str, ...]:
         """Arms that propose without waiting for anybody, beginning with `first` if it is one of them."""
-        ready = [name for name in self._awake(tuple(self._proposers)) if not is_model(name)]
+        asked = [name for name in self._awake(tuple(self._proposers)) if not is_model(name)]
+        ready = [name for name in asked if name == first or not name.startswith(ARM)]  # those have a share of their own
         return tuple(sorted(ready, key=lambda name: name != first))
 
     def has(self, arm: str) -> bool:
@@ -82,9 +87,10 @@ class Arms:
         return proposer.name if proposer is not None else arm
 
     def will_wake(self) -> bool:
-        """Whether an arm rests that will be there again."""
+        """Whether an arm rests that will be there again. An empty shelf of findings is nothing to wait for."""
         now = self._clock.monotonic()
-        return any(now < until < math.inf for until in self._resting_until.values())
+        resting = (until for name, until in self._resting_until.items() if not name.startswith(ARM))
+        return any(now < until < math.inf for until in resting)
 
     def propose(self, arm: str, briefing: Briefing) -> Proposal:
         """Raises ProposalFailed, Asked where the briefing allows it, and BrainError if the brain fails; a cool-down
@@ -148,17 +154,19 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
     chosen = around.settings.proposers[around.agent_id]
     kind, _, rest = chosen.spec.partition(":")
     if kind == "scripted":
-        return {SCRIPTED: ScriptedProposer(Path(rest))}, (SCRIPTED,)
+        imported = importers(around.settings, around.study, around.source_of)
+        return {SCRIPTED: ScriptedProposer(Path(rest)), **imported}, (SCRIPTED, *imported)
     if kind == "tpe":
         return {"tpe": TpeProposer()}, ("tpe",)
     embedded = _embedded(around)
+    imported = importers(around.settings, around.study, around.source_of)
     if kind in ("openai", "cli"):
         models = _models(around, (chosen, *chosen.others))
-        return {**models, **embedded}, tuple(models)
+        return {**models, **embedded, **imported}, (*models, *imported)
     if kind == "auto" and names_a_model(chosen, {**os.environ, **around.secrets}):
-        arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded}
+        arms: dict[str, Proposer] = {LLM: _openai(around, chosen), **embedded, **imported}
         return arms, tuple(arms)
-    return embedded, tuple(embedded)
+    return {**embedded, **imported}, (*embedded, *imported)
 
 
 def _embedded(around: Surroundings) -> dict[str, Proposer]:

@@ -12,6 +12,7 @@ from swarm import gate
 from swarm.errors import StaleSnapshot
 from swarm.program.families import family_of
 from swarm.records import MAX_DESCRIPTION, FailReason, Operator, Proposal, ProposalClaimed
+from swarm.sharing.publishing import ARM, SHARE_CODE, within_share
 from swarm.study.settings import RunSettings
 from swarm.study.state import BrainState, StudyState
 from swarm.verdict import finals, replicates_owed
@@ -122,6 +123,8 @@ def proposal_claim(
     incumbent = study.incumbent
     if incumbent is not None and draft.follows not in (None, incumbent.name):
         raise StaleSnapshot(f"the incumbent is {incumbent.name} now and was {draft.follows}")
+    if draft.arm.startswith(ARM) and not within_share(study, draft.arm):
+        raise Refused(gate.Refusal(SHARE_CODE, f"{draft.arm} has had its tenth of the trials: it may come later"))
     passed = check(study, proposal, parent_source)
     trial_id = study.next_trial_id
     return ProposalClaimed(

@@ -10,6 +10,7 @@ from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.nodes import node_app, nodes
 from swarm.cli.pod import pod_app
+from swarm.cli.share import share_app
 from swarm.cli.steer import steer_app
 from swarm.cli.verdicts import verdicts_app
 
@@ -32,6 +33,7 @@ app.add_typer(steer_app, name="steer")
 app.add_typer(pod_app, name="pod")
 app.add_typer(verdicts_app, name="verdicts")
 app.add_typer(node_app, name="node")
+app.add_typer(share_app, name="share")
 
 
 def _version(wanted: bool) -> None:

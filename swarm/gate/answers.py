@@ -16,6 +16,7 @@ Code = Literal[
     "duplicate",
     "near_duplicate",
     "vetoed",
+    "share",
     "unchecked",
 ]
 

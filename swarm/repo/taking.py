@@ -19,7 +19,7 @@ MAX_PACK_MIB = 512
 MAX_OBJECTS = 100_000
 MAX_OBJECT_BYTES = 16 * 2**20
 _INCOMING = "refs/incoming/"
-_CAREFUL = (
+CAREFUL = (
     *("-c", "fetch.fsckObjects=true"),
     *("-c", "protocol.allow=never", "-c", "protocol.file.allow=always", "-c", "protocol.ssh.allow=always"),
     *("-c", "protocol.https.allow=always"),
@@ -40,7 +40,7 @@ class Quarantine:
         if address.startswith("-"):
             raise RepoError(f"{address!r} is no address of a repository")
         git = self._made()
-        careful = replace(git, flags=_CAREFUL, timeout_s=FETCH_LIMIT_S, file_limit_mib=MAX_PACK_MIB)
+        careful = replace(git, flags=CAREFUL, timeout_s=FETCH_LIMIT_S, file_limit_mib=MAX_PACK_MIB)
         wanted = [f"+refs/swarm/*:{_INCOMING}*", *([f"+{branch}:{_INCOMING}{branch}"] if branch else [])]
         try:
             careful("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--prune", address, *wanted, env=env)

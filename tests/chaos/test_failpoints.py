@@ -22,6 +22,7 @@ BETWEEN = {
     "brain/lock.py:_wait_for": "lock.before and lock.after in its caller",
     "repo/git.py:_run": "one call of git; whoever asks git has failpoints before and after",
     "repo/merging.py:_merge_file": "a temporary folder that nobody else looks into",
+    "repo/findings.py:pushed": "a temporary repository; the remote's git takes a push whole or not at all",
     "repo/runtime.py:make_runtime": "a constant text, written again by whoever finds none",
     "repo/taking.py:_made": "a constant text, written again before each fetch",
     "repo/worktrees.py:_fill": "worktree.after_add and worktree.after_fill in its caller",

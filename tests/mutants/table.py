@@ -13,6 +13,7 @@ from mutants.rows import (
     proposers,
     repo,
     sandbox,
+    sharing,
     study,
     supervisor,
     trial,
@@ -25,7 +26,7 @@ from mutants.safeguard import Safeguard
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
-    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS),
+    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS, *sharing.ROWS),
 )
 
 FAST = frozenset(

@@ -5,8 +5,9 @@ An arm is chosen, in this order:
 1. a script, while there is one;
 2. the follow-up pair: the next two children of an incumbent whose lead held over three seeds come from `climb`, which
    goes further in the direction that helped and then adds the best-known partner;
-3. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
-4. the arm that is furthest behind its share (`shares`) of all proposals; for a worker whose role the arm suits, it
+3. a finding of another swarm, where its remote has had less than a tenth of all trials;
+4. an ablation of the incumbent's edits by `recombine`, every 15 proposals;
+5. the arm that is furthest behind its share (`shares`) of all proposals; for a worker whose role the arm suits, it
    counts as one proposal further behind.
 
 An arm that has just failed this worker, or was refused, waits until the worker has claimed a trial by another one.
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from swarm import verdict
+from swarm.sharing.publishing import ARM, within_share
 from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import conflicts_open, merge_owed
 from swarm.verdict.replication import LEADER_SEEDS
@@ -112,7 +114,11 @@ def _arm(study: StudyState, agent_id: str, role: Role, arms: Sequence[str]) -> s
     refused = _refused_arms(study, agent_id)
     if not _two_lineages(study):
         refused.add("recombine")
-    willing = [arm for arm in arms if arm not in refused] or list(arms)
+    own = [arm for arm in arms if not arm.startswith(ARM)]
+    due = [arm for arm in arms if arm.startswith(ARM) and arm not in refused and within_share(study, arm)]
+    if due and (not own or not (_follow_up_due(study) and "climb" in own)):
+        return due[0]
+    willing = [arm for arm in own if arm not in refused] or own or list(arms)
     if SCRIPTED in willing:
         return SCRIPTED
     if "climb" in willing and _follow_up_due(study):
