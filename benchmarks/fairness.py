@@ -299,9 +299,10 @@ def clock_cost_s(folder: Path, layout: Layout) -> float:
     """CPU seconds a step that the budget clock adds to a bare loop over the same batches, median of several rounds."""
     import torch
 
+    from swarm.harness.batches import Batches
     from swarm.harness.budget import meter_for
     from swarm.harness.layout import TrainSet
-    from swarm.harness.loop import Batches, BudgetClock
+    from swarm.harness.loop import BudgetClock
     from swarm.harness.program import load_program
     from swarm.trial.heartbeat import Heartbeat
 

@@ -54,7 +54,7 @@ class CountingDevice:
 class NoRungs:
     fractions = ()
 
-    def images(self) -> torch.Tensor:
+    def inputs(self) -> torch.Tensor:
         raise NotImplementedError
 
     def path(self, fraction: float) -> Path:

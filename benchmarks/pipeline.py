@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from swarm.harness import augment
+from swarm.harness.batches import Batches
 from swarm.harness.layout import TrainSet
-from swarm.harness.loop import Batches
 
 IMAGES, BATCH, PAD, ROUNDS = 10_240, 512, 4, 5
 

@@ -16,11 +16,13 @@ Study = Annotated[
 ]
 Trial = Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")]
 
-Target = Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, or a target folder.")]
+Target = Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, gpt, or a target folder.")]
 Device = Annotated[str, typer.Option(metavar="auto|cuda|cpu", help="auto: a GPU where there is one.")]
 Data = Annotated[
     str,
-    typer.Option(metavar="auto|cifar100|standin", help="standin: images made by a formula, no claim about CIFAR-100."),
+    typer.Option(
+        metavar="auto|cifar100|kjv|standin", help="standin: images or text made by a formula, no claim about real ones."
+    ),
 ]
 BudgetS = Annotated[
     float | None, typer.Option("--budget-s", help="Seconds of training a trial. Default: the target's profile.")

@@ -41,7 +41,11 @@ def comparison_markdown(comparison: Comparison) -> str:
 def _what(comparison: Comparison) -> str:
     counts = sorted({pair.trials for pair in comparison.pairs})
     trials = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    data = "stand-in data (says nothing about CIFAR-100)" if comparison.data == "standin" else comparison.data
+    said = {
+        "standin": "stand-in data (says nothing about CIFAR-100)",
+        "standin-text": "stand-in text (says nothing about a language)",
+    }
+    data = said.get(comparison.data, comparison.data)
     pairs = len(comparison.pairs)
     return (
         f"{comparison.target} on {comparison.device}, {data}, {comparison.budget} a trial; "

@@ -11,6 +11,7 @@ from swarm.admission import OomReport
 from swarm.admission.policy.oom import LACKS
 from swarm.records import Budget
 from swarm.supervisor import PhaseResult, TrialResult
+from swarm.trial.asked import ASKED, Harness
 from swarm.trial.config import Device, Split
 from swarm.trial.contract import Phase
 from swarm.trial.files import read_json
@@ -19,15 +20,13 @@ from swarm.trial.folder import TrialFolder
 OWN_ALLOWANCE_S = 0.5  # CPU seconds of a candidate's own that no clock has: what is free of the set-up, and the hand-in
 ALLOWANCE_SHARE = 0.03  # of the budget, on top of it
 PREDICT_ALLOWANCE_S = {"cpu": 0.5, "cuda": 30.0}  # building the model, loading the weights; and ALLOWANCE_SHARE
-PREDICT_SHARE = 1.0  # of the training's time, for 5,000 images: more is no mere prediction, however large the network
+PREDICT_SHARE = 1.0  # of the training's time, for the validation split: more is no mere prediction
 FORWARD_SHARE = 1.25  # of what an image costs in training: an honest forward pass is about a third of it
 TRAINING_FORWARDS = (
     12  # a step on an image, in forward passes: about three, seven with two passes, more in small batches
 )
 ALLOWANCE_S = 0.5  # of a training, for what does not depend on its images
 RUNG_SHARE = 0.5  # the same, of the images at a rung
-EVALUATION_IMAGES: dict[Split, int] = {"val": 5000, "test": 10_000}
-REPEATED_SHARE, RUNG_IMAGES = 0.1, 1000
 MIB = 1 << 20
 
 
@@ -74,12 +73,13 @@ class Terms:
     device: Device
     threads: int
     split: Split = "val"
+    harness: Harness = "images"
 
     @property
     def images(self) -> dict[Phase, int]:
-        """That are asked about in each prediction."""
-        asked = EVALUATION_IMAGES[self.split]
-        return {Phase.PREDICT: asked, Phase.REPEAT: int(REPEATED_SHARE * asked)}
+        """That are asked about in each prediction; of text it is windows."""
+        asked = ASKED[self.harness]
+        return {Phase.PREDICT: asked.rows(self.split), Phase.REPEAT: asked.repeated(self.split)}
 
     @property
     def cpu_budget_s(self) -> float | None:
@@ -130,7 +130,7 @@ class Evidence:
             return self._samples_limit_s
         step_s = min(budget_s / max(1, self.train.steps or 1), 0.05 * budget_s)
         forward_s = min(FORWARD_SHARE * self.forward_s, RUNG_SHARE * budget_s / max(1, self.train.samples or 1))
-        rungs_s = RUNG_IMAGES * forward_s * sum(len(phase.rungs) for phase in self.result.phases)
+        rungs_s = ASKED[self.terms.harness].rung * forward_s * sum(len(phase.rungs) for phase in self.result.phases)
         return (1 + ALLOWANCE_SHARE) * budget_s + step_s + rungs_s + OWN_ALLOWANCE_S
 
     @property
@@ -157,7 +157,8 @@ class Evidence:
         if self.terms.budget.kind == "samples":
             return FORWARD_SHARE * images * train_s / self.terms.budget.amount + fixed_s
         forwards_s = FORWARD_SHARE * images * train_s / max(1, self.train.samples or 1)
-        return min(forwards_s, PREDICT_SHARE * train_s * images / EVALUATION_IMAGES["val"]) + fixed_s
+        share = PREDICT_SHARE * images / ASKED[self.terms.harness].val
+        return min(forwards_s, share * train_s) + fixed_s
 
     @property
     def predicted_too_long(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from swarm.records import Budget, FailReason, Grading, Resources, Score, TargetTerms
+from swarm.trial.asked import Harness
 from swarm.trial.config import Device, Split
 
 Sandbox = Literal["auto", "strict", "none"]
@@ -66,6 +67,7 @@ class TrialOrder(_Value):
     threads: int = Field(ge=1)
     alone: bool = Field(default=False, description="it shares its device with nobody")
     sandbox: Sandbox = "auto"
+    harness: Harness = Field(default="images", description="what kind of data the program trains on")
     split: Split = Field(default="val", description="what it is scored on; the test images only for a certificate")
     harness_sha256: str = Field(description="refused where the harness is another: results would not compare")
     memory: MemoryEvidence

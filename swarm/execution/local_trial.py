@@ -253,7 +253,8 @@ class LocalTrial:
 
     @property
     def _terms(self) -> Terms:
-        return Terms(self._order.budget, self._order.device, self._order.threads, self._order.split)
+        order = self._order
+        return Terms(order.budget, order.device, order.threads, order.split, order.harness)
 
     def _unrun(self, reason: FailReason, detail: str) -> Outcome:
         """The end of a trial whose last attempt left nothing to read."""

@@ -1,9 +1,9 @@
 """What the processes of a trial are told: their limits, and what each may read and write.
 
     train    the candidate's program, sandboxed: sees the labelled train split and leaves weights
-    stage    trusted: lays out the unlabelled evaluation images in a secret order
+    stage    trusted: lays out the unlabelled evaluation images, or windows of text, in a secret order
     predict  a fresh sandboxed process of the candidate: rebuilds the model and leaves logits
-    repeat   once more for a tenth of the images, in other company: answers must agree
+    repeat   once more for a part of them, in other company, and text with another end: answers must agree
     score    trusted: holds the labels
 
 The lease of the device ends after `predict`. Every number that counts comes from `score`; what `train` reports about
@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from swarm.admission import Lease, default_root
-from swarm.execution.evidence import EVALUATION_IMAGES
 from swarm.execution.executor import TrialOrder
 from swarm.supervisor import PhaseSpec, TrialSpec
+from swarm.trial.asked import ASKED
 from swarm.trial.config import TrialConfig, WorkBudget
 from swarm.trial.contract import PRELOAD, Phase, code_root, harness_folders, program_sha256
 from swarm.trial.folder import TrialFolder
@@ -57,6 +57,7 @@ def lay_out(folder: TrialFolder, order: TrialOrder, lease: Lease, data_dir: Path
         rungs=order.rungs,
         gate=gate,
         program_sha256=program_sha256(folder.program),
+        harness=order.harness,
     )
     folder.config.write_text(config.to_json(), encoding="utf-8")
     of_trial = trial_phases(folder, order, data_dir, gate)
@@ -152,5 +153,6 @@ def _predict_cpu_limit(order: TrialOrder) -> float | None:
     """CPU seconds after which a prediction is ended, whatever may still come."""
     if order.device != "cpu" or order.budget.kind == "samples":
         return None
-    share = PREDICT_CPU_SHARE * EVALUATION_IMAGES[order.split] / EVALUATION_IMAGES["val"]
+    asked = ASKED[order.harness]
+    share = PREDICT_CPU_SHARE * asked.rows(order.split) / asked.val
     return share * order.budget.amount + START_UP_CPU_S

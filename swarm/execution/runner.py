@@ -168,6 +168,7 @@ class TrialRunner:
             threads=settings.threads,
             alone=settings.gpu_mode == "exclusive",
             sandbox=settings.sandbox,
+            harness=settings.harness,
             harness_sha256=settings.harness_sha256,
             memory=evidence_of(claim, self._records.study(), settings),
         )

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from swarm.errors import TargetError
 from swarm.gate.answers import Code, Refusal
+from swarm.gate.carried import carried_problems
 from swarm.gate.names import Names, imported_modules
 from swarm.gate.scope import Problems, scope_problems, seeding_problems
 from swarm.program import constants
@@ -36,6 +37,7 @@ def check_program(source: str, *, also_allowed: frozenset[str] = frozenset()) ->
         _refusal("contract", _contract_problems(tree))
         or _refusal("scope", scope_problems(tree, names, also_allowed))
         or _refusal("seeding", seeding_problems(tree, names))
+        or _refusal("scope", carried_problems(tree))
     )
 
 

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from swarm.harness.augment import normalise
+from swarm.harness.batches import Augmentation, Source, batches_of, prepared
 from swarm.harness.budget import Meter
 from swarm.harness.errors import ContractBroken
 from swarm.harness.layout import TrainSet
 from swarm.harness.losses import Losses
 from swarm.harness.optimizers import StepCount
+from swarm.harness.text import TextSet
 from swarm.harness.warmup import Stateful, warm_up
+from swarm.trial.asked import Harness
 from swarm.trial.config import WorkBudget
 from swarm.trial.heartbeat import Heartbeat
 
 DIVERGED_AT = 3.0  # times the loss of guessing
-RUNG_BATCH = 500
+RUNG_BATCH: dict[Harness, int] = {"images": 500, "text": 64}
 RUNG_PRICE = 0.4
 """What an image at a rung may cost, in images trained: a forward pass is about a third of a step. More is charged."""
-
-Augmentation = Callable[[Tensor], Tensor]
 
 
 class Rungs(Protocol):
@@ -35,7 +35,7 @@ class Rungs(Protocol):
 
     fractions: Sequence[float]
 
-    def images(self) -> Tensor: ...
+    def inputs(self) -> Tensor: ...
 
     def path(self, fraction: float) -> Path: ...
 
@@ -62,6 +62,7 @@ class BudgetClock:
         self.optimizer_steps = StepCount()
         self._reseeded = False
         self._shape: tuple[int, ...] = ()
+        self._unit = 1.0  # of the reported losses, in nats: a bit for text
         self._budget, self._meter, self._heartbeat, self._rungs, self._seed = budget, meter, heartbeat, rungs, seed
         self._losses = Losses()
         self._trained = _Trained(())
@@ -91,13 +92,14 @@ class BudgetClock:
 
     def batches(
         self,
-        train: TrainSet,
+        train: TrainSet | TextSet,
         batch_size: int,
         augmentation: Augmentation | None = None,
         *,
         state: Sequence[Stateful] = (),
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields normalised images float32 [batch_size, 3, 32, 32] and labels int64 until the budget is spent.
+        """Yields normalised images float32 [batch_size, 3, 32, 32] and labels int64 until the budget is spent; of text
+        windows of bytes and the byte after each of them, both int64 [batch_size, window].
 
         `augmentation` maps uint8 images to uint8 images. `state` is what the steps change: the model first, then the
         optimiser and, if there are any, averages and scalers. With it the harness runs a few warm-up steps, puts the
@@ -106,11 +108,10 @@ class BudgetClock:
         """
         if self._started:
             raise ContractBroken("clock.batches was called twice: one training has one budget")
-        if not 1 <= batch_size <= len(train):
-            raise ContractBroken(f"batch size {batch_size} is outside 1..{len(train)}, the images there are")
+        source = batches_of(train, batch_size, augmentation, self._seed)
         self._reseeded = self.own_seed  # the warm-up sets the seed again
-        self._shape = (batch_size, *train.images.shape[1:])
-        source = Batches(train, batch_size, augmentation, self._seed)
+        self._shape = source.shape
+        self._unit = math.log(2) if isinstance(train, TextSet) else 1.0
         self._trained = _Trained(state)
         self._losses = Losses.on(source.device)
         self.optimizer_steps.on_clock = True
@@ -129,10 +130,10 @@ class BudgetClock:
         self._note_loss()
 
     def report(self, loss: Tensor) -> None:
-        """The mean training loss of this step: for the live view, the curve and the divergence check."""
-        self._losses.add(self.progress, loss)
+        """The mean training loss of this step in nats: for the live view, the curve and the divergence check."""
+        self._losses.add(self.progress, loss if self._unit == 1.0 else loss / self._unit)
 
-    def _warm_up(self, source: "Batches", state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _warm_up(self, source: Source, state: Sequence[Stateful]) -> Iterator[tuple[Tensor, Tensor]]:
         if state:
             self.indices = source.first_rows()
             for batch in warm_up(lambda: self._load(source), state, source.device, self._seed, self.warm_up_s):
@@ -140,14 +141,14 @@ class BudgetClock:
                 self._meter.park()
                 yield batch
 
-    def _load(self, source: "Batches") -> tuple[Tensor, Tensor]:
+    def _load(self, source: Source) -> tuple[Tensor, Tensor]:
         """Loading is part of the step, so the meter knows the shape of the last batch when the next step begins."""
-        images, labels = source.load(self.indices)
-        self._shape = tuple(images.shape)
-        return images, labels
+        inputs, targets = source.load(self.indices)
+        self._shape = tuple(inputs.shape)
+        return inputs, targets
 
     def _begin(self, device: torch.device, classes: int) -> None:
-        self._losses = Losses.on(device, DIVERGED_AT * math.log(classes))
+        self._losses = Losses.on(device, DIVERGED_AT * math.log(classes) / self._unit)
         self._meter.start()
         self.wall_s = -time.monotonic()
         self.loop_cpu_s = -time.process_time()
@@ -171,7 +172,7 @@ class BudgetClock:
         self.curve = self._losses.curve
 
     def _evaluate(self, fraction: float, state: Sequence[Stateful]) -> None:
-        """Logits of the rung images, float16, beside the weights. Free of charge as far as it costs no more than that
+        """Logits of the rung's rows, float16, beside the weights. Free of charge as far as it costs no more than that
         many forward passes would."""
         model = next((part for part in state if isinstance(part, nn.Module)), None)
         if model is None:
@@ -179,7 +180,11 @@ class BudgetClock:
         self._meter.pause()
         self.optimizer_steps.on_clock = False
         began = time.monotonic()
-        logits = forward(model, self._rungs.images(), RUNG_BATCH)
+        inputs = self._rungs.inputs()
+        text = inputs.ndim == 2
+        logits = forward(model, inputs, RUNG_BATCH["text" if text else "images"])
+        if text and logits.ndim == 3:
+            logits = logits[:, -1]  # the one whose target is not shown
         path = self._rungs.path(fraction)
         with path.with_suffix(".tmp").open("wb") as file:
             np.save(file, logits.half().numpy())
@@ -190,62 +195,25 @@ class BudgetClock:
 
 
 def forward(
-    model: nn.Module, images: Tensor, batch_size: int, before_batch: Callable[[], None] = lambda: None
+    model: nn.Module, inputs: Tensor, batch_size: int, before_batch: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were.
+    """Logits float32 [n, classes] on the CPU, in evaluation mode; mode and random state are left as they were. Of
+    windows of text, uint8 [n, t], the logits are [n, t, 256].
 
     What was compiled runs as it was written, and cuDNN takes the first algorithm instead of trying all: an evaluation
     is over before either pays, a compilation would be charged, and the tried workspaces would be in the peak.
     """
-    device = images.device
+    device = inputs.device
     training = model.training
     model.eval()
     random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with random_state, torch.inference_mode(), _uncompiled(), _first_algorithm():
         parts: list[Tensor] = []
-        for batch in images.split(batch_size):
+        for batch in inputs.split(batch_size):
             before_batch()
-            parts.append(model(_arranged(normalise(batch))).float().cpu())
+            parts.append(model(prepared(batch)).float().cpu())
     model.train(training)
     return torch.cat(parts)
-
-
-class Batches:
-    """Shuffled epochs without replacement; an incomplete last batch is left out, so every step has one shape."""
-
-    def __init__(self, train: TrainSet, batch_size: int, augmentation: Augmentation | None, seed: int) -> None:
-        self.device = train.images.device
-        self._train, self._size, self._augmentation = train, batch_size, augmentation
-        self._generator = torch.Generator().manual_seed(seed)
-        self._epoch, self._at, self._order = -1, len(train), torch.empty(0, dtype=torch.int64)
-
-    def first_rows(self) -> Tensor:
-        """Rows for warming up: always the same ones, and none is used up."""
-        return torch.arange(self._size, device=self.device)
-
-    def next_rows(self) -> tuple[int, Tensor]:
-        if self._at + self._size > len(self._train):
-            self._order = _sent(torch.randperm(len(self._train), generator=self._generator), self.device)
-            self._epoch, self._at = self._epoch + 1, 0
-        rows = self._order[self._at : self._at + self._size]
-        self._at += self._size
-        return self._epoch, rows
-
-    def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        images = self._train.images[rows]
-        if self._augmentation is not None:
-            images = self._augmentation(images)
-        return _arranged(normalise(images)), self._train.labels[rows]
-
-
-def _arranged(images: Tensor) -> Tensor:
-    """Channels last: what convolutions are fast on, on CPUs as on GPUs."""
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def _sent(rows: Tensor, device: torch.device) -> Tensor:
-    """On a GPU from pinned memory, so that an epoch begins without a wait for the last one."""
-    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
 
 
 def _uncompiled() -> AbstractContextManager[object]:

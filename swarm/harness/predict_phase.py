@@ -23,10 +23,12 @@ from swarm.harness.memory_errors import reported
 from swarm.harness.optimizers import StepCount
 from swarm.harness.program import entry, exit_code_of, import_first, load_program
 from swarm.harness.session import open_session, seconds_since_process_start
+from swarm.harness.text import VOCABULARY
+from swarm.trial.asked import Harness
 from swarm.trial.config import Device, TrialConfig
 from swarm.trial.contract import candidate_begins
 
-BATCH: dict[Device, int] = {"cpu": 125, "cuda": 500}
+BATCH: dict[Harness, dict[Device, int]] = {"images": {"cpu": 125, "cuda": 500}, "text": {"cpu": 32, "cuda": 64}}
 """On a CPU a larger one is not faster, and has to have more memory cleared for it."""
 
 
@@ -36,19 +38,20 @@ def run(path: Path | None = None) -> int:
 
 
 def _predict(config: TrialConfig) -> None:
-    facts = predict(config, config.folder.images, config.folder.logits, BATCH[config.device])
+    shown = config.folder.images if config.harness == "images" else config.folder.windows
+    facts = predict(config, shown, config.folder.logits, BATCH[config.harness][config.device])
     config.folder.predict_report.write_text(json.dumps(facts) + "\n")
 
 
 def predict(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict[str, object]:
-    """Logits for the images in the file `shown`, into the file `answers`; returns what there is to say about it."""
+    """Logits for the rows in the file `shown`, into the file `answers`; returns what there is to say about it."""
     with reported(config, answers.with_name(config.folder.oom_report.name)):
         return _predicted(config, shown, answers, batch)
 
 
 def _predicted(config: TrialConfig, shown: Path, answers: Path, batch: int) -> dict[str, object]:
     try:
-        images = np.load(shown, allow_pickle=False)
+        rows = np.load(shown, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataMissing(f"{shown}: {error}. The stage phase writes it.") from error
     session = open_session(config, training=False)
@@ -60,12 +63,13 @@ def _predicted(config: TrialConfig, shown: Path, answers: Path, batch: int) -> d
     if not isinstance(model, nn.Module):
         raise ContractBroken(f"build_model() returned {type(model).__name__}, not a torch.nn.Module")
     load_weights(model, config.folder.weights)
-    model = model.to(session.device).to(memory_format=torch.channels_last)
-    passes = _FirstLayerCalls(model)
+    model = model.to(session.device)
+    if config.harness == "images":
+        model = model.to(memory_format=torch.channels_last)
+    passes = _FirstLayerCalls(model, config.harness)
     loaded = time.monotonic()
-    logits = forward(model, torch.from_numpy(images).to(session.device), batch, session.park())
-    if logits.ndim != 2 or len(logits) != len(images):
-        raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {len(images)} images")
+    logits = forward(model, torch.from_numpy(rows).to(session.device), batch, session.park())
+    _check_shape(logits, rows.shape, config.harness)
     if training.off_clock:
         raise InvalidOutput("an optimiser took steps while the model predicted: what predicts is what was handed in")
     answers.parent.mkdir(exist_ok=True)
@@ -73,24 +77,37 @@ def _predicted(config: TrialConfig, shown: Path, answers: Path, batch: int) -> d
     return {
         "rows": len(logits),
         "seconds": round(time.monotonic() - loaded, 3),
-        "passes_per_image": round(passes.images / len(images), 3),
+        "passes_per_image": round(passes.counted / (len(rows) if config.harness == "images" else rows.size), 3),
         "overhead_s": {"import": round(session.overhead_s["import"], 3), "build": round(loaded - began, 3)},
         "total_seconds": round(seconds_since_process_start(), 3),
         **memory_facts(session.device, config),
     }
 
 
-class _FirstLayerCalls:
-    """Counts images through the first convolution: more than one pass an image is test-time augmentation."""
+def _check_shape(logits: torch.Tensor, shown: tuple[int, ...], harness: Harness) -> None:
+    if harness == "images" and (logits.ndim != 2 or len(logits) != shown[0]):
+        raise InvalidOutput(f"the model's output has shape {tuple(logits.shape)} for {shown[0]} images")
+    if harness == "text" and logits.shape != (*shown, VOCABULARY):
+        raise InvalidOutput(
+            f"the model's output has shape {tuple(logits.shape)} for {shown[0]} windows of {shown[1]} bytes: it gives "
+            f"{VOCABULARY} logits for each place"
+        )
 
-    def __init__(self, model: nn.Module) -> None:
-        self.images = 0
-        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+
+class _FirstLayerCalls:
+    """Counts images through the first convolution, or bytes through the first embedding: more than one pass an image is
+    test-time augmentation."""
+
+    def __init__(self, model: nn.Module, harness: Harness) -> None:
+        self.counted = 0
+        self._of_text = harness == "text"
+        kind = nn.Embedding if self._of_text else nn.Conv2d
+        first = next((module for module in model.modules() if isinstance(module, kind)), None)
         if first is not None:
             first.register_forward_pre_hook(self._count)
 
     def _count(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.images += len(inputs[0])
+        self.counted += inputs[0].numel() if self._of_text else len(inputs[0])
 
 
 if __name__ == "__main__":

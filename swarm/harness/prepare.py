@@ -1,49 +1,48 @@
 """Prepares the data once, into a cache of plain arrays.
 
-    python -m swarm.harness.prepare [--dataset cifar100|standin|auto] [--json]
+    python -m swarm.harness.prepare [--harness images|text] [--dataset auto|cifar100|kjv|standin] [--json]
 
-`auto` means CIFAR-100 where it is cached, named by SWARM_DATA or downloadable, and otherwise the stand-in.
+`auto` means CIFAR-100 where it is cached, named by SWARM_DATA or downloadable, and otherwise the stand-in. Of text see
+`swarm.harness.prepare_text`.
 """
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
-import secrets
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from swarm.harness.errors import HarnessError
+from swarm.harness.errors import DataMissing, HarnessError
+from swarm.harness.folders import Prepared, exchange, key_of, locked, new_folder, save
 from swarm.harness.layout import CLASSES, LabelledImages, Layout, Part, cache_root
+from swarm.trial.asked import Harness
 from swarm.trial.contract import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from swarm.harness.archive import Source
 
-Dataset = Literal["cifar100", "standin", "auto"]
+Dataset = Literal["auto", "cifar100", "kjv", "standin"]
+OF_HARNESS: dict[Harness, tuple[Dataset, ...]] = {
+    "images": ("auto", "cifar100", "standin"),
+    "text": ("auto", "kjv", "standin"),
+}
 CIFAR_VERSION = "cifar100-1"
 CONNECT_TIMEOUT_S = 8.0
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Where a data set lies, and which one it turned out to be."""
-
-    dataset: Literal["cifar100", "standin"]
-    layout: Layout
-    version: str
-    reason: str
-
-
-def prepare(dataset: Dataset = "auto", cache: Path | None = None) -> Prepared:
-    """Makes the cache unless it is there; two processes at once make it once. Raises DataError."""
+def prepare(dataset: Dataset = "auto", cache: Path | None = None, harness: Harness = "images") -> Prepared:
+    """Makes the cache unless it is there; two processes at once make it once. Raises DataError, and DataMissing for a
+    data set of another kind than the harness takes."""
+    if dataset not in OF_HARNESS[harness]:
+        raise DataMissing(f"{dataset} is no data for {harness}: choose one of {', '.join(OF_HARNESS[harness])}")
     folder = (cache or cache_root()) / "data"
     folder.mkdir(parents=True, exist_ok=True)
+    if harness == "text":
+        from swarm.harness.prepare_text import prepare_text
+
+        return prepare_text(dataset, folder)  # type: ignore[arg-type] # checked above
     if dataset == "standin":
         return _standin(folder, "asked for")
     if dataset == "cifar100":
@@ -60,34 +59,18 @@ def _standin(folder: Path, reason: str) -> Prepared:
     from swarm.harness import standin
 
     layout = Layout(folder / "standin")
-    with _locked(folder / "standin.lock"):
-        key = _key(folder / "standin.key", standin.KEY_BYTES)
+    with locked(folder / "standin.lock"):
+        key = key_of(folder / "standin.key", standin.KEY_BYTES)
         version = standin.version(key)
         if layout.version() != version:
             _write(layout, version, lambda part: standin.generate(part, key))
     return Prepared("standin", layout, version, reason)
 
 
-def _key(path: Path, size: int) -> bytes:
-    """The installation's own key, made when it is first needed; for its owner alone."""
-    with contextlib.suppress(OSError):
-        if len(key := path.read_bytes()) == size:
-            return key
-    key = secrets.token_bytes(size)
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    return key
-
-
 def _cifar100(folder: Path, timeout_s: float | None = None) -> Prepared:
     from swarm.harness import archive
 
-    with _locked(folder / "cifar100.lock"):
+    with locked(folder / "cifar100.lock"):
         named = os.environ.get(DATA_VARIABLE)
         if named:
             source = archive.local_source(Path(named), archive.accepted())
@@ -117,53 +100,26 @@ def _from_source(folder: Path, source: "Source", reason: str) -> Prepared:
 
 def _write(layout: Layout, version: str, part_of: Callable[[Part], LabelledImages]) -> None:
     """Builds the folder beside its place and renames it, so that a reader sees all of it or nothing."""
-    import numpy as np
-
-    building = layout.root.with_name(f"{layout.root.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    draft = Layout(building)
-    for name in ("train", "eval", "private"):
-        (building / name).mkdir(parents=True)
-    (building / "private").chmod(0o700)
+    draft = Layout(new_folder(layout.root))
     rows: dict[str, int] = {}
     parts: tuple[Part, ...] = ("train", "rung", "val", "test")
     for part in parts:
         content = part_of(part)
         for path, array in ((draft.images(part), content.images), (draft.labels(part), content.labels)):
-            with path.open("wb") as file:
-                np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
+            save(path, array)
         rows[part] = len(content.labels)
     draft.meta.write_text(json.dumps({"version": version, "classes": CLASSES, "rows": rows}) + "\n")
-    _exchange(building, layout.root)
-
-
-def _exchange(building: Path, final: Path) -> None:
-    """Running trials keep their memory maps of the old folder: unlinking does not take the pages away."""
-    old = final.with_name(f"{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    building.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """A kernel lock: it frees itself when its holder dies. The file stays."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    exchange(draft.root, layout.root)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m swarm.harness.prepare", description="make the data cache")
-    parser.add_argument("--dataset", choices=["cifar100", "standin", "auto"], default="auto")
+    parser.add_argument("--dataset", choices=get_args(Dataset), default="auto")
+    parser.add_argument("--harness", choices=get_args(Harness), default="images")
     parser.add_argument("--json", action="store_true", help="where it is and what it holds, as one JSON object")
     options = parser.parse_args(arguments)
     try:
-        prepared = prepare(options.dataset)
+        prepared = prepare(options.dataset, harness=options.harness)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

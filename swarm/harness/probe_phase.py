@@ -14,20 +14,19 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from swarm.harness import config as configuration
 from swarm.harness.budget import Meter, SampleMeter
-from swarm.harness.layout import Layout
 from swarm.harness.loop import RUNG_BATCH, forward
 from swarm.harness.program import exit_code_of
 from swarm.harness.session import Session
+from swarm.harness.text import TextLayout
 from swarm.harness.train_phase import train
 from swarm.trial.config import TrialConfig, WorkBudget
 
 STEPS = 3
-_ROWS_AT_ONCE = 4096
+_BYTES_AT_ONCE = 12 << 20
 
 
 class StepMeter(SampleMeter):
@@ -57,11 +56,10 @@ class ProbeSession(Session):
         return "" if self.device.type == "cpu" else "a probe is three steps"
 
     def before_hand_in(self, model: nn.Module) -> None:
-        layout = Layout(self.config.data_dir)
-        images = torch.from_numpy(layout.read(layout.images("rung"))[:RUNG_BATCH])
-        forward(model, images.to(self.device), RUNG_BATCH, self._wait)
+        batch = RUNG_BATCH[self.config.harness]
+        forward(model, self.rung_inputs()[:batch], batch, self._wait)
         if self.device.type == "cpu":
-            _touch(layout)
+            _touch(self.config)
 
 
 def run(path: Path | None = None) -> int:
@@ -73,11 +71,13 @@ def _shortened(config: TrialConfig) -> TrialConfig:
     return replace(config, budget=WorkBudget("samples", STEPS), rungs=())
 
 
-def _touch(layout: Layout) -> None:
-    """Reads all training images, as an epoch does: on a CPU they are mapped, and count once they have been read."""
-    images = layout.read(layout.images("train"))
-    for first in range(0, len(images), _ROWS_AT_ONCE):
-        images[first : first + _ROWS_AT_ONCE].max()
+def _touch(config: TrialConfig) -> None:
+    """Reads all training data, as an epoch does: on a CPU it is mapped, and counts once it has been read."""
+    layout = TextLayout(config.data_dir)
+    rows = layout.read(layout.images("train") if config.harness == "images" else layout.text)
+    at_once = _BYTES_AT_ONCE // max(1, rows[:1].nbytes)
+    for first in range(0, len(rows), at_once):
+        rows[first : first + at_once].max()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs one trial by hand: all four phases of a target, each as a process of its own, and prints the score.
 
     python -m swarm.harness.run models/resnext [--profile cpu|gpu] [--seed 1] [--budget 20] [--budget-kind seconds]
-                                                [--set MAX_LR=0.1] [--dataset auto|cifar100|standin] [--json]
+                                                [--set MAX_LR=0.1] [--dataset auto|cifar100|kjv|standin] [--json]
 
 No sandbox, no supervisor, no record: that is `swarm up`. This is for writing a target and for benchmarks.
 """
@@ -22,7 +22,8 @@ from typing import Literal, get_args
 
 from swarm.harness.errors import HarnessError
 from swarm.harness.layout import Layout
-from swarm.harness.prepare import prepare
+from swarm.harness.prepare import Dataset, prepare
+from swarm.trial.asked import Harness
 from swarm.trial.config import BudgetKind, Split, TrialConfig, WorkBudget
 from swarm.trial.contract import CONFIG_VARIABLE, TRIAL_PHASES, Phase, code_root
 from swarm.trial.folder import TrialFolder
@@ -80,12 +81,19 @@ def lay_out(plan: Plan, layout: Layout, folder: Path) -> TrialConfig:
         editable=editable,
         split=plan.split,
         rungs=plan.rungs,
+        harness=target.get("harness", "images"),
     )
     config.folder.make()
     wanted = {**profile.get("constants", {}), **(plan.constants or {})}
     config.program_file.write_text(with_constants((plan.target / editable).read_text(), wanted))
     config.folder.config.write_text(config.to_json())
     return config
+
+
+def harness_of(target: Path) -> Harness:
+    """What kind of data the target's programs train on."""
+    harness: Harness = tomllib.loads((target / "target.toml").read_text()).get("harness", "images")
+    return harness
 
 
 def run_phase(config: TrialConfig, phase: Phase) -> int:
@@ -123,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", type=float)
     parser.add_argument("--budget-kind", choices=get_args(BudgetKind), default="solo_seconds")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="constants")
-    parser.add_argument("--dataset", choices=["auto", "cifar100", "standin"], default="auto")
+    parser.add_argument("--dataset", choices=get_args(Dataset), default="auto")
     parser.add_argument("--split", choices=get_args(Split), default="val")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
@@ -137,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     folder = Path(tempfile.mkdtemp(prefix="swarm-by-hand-"))
     try:
-        score = run_trial(plan, prepare(options.dataset).layout, folder)
+        prepared = prepare(options.dataset, harness=harness_of(plan.target))
+        score = run_trial(plan, prepared.layout, folder)
         log = TrialFolder(folder).log_text(Phase.TRAIN)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from swarm.harness.gate import FileGate
 from swarm.harness.layout import CLASSES, Layout, TrainSet
 from swarm.harness.libraries import load_libraries
 from swarm.harness.loop import BudgetClock
+from swarm.harness.text import WINDOW, TextLayout, TextSet
 from swarm.harness.warmup import seed_everything
 from swarm.trial.config import TrialConfig
 from swarm.trial.contract import CONFIG_VARIABLE, candidate_begins
@@ -36,7 +37,7 @@ class Session:
         self.began_s = time.monotonic()
         self.finished = False
         self.compilation: str | None = None
-        self._train_set: TrainSet | None = None
+        self._train_set: TrainSet | TextSet | None = None
         torch.set_num_threads(config.threads)
         self.device = _device(config)
         seed_everything(config.seed)
@@ -58,18 +59,35 @@ class Session:
     def train_rows(self) -> int:
         return len(self.train_set())
 
-    def train_set(self) -> TrainSet:
+    def train_set(self) -> TrainSet | TextSet:
         if self._train_set is None:
             self._train_set = self._load_train_set()
         return self._train_set
 
-    def _load_train_set(self) -> TrainSet:
+    def _load_train_set(self) -> TrainSet | TextSet:
         began = time.monotonic()
+        loaded = self._images() if self.config.harness == "images" else self._text()
+        self.overhead_s["data"] = time.monotonic() - began
+        return loaded
+
+    def _images(self) -> TrainSet:
         layout = Layout(self.config.data_dir)
         images = torch.from_numpy(layout.read(layout.images("train"))).to(self.device)
         labels = torch.from_numpy(layout.read(layout.labels("train")).astype("int64")).to(self.device)
-        self.overhead_s["data"] = time.monotonic() - began
         return TrainSet(images, labels, CLASSES)
+
+    def _text(self) -> TextSet:
+        layout = TextLayout(self.config.data_dir)
+        return TextSet(torch.from_numpy(layout.read(layout.text)).to(self.device), WINDOW[self.config.device])
+
+    def rung_inputs(self) -> Tensor:
+        """What the model is asked about at a rung: images, or the end of the rung's windows of text."""
+        if self.config.harness == "images":
+            layout = Layout(self.config.data_dir)
+            return torch.from_numpy(layout.read(layout.images("rung"))).to(self.device)
+        text = TextLayout(self.config.data_dir)
+        windows = text.read(text.rung_windows)[:, -WINDOW[self.config.device] :]
+        return torch.from_numpy(windows).contiguous().to(self.device)
 
     def meter(self) -> Meter:
         """What the budget of this training is counted with."""
@@ -146,15 +164,14 @@ def seconds_since_process_start() -> float:
 
 
 class _RungFiles:
-    """Rung images of the data cache, logits into the folder of the trial."""
+    """The rung's rows of the data cache, logits into the folder of the trial."""
 
     def __init__(self, session: Session) -> None:
         self.fractions: Sequence[float] = session.config.rungs
         self._session = session
 
-    def images(self) -> Tensor:
-        layout = Layout(self._session.config.data_dir)
-        return torch.from_numpy(layout.read(layout.images("rung"))).to(self._session.device)
+    def inputs(self) -> Tensor:
+        return self._session.rung_inputs()
 
     def path(self, fraction: float) -> Path:
         return self._session.config.folder.rung_logits(round(100 * fraction))

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from swarm.harness.draws import Draws
 from swarm.harness.layout import CLASSES, ROWS, LabelledImages, Part
 
 KEY_BYTES = 16
@@ -64,7 +65,7 @@ def generate(part: Part, key: bytes) -> LabelledImages:
     painter = _Painter(key, training=part == "train")
     images = np.empty((rows, CHANNELS, SIDE, SIDE), np.uint8)
     labels = np.empty(rows, np.uint8)
-    draw = _Draws(key, stream=10 + _PARTS.index(part))
+    draw = Draws(key, stream=10 + _PARTS.index(part))
     row = 0
     for classes in _chunks(_object_classes(rows // views), _CHUNK // views):
         chunk = painter.paint(classes, views, draw)
@@ -77,37 +78,19 @@ def generate(part: Part, key: bytes) -> LabelledImages:
     return LabelledImages(images[shuffled], labels[shuffled])
 
 
-class _Draws:
-    """Numbers from Philox, a counter-based generator whose raw stream numpy keeps fixed between versions."""
-
-    def __init__(self, key: bytes, stream: int) -> None:
-        own = hashlib.sha256(stream.to_bytes(4, "little") + key).digest()[:16]
-        self._bits = np.random.Philox(key=int.from_bytes(own, "little"))
-
-    def integers(self, low: int, high: int, shape: int | tuple[int, ...]) -> NDArray[np.int64]:
-        """Uniform in [low, high); the bias of the modulus is below 1e-15."""
-        raw = self._bits.random_raw(int(np.prod(shape))) >> np.uint64(8)
-        return (raw % np.uint64(high - low)).astype(np.int64).reshape(shape) + low
-
-    def order(self, rows: int) -> NDArray[np.int64]:
-        """A permutation of so many rows."""
-        found: NDArray[np.int64] = np.argsort(self._bits.random_raw(rows), kind="stable")
-        return found
-
-
 class _Painter:
     """Holds the patterns of all classes and the banks of nuisance; paints objects."""
 
     def __init__(self, key: bytes, *, training: bool) -> None:
         self._shift, self._mirrored = (TRAIN_SHIFT, TRAIN_MIRRORED_EIGHTHS) if training else (SHIFT, MIRRORED_EIGHTHS)
-        draw = _Draws(key, stream=1)
+        draw = Draws(key, stream=1)
         self._families = _scaled(_smooth_fields(draw, FAMILIES, cell=8), FAMILY_AMPLITUDE)
         self._classes = _scaled(_smooth_fields(draw, CLASSES, cell=6), CLASS_AMPLITUDE)
         self._deviations = _scaled(_smooth_fields(draw, _BANK, cell=7), OBJECT_AMPLITUDE)
         self._backgrounds = _scaled(_smooth_fields(draw, _BANK, cell=5), BACKGROUND_AMPLITUDE)
         self._noise = _noise_bank(draw)
 
-    def paint(self, classes: NDArray[np.int64], views: int, draw: _Draws) -> NDArray[np.uint8]:
+    def paint(self, classes: NDArray[np.int64], views: int, draw: Draws) -> NDArray[np.uint8]:
         """Objects of these classes, `views` images each, in order: uint8 [objects * views, 3, 32, 32]."""
         objects = len(classes)
         place = draw.integers(SHIFT - self._shift, SHIFT + self._shift + 1, (2, objects))
@@ -131,7 +114,7 @@ class _Painter:
         image += self._nuisance(rows, draw)
         return np.clip(image, 0, 255, out=image).astype(np.uint8)
 
-    def _nuisance(self, rows: int, draw: _Draws) -> NDArray[np.int16]:
+    def _nuisance(self, rows: int, draw: Draws) -> NDArray[np.int16]:
         offsets = draw.integers(0, _FIELD - SIDE + 1, (2, rows))
         image = _windows(self._backgrounds, draw.integers(0, _BANK, rows), *offsets)
         size = CHANNELS * SIDE * SIDE
@@ -160,7 +143,7 @@ def _windows(
     return found
 
 
-def _smooth_fields(draw: _Draws, count: int, cell: int) -> NDArray[np.int16]:
+def _smooth_fields(draw: Draws, count: int, cell: int) -> NDArray[np.int16]:
     """Random colour fields in [-127, 127], smooth over `cell` pixels: int16 [count, 3, _FIELD, _FIELD].
 
     Bilinear interpolation of a random grid, in integers.
@@ -178,14 +161,14 @@ def _scaled(fields: NDArray[np.int16], amplitude: int) -> NDArray[np.int16]:
     return (fields.astype(np.int32) * amplitude // 64).astype(np.int16)
 
 
-def _noise_bank(draw: _Draws) -> NDArray[np.int16]:
+def _noise_bank(draw: Draws) -> NDArray[np.int16]:
     """About 200,000 values, roughly normal (the sum of four uniform ones), in +-2 NOISE_AMPLITUDE."""
     total = draw.integers(-127, 128, (4, 1 << 18)).sum(axis=0)
     bank: NDArray[np.int16] = (total * NOISE_AMPLITUDE // 254).astype(np.int16)
     return bank
 
 
-def _mislabel(labels: NDArray[np.uint8], draw: _Draws) -> NDArray[np.uint8]:
+def _mislabel(labels: NDArray[np.uint8], draw: Draws) -> NDArray[np.uint8]:
     """WRONG_LABEL_PERCENT of the labels become another class of the same family."""
     members = CLASSES // FAMILIES
     wrong = draw.integers(0, 100, len(labels)) < WRONG_LABEL_PERCENT

@@ -27,7 +27,7 @@ from swarm.gpu import GpuProbe, NvmlProbe, detect_probe
 from swarm.nodes.agent import POLL_S, Agent
 from swarm.nodes.host import Address
 from swarm.nodes.values import Card, NodeFacts, Terms
-from swarm.orchestrator.data import data_sha256, prepare_data
+from swarm.orchestrator.data import data_sha256, prepare_data, prepared_as
 from swarm.supervisor import Zygote, kill_leftovers
 from swarm.trial.contract import CACHE_VARIABLE, PRELOAD, code_root, harness_sha256
 from swarm.version import VERSION
@@ -169,7 +169,8 @@ def processor() -> str:
 
 
 def _data(terms: Terms, say: Callable[[str], None]) -> Path:
-    return prepare_data("standin" if terms.dataset == "standin" else "cifar100", terms.device, say).data_dir
+    harness, choice = prepared_as(terms.dataset)
+    return prepare_data(choice, terms.device, harness, say).data_dir
 
 
 def _kill_all(trials: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swarm.errors import SwarmError
 from swarm.study.options import DataChoice
+from swarm.trial.asked import Harness
 from swarm.trial.config import Device
 from swarm.trial.contract import code_root
 
@@ -32,11 +33,25 @@ def own_data(root: Path) -> DataReport:
     return DataReport(dataset=OWN, data_dir=root)
 
 
-def prepare_data(choice: DataChoice, device: Device, say: Callable[[str], None]) -> DataReport:
-    """Make the data cache in a process of its own, since decoding needs numpy and a download takes long."""
-    if choice == "auto" and device == "cpu" and not os.environ.get("SWARM_DATA"):
+def prepared_as(dataset: str) -> tuple[Harness, DataChoice]:
+    """How the data set of this name is made elsewhere. Own text is what SWARM_TEXT names there."""
+    match dataset:
+        case "standin":
+            return "images", "standin"
+        case "standin-text":
+            return "text", "standin"
+        case "kjv":
+            return "text", "kjv"
+    return ("text", "auto") if dataset.startswith("text-") else ("images", "cifar100")
+
+
+def prepare_data(choice: DataChoice, device: Device, harness: Harness, say: Callable[[str], None]) -> DataReport:
+    """Make the data cache in a process of its own, since decoding needs numpy and a download takes long. On a CPU
+    `auto` fetches no images, which are large."""
+    if choice == "auto" and (device, harness) == ("cpu", "images") and not os.environ.get("SWARM_DATA"):
         choice = "standin"
-    command = [sys.executable, "-P", "-m", "swarm.harness.prepare", "--dataset", choice, "--json"]
+    command = [sys.executable, "-P", "-m", "swarm.harness.prepare", "--harness", harness]
+    command += ["--dataset", choice, "--json"]
     process = subprocess.Popen(command, cwd=code_root(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     last = ""

@@ -7,18 +7,16 @@ from swarm import gate
 from swarm.orchestrator.cards import device_name
 from swarm.program.globs import may_change
 from swarm.records import StudyOpened
+from swarm.records.data import named
 from swarm.repo import Repo
 from swarm.repo.programs import Programs
 from swarm.study.settings import RunSettings
 from swarm.version import VERSION
 
-_DATA_SAID = {"standin": "procedural stand-in images, not CIFAR-100", "own": "data of its own"}
-
 
 def first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) -> StudyOpened:
     programs = Programs.of(repo, settings)
     source, budget = programs.read(settings.base_commit), settings.budget
-    labelled = _DATA_SAID.get(settings.dataset, "CIFAR-100")
     objective = {
         "objective": settings.objective.model_dump(),
         "budget": budget.model_dump(),
@@ -30,8 +28,8 @@ def first_record(settings: RunSettings, repo: Repo, changes: tuple[str, ...]) ->
     return StudyOpened(
         study_id=settings.study_id,
         description=(
-            f"{settings.target} on {labelled}, {budget.amount:g} {budget.kind} a trial on {settings.device}, "
-            f"{settings.workers} workers"
+            f"{settings.target} on {named(settings.dataset)}, {budget.amount:g} {budget.kind} a trial "
+            f"on {settings.device}, {settings.workers} workers"
         ),
         target=settings.target,
         target_folder=settings.target_folder,

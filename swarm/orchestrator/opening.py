@@ -127,7 +127,8 @@ def _fresh(
         raise TargetError(f"{programs.where} cannot be a study's first program: {refusal.detail}")
     runs_on = device_name(device, cards, on_nodes=options.executor != "local")
     mode = options.gpu_mode if options.gpu_mode != "auto" else advice(runs_on, target.name)
-    data = prepare_data(options.data, device, say) if target.grading is None else own_data(repo.root)
+    sealed = target.grading is None
+    data = prepare_data(options.data, device, target.harness, say) if sealed else own_data(repo.root)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = programs.commit(head, source, f"{study_id}: base program", f"refs/swarm/{study_id}/base")
     budget = target.budget.of(profile)
@@ -150,6 +151,7 @@ def _fresh(
         dataset=data.dataset,
         data_dir=data.data_dir,
         classes=target.classes,
+        harness=target.harness,
         objective=target.objective,
         budget=budget,
         memory_mib=profile.memory_mib,

@@ -41,6 +41,7 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
         device=settings.device,
         threads=settings.threads,
         sandbox=settings.sandbox,
+        harness=settings.harness,
         harness_sha256=settings.harness_sha256,
         split=asked.split,
         memory=evidence_of(asked.claim, aside.study, settings),

@@ -33,7 +33,7 @@ class StudyOpened(Record):
     harness_sha256: Line
     program_sha256: Line = Field(description="of program.md as it was at the start")
     budget: Budget
-    data: Line = Field(description="cifar100, or standin: procedural images, no claim about CIFAR-100")
+    data: Line = Field(description="cifar100 or standin: procedural images; kjv, text-HASH or standin-text")
     classes: int
     device: Line
     device_name: Line

@@ -12,7 +12,7 @@ from swarm.study.settings import Finals, Memory, Sandbox
 
 UNLIMITED = "unlimited"
 MAY_BE_UNLIMITED = ("--trials", "--hours", "--max-usd", "--max-tokens")
-DataChoice = Literal["auto", "cifar100", "standin"]
+DataChoice = Literal["auto", "cifar100", "kjv", "standin"]
 DeviceChoice = Literal["auto", "cuda", "cpu"]
 GpuModeChoice = Literal["auto", "shared", "exclusive"]
 

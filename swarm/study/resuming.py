@@ -106,7 +106,7 @@ def _refuse_what_is_fixed(settings: RunSettings, options: UpOptions) -> None:
     had: tuple[tuple[str, object, tuple[object, ...]], ...] = (
         ("target", options.target.removeprefix("./").rstrip("/"), (settings.target, settings.target_folder)),
         ("device", options.device, (settings.device, "auto")),
-        ("data", options.data, (settings.dataset, "auto")),
+        ("data", options.data, (settings.dataset, "auto", settings.dataset.removesuffix("-text"))),
         ("budget_s", options.budget_s, (settings.budget.amount,)),
     )
     for name, asked, allowed in had:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from swarm.records import Budget, Grading, TargetTerms
 from swarm.target.objective import Objective
+from swarm.trial.asked import Harness
 from swarm.trial.config import Device
 from swarm.trial.folder import TrialFolder
 
@@ -100,6 +101,7 @@ class RunSettings(BaseModel):
     dataset: str
     data_dir: Path
     classes: int
+    harness: Harness = "images"
     objective: Objective = Objective()
     budget: Budget
     memory_mib: int

@@ -40,9 +40,11 @@ from swarm.program.globs import is_literal, may_change
 from swarm.records import Grading, TargetTerms
 from swarm.target.objective import Objective
 from swarm.target.tables import (
+    BYTES,
     BudgetTable,
     GradeTable,
     GuardTable,
+    Harness,
     Limits,
     OutputTable,
     Profile,
@@ -63,6 +65,7 @@ class Target(Table):
     description: str
     folder: PurePosixPath = Field(description="relative to the repository; a point where it is the repository")
     objective: Objective
+    harness: Harness = Field(description="images where the target is not sealed, and never asked")
     classes: int = Field(description="0 where the target has none")
     budget: BudgetTable
     profiles: Profiles
@@ -109,7 +112,8 @@ def load_target(name_or_path: str | os.PathLike[str], repo_root: Path) -> Target
         description=read.description,
         folder=PurePosixPath(shown.parent),
         objective=read.objective,
-        classes=read.classes or 0,
+        harness=read.harness or "images",
+        classes=BYTES if read.harness == "text" else read.classes or 0,
         budget=read.budget,
         profiles=read.profile,
         terms=_terms(read),

@@ -15,9 +15,11 @@ _KINDS: dict[str, Literal["solo_seconds", "seconds", "samples"]] = {
     "time": "seconds",
     "samples": "samples",
 }
+BYTES = 256  # a token of the harness for text
 BUILT_IN = ("run.seconds", "run.cpu_seconds", "run.peak_mib")
 """Metrics of a command that the supervisor measures from outside; no program can say them."""
-SEALED_METRICS = {"images": ("top1", "top5", "calibrated_loss")}
+Harness = Literal["images", "text"]
+SEALED_METRICS: dict[Harness, tuple[str, ...]] = dict.fromkeys(("images", "text"), ("top1", "top5", "calibrated_loss"))
 """What the scorer of a sealed harness gives beside the objective."""
 
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -135,7 +137,9 @@ class TargetFile(Table):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
     description: str = ""
-    harness: Literal["images"] | None = Field(default=None, description="of a sealed target; images without it")
+    harness: Harness | None = Field(
+        default=None, description="of a sealed target: what its programs train on; images without it"
+    )
     classes: int | None = Field(default=None, ge=2, strict=True, description="of the harness for images")
     editable: tuple[str, ...] = Field(min_length=1, description="globs of files, relative to the folder")
     limits: Limits = Limits()
@@ -204,6 +208,8 @@ class TargetFile(Table):
             return "objective.direction is maximize: the harness scores a validation loss, which is minimized"
         if self.noise != "seeds":
             return f"noise is {self.noise}: runs of a sealed target differ by their seeds"
+        if self.harness == "text":
+            return None if self.classes is None else "classes is of images: leave it out, a text has bytes"
         return "classes is missing: how many the images have" if self.classes is None else None
 
     def _command_problem(self, run: Run) -> str | None:

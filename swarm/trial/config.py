@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from swarm.trial.asked import Harness
 from swarm.trial.folder import TrialFolder
 
 BudgetKind = Literal["samples", "seconds", "solo_seconds"]
@@ -14,7 +15,7 @@ Split = Literal["val", "test"]
 
 @dataclass(frozen=True)
 class WorkBudget:
-    """How much a training may do. `amount` is images for `samples`, otherwise seconds."""
+    """How much a training may do. `amount` is images, or windows of text, for `samples`, otherwise seconds."""
 
     kind: BudgetKind
     amount: float
@@ -26,6 +27,7 @@ class TrialConfig:
 
     `memory_fraction` of the GPU and `memory_cap_mib` are what it may allocate; None is no limit. `gate`: lock file
     of a shared GPU (see `swarm.harness.gate`). `program_sha256`: of the code as it was laid out; None is not checked.
+    `harness`: what kind of data its program trains on and is asked about.
     """
 
     trial_id: str
@@ -43,6 +45,7 @@ class TrialConfig:
     rungs: tuple[float, ...] = ()
     gate: Path | None = None
     program_sha256: str | None = None
+    harness: Harness = "images"
 
     @property
     def folder(self) -> TrialFolder:
@@ -80,6 +83,7 @@ def _checked(kind: type[TrialConfig], raw: dict[str, object]) -> TrialConfig:
     )
     _require(config.device in get_args(Device), "device", config.device, get_args(Device))
     _require(config.split in get_args(Split), "split", config.split, get_args(Split))
+    _require(config.harness in get_args(Harness), "harness", config.harness, get_args(Harness))
     _require(config.budget.kind in get_args(BudgetKind), "budget.kind", config.budget.kind, get_args(BudgetKind))
     _require(config.budget.amount >= 1e-3, "budget.amount", config.budget.amount, "at least 0.001")
     _require(isinstance(config.threads, int) and config.threads >= 1, "threads", config.threads, "at least 1")

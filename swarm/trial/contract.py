@@ -50,6 +50,7 @@ FOLDER_VARIABLE = "SWARM_TRIAL_DIR"  # the trial's folder, in every process of i
 CHANNEL_VARIABLE = "SWARM_CHANNEL"  # the descriptor on which a phase tells its supervisor that the candidate begins
 CACHE_VARIABLE = "SWARM_CACHE"  # where prepared data lies; ~/.cache/swarm without it
 DATA_VARIABLE = "SWARM_DATA"  # a CIFAR-100 archive to use instead of a download
+TEXT_VARIABLE = "SWARM_TEXT"  # a text file, or a folder of them, for a target that trains a language model
 
 BEGINS = b"begins"
 PRELOAD = "swarm.harness.preload"  # the module that imports what the phases import

@@ -8,9 +8,9 @@ T/stop_reason, result.json        why it was asked to stop; how it went: there i
 T/program/                        the exported program; deleted at the end
 T/scratch/                        HOME and TMPDIR of the sandboxed phases; deleted at the end
 T/train_out/                      the candidate's: heartbeat, rung logits, weights, its own account of the training
-T/predict_in/, predict_out/       images without labels; the candidate's logits
+T/predict_in/, predict_out/       images without labels, or windows of text; the candidate's logits
 T/repeat_in/, repeat_out/         a tenth of them once more, in another order; the candidate's logits
-T/private/                        trusted phases only: secret order, scores, losses image by image
+T/private/                        trusted phases only: secret order, secret cuts, scores, losses row by row
 T/program/outputs/                what the command of a target that is not sealed leaves
 T/private/grader/                 its grader's code and private data, and the outputs as they were taken
 T/logs/                           output of each phase, as far as the supervisor keeps it
@@ -139,12 +139,20 @@ class TrialFolder:
         return self.predict_in / "images.npy"
 
     @property
+    def windows(self) -> Path:
+        return self.predict_in / "windows.npy"
+
+    @property
     def logits(self) -> Path:
         return self.predict_out / "logits.npy"
 
     @property
     def repeat_images(self) -> Path:
         return self.repeat_in / "images.npy"
+
+    @property
+    def repeat_windows(self) -> Path:
+        return self.repeat_in / "windows.npy"
 
     @property
     def repeat_logits(self) -> Path:
@@ -180,6 +188,11 @@ class TrialFolder:
     def items(self) -> Path:
         """A grader's number for each item."""
         return self.private / "items.json"
+
+    @property
+    def cuts(self) -> Path:
+        """Of text: before which place of each repeated window everything is as it was."""
+        return self.private / "cuts.npy"
 
     @property
     def score(self) -> Path:

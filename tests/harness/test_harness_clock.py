@@ -36,7 +36,7 @@ class RungFolder:
     def __init__(self, folder: Path, fractions: Sequence[float]) -> None:
         self.fractions, self._folder = fractions, folder
 
-    def images(self) -> Tensor:
+    def inputs(self) -> Tensor:
         return torch.zeros(20, 3, 32, 32, dtype=torch.uint8)
 
     def path(self, fraction: float) -> Path:

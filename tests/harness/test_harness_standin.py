@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from swarm.harness import standin
+from swarm.harness.draws import Draws
 from swarm.harness.layout import ROWS, LabelledImages, Part
 
 KEY = bytes(range(standin.KEY_BYTES))
@@ -58,7 +59,7 @@ def test_a_place_says_nothing_about_a_class(rung: LabelledImages) -> None:
 
 def test_wrong_labels_stay_in_the_family() -> None:
     labels = np.repeat(np.arange(100, dtype=np.uint8), 400)
-    noisy = standin._mislabel(labels, standin._Draws(KEY, stream=77))
+    noisy = standin._mislabel(labels, Draws(KEY, stream=77))
     wrong = labels != noisy
     assert wrong.mean() == pytest.approx(standin.WRONG_LABEL_PERCENT / 100, abs=0.005)
     assert (labels // 5 == noisy // 5).all()

@@ -16,6 +16,7 @@ from mutants.rows import (
     sharing,
     study,
     supervisor,
+    text,
     trial,
     verdict,
     watchdog,
@@ -26,7 +27,7 @@ from mutants.safeguard import Safeguard
 SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
-    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS, *sharing.ROWS),
+    *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS, *sharing.ROWS, *text.ROWS),
 )
 
 FAST = frozenset(

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import psutil
+from fakes.redteam_programs.ahead import TEXT
 from fakes.redteam_programs.build import IT_WORKED, MARK, SLOW, TRAIN, Clock, Kind, Program
 from fakes.tiny_study import TinyStudy
 
@@ -26,6 +27,7 @@ from swarm.gpu import detect_probe
 from swarm.harness.prepare import prepare
 from swarm.records import Budget
 from swarm.supervisor import kill_leftovers
+from swarm.trial.asked import ASKED, Harness
 from swarm.trial.contract import harness_sha256
 from swarm.trial.files import read_json, read_tail
 from swarm.trial.folder import TrialFolder
@@ -110,7 +112,12 @@ class Campaign:
         self._trials = tiny.root / ".swarm" / "trials" / STUDY
         self._data = prepare("standin").layout.root
         admission = AdmissionController(tiny.ledger, detect_probe("cpu"), SystemClock())
-        self._executor = LocalExecutor(self._trials, self._data, admission, SystemClock(), zygote=zygote)
+        self._executors: dict[Harness, LocalExecutor] = {
+            harness: LocalExecutor(
+                self._trials, prepare("standin", harness=harness).layout.root, admission, SystemClock(), zygote=zygote
+            )
+            for harness in ASKED
+        }
         self._waiting = list(programs)
         self._running: dict[str, _Lane] = {}
         self._done: dict[str, Ran] = {}
@@ -121,6 +128,8 @@ class Campaign:
 
     def honest(self, program: Program) -> Baseline:
         """What the honest part of a program comes to on its clock."""
+        if program.harness == "text":
+            return self._on_text
         if program.clock == "seconds":
             return self._on_seconds
         return self._slow_on_images if program.slow else self._on_images
@@ -128,6 +137,10 @@ class Campaign:
     @cached_property
     def _on_images(self) -> Baseline:
         return self._baseline("baseline", TRAIN, "images", 3)
+
+    @cached_property
+    def _on_text(self) -> Baseline:
+        return self._baseline("text_baseline", TEXT, "images", 2, harness="text")
 
     @cached_property
     def _slow_on_images(self) -> Baseline:
@@ -152,11 +165,19 @@ class Campaign:
         self._neighbour.close()
         self._world.close()
 
-    def _baseline(self, name: str, source: str, clock: Clock, count: int) -> Baseline:
+    def _baseline(self, name: str, source: str, clock: Clock, count: int, *, harness: Harness = "images") -> Baseline:
         """Side by side with each other, as the attacks run."""
         rungs = (0.25, 0.5, 0.75)
         honest = [
-            Program(f"{name}_{clock}_{number}", Kind.TWIN, source, clock=clock, rungs=rungs, walltime_s=90.0)
+            Program(
+                f"{name}_{clock}_{number}",
+                Kind.TWIN,
+                source,
+                clock=clock,
+                rungs=rungs,
+                walltime_s=90.0,
+                harness=harness,
+            )
             for number in range(count)
         ]
         self._waiting[:0] = honest
@@ -194,7 +215,7 @@ class Campaign:
         self._count += 1
         order = self._order(program, f"t{self._count:04}")
         self._running[program.name] = _Lane(
-            program, self._executor.submit(order), TrialFolder(self._trials / order.trial_id)
+            program, self._executors[program.harness].submit(order), TrialFolder(self._trials / order.trial_id)
         )
 
     def _order(self, program: Program, trial_id: str) -> TrialOrder:
@@ -216,6 +237,7 @@ class Campaign:
             threads=program.threads,
             alone=program.alone or self._count == 1,
             sandbox="auto",
+            harness=program.harness,
             harness_sha256=harness_sha256(),
             memory=MemoryEvidence(code_sha256=program.name, parents=(FIRST,), profile_mib=1200),
         )

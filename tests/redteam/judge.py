@@ -77,10 +77,12 @@ def _score_problems(ran: Ran, honest: Baseline) -> list[str]:
     program, outcome, loss = ran.program, ran.outcome, ran.loss
     assert outcome is not None
     if loss is None:
-        wrong = program.kind is Kind.COMPANY and outcome.reason is not FailReason.INVALID_OUTPUT
+        wrong = program.kind in (Kind.COMPANY, Kind.AHEAD) and outcome.reason is not FailReason.INVALID_OUTPUT
         lost = program.honest and not program.loses
         words = [f"an honest program lost its score: {outcome.reason} {outcome.detail[-120:]!r}"] if lost else []
-        return words + ([f"not called invalid_output but {outcome.reason}"] if wrong else [])
+        words += [f"not called invalid_output but {outcome.reason}"] if wrong else []
+        unnamed = program.named and program.named not in outcome.detail
+        return words + ([f"the record does not say {program.named!r}: {outcome.detail[-100:]!r}"] if unnamed else [])
     if program.must_fail:
         return [f"has a score, {loss - honest.least:+.3f} against honest"]
     if program.honest:

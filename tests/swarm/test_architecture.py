@@ -49,7 +49,12 @@ PURE = (
     *("swarm.watch.view", "swarm.watch.pace", "swarm.watch.frame", "swarm.notify.notices"),
 )
 # Of the trial's room they may know the words; its readers and writers are for others.
-PURE_WORDS = {"swarm.trial.config.Device", "swarm.trial.config.Split", "swarm.trial.folder.TrialFolder"}
+PURE_WORDS = {
+    "swarm.trial.asked.Harness",
+    "swarm.trial.config.Device",
+    "swarm.trial.config.Split",
+    "swarm.trial.folder.TrialFolder",
+}
 IMPURE_LIBRARIES = frozenset(
     {
         *("os", "io", "shutil", "tempfile", "glob", "fcntl", "mmap", "sqlite3", "filelock", "watchdog"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from swarm.records.data import named
 from swarm.study.caution import caution
 from swarm.study.state import Program, StudyState, Trial
 from swarm.target.objective import Objective
@@ -112,7 +113,7 @@ def describe_program(study: StudyState, program: Program) -> str:
 
 def data_label(study: StudyState) -> str:
     """What the numbers may be said about."""
-    return warning_of(study) or ("CIFAR-100" if study.opened.data == "cifar100" else "the target's own data")
+    return warning_of(study) or ("the target's own data" if study.opened.data == "own" else named(study.opened.data))
 
 
 def warning_of(study: StudyState) -> str | None:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from fakes.tiny_study import TRAIN
 
+from swarm.trial.asked import Harness
+
 IT_WORKED = "it worked"
 MARK = "swarm-redteam-mark"  # in the name or the content of all that tries to outlive its trial
 
@@ -114,6 +116,7 @@ class Kind(StrEnum):
     SECRETS = "secrets"  # what can be derived from what a candidate may read
     CLOCK = "clock"  # work that nobody counts
     COMPANY = "company"  # an answer that depends on the other images
+    AHEAD = "ahead"  # a language model that sees what it has to predict
     CROSSING = "crossing"  # state that outlives a trial or crosses into another
     POWER = "power"  # power over foreign processes
     MEASURES = "measures"  # a measurement that the candidate can write
@@ -132,7 +135,8 @@ class Program:
     score is no equal of the honest one. `alone`: it takes whole machines, and nothing else runs beside it.
     `reads_after`: the program that ran before it and left it something; `runs_beside`: that still runs beside it.
     `loses`: for an honest twin, words of the sentence that it may fail with; empty when it must have a score.
-    `must_fail`: it has no score. Unless it `may_have_it_all`, what it takes again and again is refused in the end.
+    `must_fail`: it has no score; `named`: with these words for why. Unless it `may_have_it_all`, what it takes again
+    and again is refused in the end.
     """
 
     name: str
@@ -148,6 +152,8 @@ class Program:
     runs_beside: str | None = None
     loses: tuple[str, ...] = ()
     must_fail: bool = False
+    named: str = ""
+    harness: Harness = "images"
     may_have_it_all: bool = True
 
     @property

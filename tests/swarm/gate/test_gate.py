@@ -564,3 +564,27 @@ def with_a_tenfold_constant(source: str) -> str:
 
 def assert_matches(pattern: str, text: str) -> None:
     assert re.search(pattern, text), f"{pattern!r} not in {text!r}"
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        f"text = {'In the beginning God created the heavens. ' * 50!r}",
+        f"text = {bytes(range(32, 127)) * 25!r}",
+        f"numbers = [{', '.join(map(str, range(2100)))}]",
+        f"numbers = ({' + '.join(str(2**1000 + at) for at in range(20))})",
+        f"pairs = {{{', '.join(f'{at}: {at}' for at in range(2100))}}}",
+        f"texts = [{', '.join(repr(str(10**9 + at)) for at in range(210))}]",
+    ],
+)
+def test_a_program_that_brings_the_answers_is_refused(carried: str) -> None:
+    answer = refusal(inserted(carried))
+    assert answer.code == "scope" and "carries" in answer.detail and "2048 are allowed" in answer.detail
+
+
+def test_docstrings_and_comments_are_free_until_they_are_read() -> None:
+    long = "In the beginning God created the heavens. " * 60
+    told = PROGRAM.replace("The untrained model.", long).replace("    # train\n", f"    # {long}\n    width = 3\n")
+    passed(told)
+    answer = refusal(told.replace("width = 3", "width = len(build_model.__doc__)"))
+    assert answer.code == "scope" and "carries" in answer.detail
