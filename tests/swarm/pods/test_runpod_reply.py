@@ -64,6 +64,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("coding", "body"),
     [(None, LIST), ("identity", LIST), ("gzip", gzip.compress(LIST)), ("deflate", zlib.compress(LIST))],
+    ids=["none", "identity", "gzip", "deflate"],
 )
 def test_a_body_is_read_in_each_coding(coding: str | None, body: bytes) -> None:
     with answering(body, coding) as pods:
