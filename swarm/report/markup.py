@@ -122,7 +122,8 @@ def _diffs(result: Result) -> Iterator[str]:
         yield f"<details{opened}><summary>{title}</summary>{diff_html(result.change)}</details>"
     if len(result.steps) > 1:
         steps = "".join(_step(step) for step in result.steps)
-        yield f"<details><summary>The way there: {len(result.steps)} edits</summary><ol>{steps}</ol></details>"
+        title = f"The way there: {len(result.steps)} edits"
+        yield f'<details class="rest"><summary>{title}</summary><ol>{steps}</ol></details>'
 
 
 def _step(step: Step) -> str:

@@ -17,6 +17,7 @@ from swarm.study.usage import total_usage
 from swarm.verdict import study_noise
 from swarm.verdict.certificate import Certified
 from swarm.verdict.finals import deciding_costs, finals_costs
+from swarm.verdict.guards import judge_guards
 from swarm.verdict.interval import half_width
 from swarm.verdict.standing import Standing, in_order, is_simplification, standing
 
@@ -78,7 +79,7 @@ def claim_of(study: StudyState, program: Program) -> str:
     if verdict.finals:
         proven = _shorter(verdict) if verdict.decision is Decision.KEEP else "; not proven"
         return f"{_gain(study, verdict)}, {_interval(study, verdict)}, {runs}, all of the finals{proven}"
-    said = f"{_gain(study, verdict)}{_by_noise(study, verdict)} {runs} of {verdict.parent}"
+    said = f"{_gain(study, verdict)}{_by_noise(study, verdict)} {runs} of {verdict.parent}{_than_base(study, program)}"
     return f"{said}, P(better) {verdict.probability:.2f}; {NOT_PROVEN}"
 
 
@@ -117,7 +118,7 @@ def _result(study: StudyState, program: Program, word: Standing, evidence: Evide
         standing=word,
         description=program.first.claim.description,
         claim=claim_of(study, program),
-        facts=tuple(_facts(study, program, evidence)),
+        facts=tuple(facts_of(study, program, evidence)),
         adopt=adopt_command(study, program.name),
         change=evidence.changes.get(program.name, ""),
         without=evidence.without,
@@ -140,7 +141,15 @@ def _p_value(number: float | None) -> str:
     """Far out in the tail its digits mean nothing."""
     if number is None:
         return ""
-    return f", p {number:.2g}" if number >= SMALLEST_P else f", p below {SMALLEST_P:.0g}"
+    return f", p {number:.2g}" if number >= SMALLEST_P else ", p below 1e-9"
+
+
+def _than_base(study: StudyState, program: Program) -> str:
+    """A lead is judged against its parent; a reader compares with what there was."""
+    base = study.baseline
+    if base is None or base.mean is None or program.mean is None or program.parent in (None, base.name):
+        return ""
+    return f"; {study.objective.gain(program.mean - base.mean)} than the baseline"
 
 
 def _by_noise(study: StudyState, verdict: VerdictReached) -> str:
@@ -156,7 +165,8 @@ def _shorter(verdict: VerdictReached) -> str:
     return "; kept because it is shorter and not worse" if is_simplification(verdict) else ""
 
 
-def _facts(study: StudyState, program: Program, evidence: Evidence) -> Iterator[tuple[str, str]]:
+def facts_of(study: StudyState, program: Program, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """What is known of a program beside the claim, each under its name."""
     claim, verdict, objective = program.first.claim, program.verdict, study.objective
     costs, runs = deciding_costs(program), [trial for trial in program.trials if trial.finished is not None]
     base = _beside(study, verdict)
@@ -173,6 +183,9 @@ def _facts(study: StudyState, program: Program, evidence: Evidence) -> Iterator[
         yield "memory", f"{max(known):,} MiB at most"
     if claim.source_lines:
         yield "size", f"{claim.source_lines} lines (+{claim.lines_added} -{claim.lines_removed} in its last edit)"
+    for judged in judge_guards(study, program, verdict.finals if verdict is not None else 0):
+        yield "guard", str(judged).removeprefix("guard ")
+    yield from _beside_it(study, runs)
     if (one := certified(evidence, program.name)) is not None:
         yield "certified", certified_text(study, one)
 
@@ -185,6 +198,15 @@ def _beside(study: StudyState, verdict: VerdictReached | None) -> str:
     else:
         theirs = list(base.costs) if base is not None else []
     return f"; baseline {study.objective.text(fmean(theirs))} over {many(len(theirs), 'run')}" if theirs else ""
+
+
+def _beside_it(study: StudyState, runs: list[Trial]) -> Iterator[tuple[str, str]]:
+    """The numbers that the target wants shown beside its objective: means over the runs that gave them."""
+    scores = [trial.finished.score for trial in runs if trial.finished is not None and trial.finished.score is not None]
+    for one in study.opened.terms.reports:
+        known = [score.metrics[one.name] for score in scores if one.name in score.metrics]
+        if known:
+            yield one.name, f"{fmean(known):.4g} {one.unit}".strip() + f" over {many(len(known), 'run')}"
 
 
 def _seeds(runs: list[Trial]) -> str:

@@ -61,7 +61,8 @@ class Hub:
         state = (seen.study_id, seen.seq)
         drawn = self._drawn.get((name, theme))
         if drawn is None or drawn[0] != state:
-            drawn = self._drawn[name, theme] = (state, draw(name, study).to_json(theme))
+            edits = self._gather(seen, study).edits if name == "lineage" and study is not None else {}
+            drawn = self._drawn[name, theme] = (state, draw(name, study, edits).to_json(theme))
         return drawn[1]
 
     def table(self, name: str) -> str:
@@ -71,10 +72,14 @@ class Hub:
         seen, study = self.frame(), self._watcher.study
         if study is None:
             return ""
+        return table(name, study, self._gather(seen, study))
+
+    def _gather(self, seen: Frame, study: StudyState) -> Evidence:
+        """Once for each state of the study."""
         state = (seen.study_id, seen.seq)
         if self._gathered is None or self._gathered[0] != state:
             self._gathered = (state, self._evidence(study))
-        return table(name, study, self._gathered[1])
+        return self._gathered[1]
 
     def may_steer(self) -> bool:
         """Where the study was run: a word in a copy of its brain would reach nobody."""

@@ -148,6 +148,7 @@ def test_three_steps_foretell_the_peak_of_the_training(bench: Bench) -> None:
     assert used.probe_s is not None and used.reserved_by == "probe"
     assert used.peak_mib is not None and used.reservation_mib is not None
     assert used.peak_mib <= used.reservation_mib < PROFILE_MIB
+    assert used.predicted_mib is not None and used.predicted_mib <= used.reservation_mib
     assert bench.trial_folders == [first.trial_id], "a probe leaves nothing"
     again = resources(bench.run(TRAIN.replace("MAX_LR = 0.05", "MAX_LR = 0.1"), bench.study.trials[first.trial_id]))
     assert (again.probe_s, again.reserved_by) == (None, "parents")

@@ -8,7 +8,7 @@ from factories.studies import FakeStudy, demo_study, written
 
 from swarm.brain import verify
 from swarm.errors import SwarmError
-from swarm.records import FailReason, Note, TargetTerms, Usage
+from swarm.records import FailReason, Guard, Note, Shown, TargetTerms, Usage
 from swarm.report.answers import QUESTIONS, answers
 from swarm.report.contents import PARTS
 from swarm.report.costs import cost_line, models
@@ -18,7 +18,7 @@ from swarm.report.findings import led_and_fell, plateau
 from swarm.report.integrity import chain, integrity
 from swarm.report.markdown import report_markdown
 from swarm.report.markup import OPEN_ROWS, counted, diff_html, result_html, section_html, warning_html
-from swarm.report.results import NOT_PROVEN, headline, results
+from swarm.report.results import NOT_PROVEN, facts_of, headline, results
 from swarm.report.words import hours, many, price
 from swarm.study.state import Program
 from swarm.verdict.certificate import Certificate, Certified, Gain
@@ -70,6 +70,9 @@ def test_a_lead_is_no_claim_and_has_the_interval_of_the_noise() -> None:
     assert result.standing is Standing.LEADING and result.claim.endswith(NOT_PROVEN)
     low, high = map(float, re.findall(r"95 % (-?\d\.\d+) to (\d\.\d+) by run-to-run noise", result.claim)[0])
     assert (low + high) / 2 == pytest.approx(0.05, abs=1e-4) and low < 0.05 < high
+    fake.try_change(loss=2.12)
+    (result,) = results(fake.study)
+    assert "over 1 run against 1 of t0006; better by 0.0800 nats than the baseline, P(better)" in result.claim
     assert headline([result]) == f"Nothing is kept yet. {result.program} leads, which is no claim."
 
 
@@ -210,3 +213,17 @@ def test_a_diff_holds_nothing_that_moves_the_cursor_or_turns_the_text(kept: Fake
 def test_an_enormous_text_is_not_compared(kept: FakeStudy) -> None:
     evidence = gather(kept.study, lambda program: "x\n" * LONGEST_TEXT)
     assert evidence.changes == {} and "not compared" in evidence.without
+
+
+def test_guards_and_numbers_beside_the_objective_stand_with_the_result() -> None:
+    terms = TargetTerms(guards=(Guard(name="size", op="<=", limit=5),), reports=(Shown(name="speed", unit="1/s"),))
+    fake = FakeStudy(sigma=0.01, terms=terms)
+    for loss in (2.20, 2.21, 2.19, 2.20, 2.20):
+        fake.finish(fake.baseline(), loss)
+    name = fake.try_change(loss=2.0, parent="t0001")
+    trial = fake.study.trials[name]
+    assert trial.finished is not None and trial.finished.score is not None
+    score = trial.finished.score.model_copy(update={"metrics": {"size": 3.0, "speed": 12.5}})
+    trial.finished = trial.finished.model_copy(update={"score": score})
+    facts = dict(facts_of(fake.study, fake.study.programs[name], Evidence()))
+    assert facts["guard"].startswith("size <= 5 holds: 3 over 1 run(s)") and facts["speed"] == "12.5 1/s over 1 run"

@@ -19,7 +19,10 @@ from swarm.clock import SystemClock
 from swarm.orchestrator.control import Control, only_orchestrator, read_control
 from swarm.orchestrator.settings_file import save_settings
 from swarm.records import Note
+from swarm.report.evidence import Evidence
+from swarm.report.figures.drawing import Theme
 from swarm.study.settings import Layout
+from swarm.study.state import StudyState
 from swarm.watch.watching import watch_study
 from swarm.watch.web.hub import Hub
 
@@ -190,3 +193,20 @@ def test_a_copy_of_a_brain_takes_no_word(copy: Site) -> None:
     before = copy.brain.read_bytes()
     assert copy.say("veto", "schedule") == (409, "this is a copy of a brain: steer the study where it runs")
     assert copy.brain.read_bytes() == before
+
+
+def test_a_result_has_its_change_which_is_gathered_once_for_each_state(tmp_path: Path) -> None:
+    brain = written(demo_study().records, tmp_path / "brain.jsonl")
+    asked: list[str] = []
+
+    def evidence(study: StudyState) -> Evidence:
+        asked.append(study.study_id)
+        leader = study.incumbent
+        assert leader is not None
+        return Evidence(edits={leader.name: "+edited = 1\n"}, changes={leader.name: "-old = 1\n+new = 2\n"})
+
+    hub = Hub(watch_study(Brain(brain), None, SystemClock()), lambda: Brain(brain), SystemClock(), evidence)
+    assert "+new = 2" in hub.table("results") and "At a glance" not in hub.table("results")
+    assert "edited = 1" in hub.figure("lineage", Theme.LIGHT)
+    hub.table("integrity")
+    assert asked == ["fake-study"]
