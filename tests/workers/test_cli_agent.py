@@ -16,7 +16,8 @@ from factories.briefings import PROGRAM, attempt, briefing
 from fakes.fake_clock import FakeClock
 
 from swarm.errors import UsageError
-from swarm.records import Operator
+from swarm.program import several
+from swarm.records import Operator, TargetTerms
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import AgentSpec, CliAgentProposer, load_agents
@@ -404,3 +405,27 @@ def wait_for(condition: object, limit_s: float = 30.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)
+
+
+def test_an_agent_works_on_the_files_of_a_program_and_on_no_others(tmp_path: Path) -> None:
+    terms = TargetTerms(grade="graded", editable=("*.py", "lib/*.py"), closed=("private",), max_files=3)
+    program = several.joined({"fit.py": "A = 1\n", "lib/model.py": "B = 2\n"})
+    with open_workspace(tmp_path / "scratch", "*.py, lib/*.py", program, terms) as workspace:
+        assert workspace.read_back() == program and workspace.strays() == []
+        (workspace.folder / "lib/model.py").write_text("B = 3\n")
+        (workspace.folder / "lib/new.py").write_text("C = 4\n")
+        (workspace.folder / "notes.md").write_text("mine")
+        (workspace.folder / "private").mkdir()
+        (workspace.folder / "private/true.py").write_text("x")
+        edited = several.files_of(workspace.read_back(), "")
+        assert edited == {"fit.py": "A = 1\n", "lib/model.py": "B = 3\n", "lib/new.py": "C = 4\n"}
+        assert workspace.strays() == ["notes.md", "private/true.py"]
+        (workspace.folder / "fit.py").unlink()
+        (workspace.folder / "fit.py").symlink_to("/etc/passwd")
+        with pytest.raises(EditFailed, match=r"fit\.py cannot be read back"):
+            workspace.read_back()
+        (workspace.folder / "fit.py").unlink()
+        (workspace.folder / "more.py").write_text("D = 5\n")
+        (workspace.folder / "evenmore.py").write_text("E = 5\n")
+        with pytest.raises(EditFailed, match="4 files; 3 are allowed"):
+            workspace.read_back()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from swarm.program import several
 from workers.proposers.edits import Edit, EditFailed, apply_edits, parse_edits, whole_file
 
 SOURCE = """\
@@ -149,3 +150,21 @@ def test_rubbish_is_refused_and_never_a_crash(answer):
         apply_edits(SOURCE, edits)
     except EditFailed:
         pass
+
+
+SEVERAL = several.joined({"fit.py": "RATE = 1\nSAME = 0\n", "lib/model.py": "DEPTH = 2\nSAME = 0\n"})
+
+
+def labelled(path: str, search: str, replace: str) -> str:
+    return f"{path}\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n"
+
+
+def test_a_block_goes_into_the_file_that_it_names_of_several() -> None:
+    files = several.files_of(SEVERAL, "")
+    answer = labelled("lib/model.py", "SAME = 0", "SAME = 5") + labelled("", "RATE = 1", "RATE = 3")
+    edited = several.files_of(apply_edits(SEVERAL, parse_edits(answer, *files)), "")
+    assert edited == {"fit.py": "RATE = 3\nSAME = 0\n", "lib/model.py": "DEPTH = 2\nSAME = 5\n"}
+    with pytest.raises(EditFailed, match="stand 2 times"):
+        apply_edits(SEVERAL, parse_edits(labelled("", "SAME = 0", "SAME = 5"), *files))
+    with pytest.raises(EditFailed, match=r"names 'private/true\.py'; only fit\.py, lib/model\.py may change"):
+        parse_edits(labelled("private/true.py", "a", "b"), *files)

@@ -1,0 +1,49 @@
+"""`swarm target`: what can be said of a target before a night is spent on it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarm.cli import flags
+
+target_app = typer.Typer(name="target", help="Check a target before a night is spent on it.", no_args_is_help=True)
+
+
+@target_app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(help="A name below models/, or a path; the repository's own is a point.")
+    ] = ".",
+    as_json: flags.Json = False,
+) -> int:
+    """Run the target's program once, then sample programs that cheat: none may get a number that it has not earned.
+
+    Of a sealed target [bold]swarm drill[/] asks more. Exit code 1 when one of them gets through.
+    """
+    from swarm.errors import UsageError
+    from swarm.orchestrator.checking_target import check_target
+    from swarm.orchestrator.trying import Trier, scratch, working_files
+    from swarm.repo import Repo
+    from swarm.target.file import load_target
+
+    repo = Repo.open(Path.cwd())
+    loaded = load_target(target, repo.root)
+    if loaded.grading is None:
+        raise UsageError(
+            f"{loaded.name} is sealed: its harness is checked by `swarm drill`, and there is no command to try"
+        )
+    profile = loaded.profiles.cpu
+    with scratch(repo) as folder:
+        files = working_files(repo, repo.root / loaded.folder)
+        trier = Trier(files, loaded.terms, loaded.budget.of(profile), profile.memory_mib, folder)
+        found = []
+        for one in check_target(trier, loaded.grading, loaded.terms, maximized=loaded.objective.maximized):
+            found.append(one)
+            if not as_json:
+                typer.secho(f"{'ok  ' if one.ok else 'FAIL'}  {one.name}: {one.detail}", fg=None if one.ok else "red")
+    if as_json:
+        rows = [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in found]
+        print(json.dumps({"schema_version": 1, "target": loaded.name, "grade": loaded.terms.grade, "checks": rows}))
+    return 0 if all(one.ok for one in found) else 1
