@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import checking, decide, drill, exporting, flags, watch
+from swarm.cli import checking, decide, drill, exporting, flags, own, watch
 from swarm.cli.brain import brain_app
 from swarm.cli.gpu import gpu_app
 from swarm.cli.nodes import node_app, nodes
 from swarm.cli.pod import pod_app
 from swarm.cli.share import share_app
 from swarm.cli.steer import steer_app
-from swarm.cli.target import target_app
 from swarm.cli.verdicts import verdicts_app
 
 app = typer.Typer(
@@ -33,7 +32,7 @@ app.add_typer(gpu_app, name="gpu")
 app.add_typer(steer_app, name="steer")
 app.add_typer(pod_app, name="pod")
 app.add_typer(verdicts_app, name="verdicts")
-app.add_typer(target_app, name="target")
+app.add_typer(own.target_app, name="target")
 app.add_typer(node_app, name="node")
 app.add_typer(share_app, name="share")
 
@@ -128,27 +127,6 @@ def up(
         executor=executor,
     )
     return run_up(options, Path.cwd(), as_json=as_json, notify=notify, on_event=on_event)
-
-
-@app.command()
-def init(
-    command: Annotated[str | None, typer.Option(help="Runs the program, such as 'python fit.py'.")] = None,
-    editable: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Files that may change; may be given several times.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(metavar="NAME", help="The printed number that counts.")] = None,
-    direction: Annotated[
-        str | None, typer.Option(metavar="minimize|maximize", help="Which way the number is better.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; refuse where there is a choice.")] = False,
-) -> int:
-    """Make a target of your own repository: find the program and its number, measure them, write target.toml.
-
-    The unchanged program is run a few times in the sandbox. What cannot be measured is refused, and nothing is written.
-    """
-    from swarm.cli.init import Asked, init_here
-
-    return init_here(Asked(command, tuple(editable or ()), metric, direction, yes), Path.cwd())
 
 
 @app.command()
@@ -301,6 +279,7 @@ def doctor(
     return print_doctor(Path.cwd(), as_json=as_json, more=[("call", proposer)] if call else [])
 
 
+app.command()(own.init)
 app.command()(drill.drill)
 app.command()(watch.watch)
 app.command()(exporting.export)

@@ -1,4 +1,4 @@
-"""`swarm target`: what can be said of a target before a night is spent on it."""
+"""`swarm init` and `swarm target`: how a target begins, and what can be said of it before a night is spent."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,26 @@ import typer
 from swarm.cli import flags
 
 target_app = typer.Typer(name="target", help="Check a target before a night is spent on it.", no_args_is_help=True)
+
+
+def init(
+    command: Annotated[str | None, typer.Option(help="Runs the program, such as 'python fit.py'.")] = None,
+    editable: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Files that may change; may be given several times.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(metavar="NAME", help="The printed number that counts.")] = None,
+    direction: Annotated[
+        str | None, typer.Option(metavar="minimize|maximize", help="Which way the number is better.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; refuse where there is a choice.")] = False,
+) -> int:
+    """Make a target of your own repository: find the program and its number, measure them, write target.toml.
+
+    The unchanged program is run a few times in the sandbox. What cannot be measured is refused, and nothing is written.
+    """
+    from swarm.cli.init import Asked, init_here
+
+    return init_here(Asked(command, tuple(editable or ()), metric, direction, yes), Path.cwd())
 
 
 @target_app.command()
