@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from factories.briefings import attempt, briefing
+from factories.briefings import attempt, briefing, view
 from fakes.fake_clock import FakeClock
 from fakes.fake_llm import Answer, FakeLLM, Raw, Request, completion, envelope
 
@@ -119,6 +119,16 @@ def test_a_server_that_read_only_a_part_of_the_prompt_is_sent_less(tmp_path: Pat
             lengths.append(len(server.requests[-1].prompt) // 4)
     assert lengths[0] > 1200 > lengths[1] and lengths[2] == lengths[1]
     assert abs(lengths[1] - smallest(MANY)) < 5, "not even the shortest prompt fits; it is sent all the same"
+
+
+def test_a_program_that_grew_is_asked_about_all_the_same(tmp_path: Path) -> None:
+    grown = MANY.model_copy(
+        update={"incumbent": view(MANY.incumbent.source.replace("CLASSES = 100", "CLASSES = 100\n" + "# more\n" * 40))}
+    )
+    with FakeLLM([completion(GOOD, usage={"prompt_tokens": 600, "completion_tokens": 50})]) as server:
+        model = proposer(server.url, learnt=tmp_path)
+        model.propose(MANY)
+        assert model.propose(grown).description == "fewer"
 
 
 def test_what_a_cache_had_read_before_is_no_cut() -> None:

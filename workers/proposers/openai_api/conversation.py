@@ -35,7 +35,10 @@ class Conversation:
         """The prompt and the answer to it. Raises ProposalFailed, and FormatRefused for the schema."""
 
         def render() -> list[Message]:
-            turn.prompt = prompt_for(briefing, mode, self._caller.rulebook.rules.prompt_tokens)
+            book = self._caller.rulebook
+            # What was learnt on a shorter program shuts nobody out: the shortest prompt is sent all the same.
+            learnt = max(book.rules.prompt_tokens, min(smallest(briefing, mode), book.most_prompt_tokens))
+            turn.prompt = prompt_for(briefing, mode, learnt)
             return _opening(turn.prompt)
 
         completion = self._ask(turn, briefing, mode, render, schema)

@@ -60,6 +60,11 @@ class RuleBook:
         self._learnt: dict[str, object] = {}
 
     @property
+    def most_prompt_tokens(self) -> int:
+        """As the person set it."""
+        return self._start.prompt_tokens
+
+    @property
     def rules(self) -> Rules:
         """As they are known now, by whichever worker."""
         if self._file is not None:
