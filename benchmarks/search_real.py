@@ -1,13 +1,15 @@
-"""Search policies on real trainings: the embedded default against Optuna's TPE and random search.
+"""Search policies on real trainings of both targets: the embedded default against Optuna's TPE.
 
-    python benchmarks/search_real.py [--seeds 5] [--first-seed 0] [--trials 20] [--policies random tpe embedded]
-                                     [--cache FILE] [--json]
+    python benchmarks/search_real.py [--targets resnext efficientnet] [--seeds 12] [--first-seed 200] [--trials 60]
+                                     [--policies tpe embedded] [--jobs 2] [--until 10:40] [--print-only] [--json]
 
-The program is models/resnext with shapes that suit the budget (SHAPES) and its other constants and spaces as declared;
-the data is the stand-in. A training costs BUDGET_S of reckoned work (benchmarks/standin_training.py), is scored on half
-of the validation images, and is kept in `--cache`: a run that was ended goes on there, and one that finds all its
-trainings only prints, as the defaults do while neither the program nor a policy changes. Seeds come one after the
-other, all policies of a seed in turn, as many at a time as there are cores.
+The programs are those of models/ with shapes that suit the budget (SHAPES) and their other constants and spaces as
+declared; the data is the stand-in. A training costs a target's BUDGET_S of reckoned work
+(benchmarks/standin_training.py) and is scored on half of the validation images. Seeds come one after the other, all
+targets and policies of a seed in turn, `--jobs` at a time. Trainings are kept in `--trainings`: a run that was ended
+goes on there. What each study came to is kept in `--record`: what is found there is printed and not run again, also
+when a policy has changed since. `--until` starts no study after that time of day. A comparison has the seeds of which
+both sides are recorded.
 
 Every policy starts from the program as it comes, and knows its loss for nothing; seeds differ in the policies' choices
 and in the seeds of the trainings.
@@ -16,20 +18,26 @@ and in the seeds of the trainings.
     tpe        optuna.samplers.TPESampler as it comes, told of the start, two trials at a time; hands over the best mean
     embedded   the swarm as it comes without a key, two workers: dispatch, all four arms, verdicts, replicates
     constants  the same without the edit library, so that it has the same programs to choose from as the other two
+    warm       the embedded default with an earlier study in its brain: the embedded one of the next seed (for the last
+               seed, of the first), of `--trials`; compared with the embedded one that knows of none
 
 Replicates count as trials; the five runs for the noise floor come on top for the swarm. What a policy hands over is
 trained again on FRESH seeds and scored on the other validation images: that loss is the policy's result.
+
+`--json` prints one line a comparison: `target`, `policy`, `against`, `trials`, `difference` (mean of policy minus
+against, nats; less is better), `interval` (95 %, bootstrap over seeds, paired), `p` (one-sided, by permutation), `n`
+(seeds of both).
 """
 
 import argparse
 import json
 import math
-import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -41,75 +49,117 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from standin_training import Trainings  # first: it loads torch in a way that forks survive
 
 # isort: split
-from comparison import print_differences, print_policies
-from plain import CHECKPOINTS, Policy, Run, plain_tpe, random_search, seed_of
+from comparison import difference_interval, permutation_p
+from plain import Policy, Run, plain_tpe, random_search, seed_of
 from replay_study import ReplayStudy
 
 from swarm.records import FailReason
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / "benchmarks" / "data" / "search_real.jsonl"
-BUDGET_S = 0.8
-SHAPES = {  # what fits into the budget; a stem of stride 4, as most of the work is where the maps are large
-    "WIDTH": "WIDTH = 16  # search: {8, 16, 24, 32, 48}",
-    "BLOCKS": "BLOCKS = 1  # search: int(1, 3)",
-    "STEM_STRIDE": "STEM_STRIDE = 4",
-    "BATCH_SIZE": "BATCH_SIZE = 64  # search: {32, 64, 128, 256}",
+DATA = ROOT / "benchmarks" / "data"
+RECORD = DATA / "search_real_results.jsonl"
+TRAININGS = DATA / "search_real.jsonl"
+
+BUDGET_S = {"resnext": 0.8, "efficientnet": 0.5}  # reckoned; about 1.6 s of CPU time each
+SHAPES = {  # what fits into the budget; stems of stride 4, as most of the work is where the maps are large
+    "resnext": {
+        "WIDTH": "WIDTH = 16  # search: {8, 16, 24, 32, 48}",
+        "BLOCKS": "BLOCKS = 1  # search: int(1, 3)",
+        "STEM_STRIDE": "STEM_STRIDE = 4",
+        "BATCH_SIZE": "BATCH_SIZE = 64  # search: {32, 64, 128, 256}",
+    },
+    "efficientnet": {
+        "WIDTH": "WIDTH = 0.25  # search: linear(0.25, 1.0)",
+        "DEPTH": "DEPTH = 0.25  # search: linear(0.25, 1.0)",
+        "EXPANSION": "EXPANSION = 3  # search: int(1, 6)",
+        "STEM_STRIDE": "STEM_STRIDE = 4",
+        "HEAD": "HEAD = 128  # search: int(64, 512)",
+        "BATCH_SIZE": "BATCH_SIZE = 64  # search: {32, 64, 128, 256}",
+    },
 }
+CHECKPOINTS = (10, 20, 30, 40, 60)
 FRESH = 3
 GUESSING = math.log(100)
+COMPARED = (("embedded", "tpe"), ("embedded", "random"), ("constants", "tpe"), ("warm", "embedded"))
+
+Results = dict[tuple[str, str, int], dict[int, float]]
+"""By target, policy and seed: the re-measured loss of what was handed over, by checkpoint."""
 
 
 class Job(NamedTuple):
     """One study."""
 
-    cache: Path
+    target: str
     policy: str
     seed: int
-    checkpoints: tuple[int, ...]
+    earlier_seed: int  # of the study that `warm` is told of
+    trials: int
+    trainings: Path
+    until: str | None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, default=CACHE, help="trainings; goes on where the file ends")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[0], help="a policy and seed")
-    parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=["random", "tpe", "embedded"])
-    parser.add_argument("--json", action="store_true", help="the figures alone, one JSON line each")
+    parser.add_argument("--targets", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=["tpe", "embedded"])
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--first-seed", type=int, default=200)
+    parser.add_argument("--trials", type=int, choices=CHECKPOINTS, default=CHECKPOINTS[-1], help="a policy and seed")
+    parser.add_argument("--record", type=Path, default=RECORD, help="what studies came to; goes on where it ends")
+    parser.add_argument("--trainings", type=Path, default=TRAININGS, help="as far as they are known")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--until", metavar="HH:MM", help="start no study after this time of day")
+    parser.add_argument("--print-only", action="store_true", help="run nothing that is not recorded")
+    parser.add_argument("--json", action="store_true", help="the comparisons alone, one JSON line each")
     options = parser.parse_args()
-    checkpoints = [trials for trials in CHECKPOINTS if trials <= options.trials]
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    results = run_policies(options.cache, options.policies, seeds, checkpoints)
+    if not options.print_only:
+        known = recorded(options.record)
+        jobs = [
+            Job(target, policy, seed, next_seed(seed, seeds), options.trials, options.trainings, options.until)
+            for seed in seeds
+            for target in options.targets
+            for policy in options.policies
+        ]
+        run_all([job for job in jobs if options.trials not in known.get(job[:3], {})], options.record, options.jobs)
+    results = recorded(options.record)
     if not options.json:
-        print_table(results, checkpoints)
-    for figure in figures(results, checkpoints):
-        print(json.dumps(figure))
+        print_tables(results, options.targets, seeds)
+    for line in comparisons(results, options.targets, seeds):
+        print(json.dumps(line))
 
 
-def run_policies(
-    cache_file: Path, names: Sequence[str], seeds: Iterable[int], checkpoints: Sequence[int]
-) -> dict[str, list[list[float]]]:
-    """For each policy and seed the re-measured loss of what was handed over at each checkpoint."""
-    jobs = [Job(cache_file, name, seed, tuple(checkpoints)) for seed in seeds for name in names]
-    with ProcessPoolExecutor(os.cpu_count()) as workers:
-        outcomes = list(workers.map(run_one, jobs))
-    results: dict[str, list[list[float]]] = {name: [] for name in names}
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        results[job.policy].append(outcome)
-    return results
+def next_seed(seed: int, seeds: range) -> int:
+    return seeds[(seeds.index(seed) + 1) % len(seeds)]
 
 
-def run_one(job: Job) -> list[float]:
-    trainings = open_trainings(job.cache)
+def run_all(jobs: Sequence[Job], record: Path, at_a_time: int) -> None:
+    """Runs the studies in order and records each as it ends."""
+    with ProcessPoolExecutor(at_a_time) as workers:
+        for job, outcome in zip(jobs, workers.map(run_one, jobs), strict=True):
+            if outcome is not None:
+                _append(record, {"target": job.target, "policy": job.policy, "seed": job.seed, "losses": outcome})
+
+
+def run_one(job: Job) -> dict[int, float] | None:
+    """The re-measured losses of one study; None where it is too late to start it."""
+    if job.until is not None and datetime.now().strftime("%H:%M") >= job.until:
+        return None
+    trainings = open_trainings(job.trainings, BUDGET_S[job.target])
 
     def run(program: str, trial_seed: int) -> float | FailReason:
         training = trainings.run(program, trial_seed)
         return FailReason(training.reason) if training.loss is None else training.loss
 
-    handed_over = POLICIES[job.policy](base_source(), job.seed, run, job.checkpoints)
-    print(f"seed {job.seed}, {job.policy}: its trials are done", file=sys.stderr, flush=True)
-    return [fmean(fresh_losses(trainings, program, job.seed)) for program in handed_over]
+    checkpoints = [trials for trials in CHECKPOINTS if trials <= job.trials]
+    start = base_source(job.target)
+    if job.policy == "warm":
+        handed_over = warm_study(start, job.seed, run, checkpoints, job.earlier_seed)
+    else:
+        handed_over = POLICIES[job.policy](start, job.seed, run, checkpoints)
+    print(f"{job.target}, seed {job.seed}, {job.policy}: its trials are done", file=sys.stderr, flush=True)
+    fresh = [fmean(fresh_losses(trainings, program, job.seed)) for program in handed_over]
+    return dict(zip(checkpoints, fresh, strict=True))
 
 
 def fresh_losses(trainings: Trainings, program: str, seed: int) -> list[float]:
@@ -119,16 +169,16 @@ def fresh_losses(trainings: Trainings, program: str, seed: int) -> list[float]:
 
 
 @cache
-def open_trainings(cache_file: Path) -> Trainings:
-    return Trainings(cache_file, BUDGET_S)
+def open_trainings(file: Path, budget_s: float) -> Trainings:
+    return Trainings(file, budget_s)
 
 
-def base_source() -> str:
-    """The program of models/resnext with shapes that fit into the budget."""
-    source = (ROOT / "models" / "resnext" / "train.py").read_text()
-    for name, declaration in SHAPES.items():
+def base_source(target: str = "resnext") -> str:
+    """The target's program with shapes that fit into the budget."""
+    source = (ROOT / "models" / target / "train.py").read_text()
+    for name, declaration in SHAPES[target].items():
         source, count = re.subn(rf"(?m)^{name} = .*$", declaration, source)
-        assert count == 1, f"models/resnext declares {name} {count} times"
+        assert count == 1, f"models/{target} declares {name} {count} times"
     return source
 
 
@@ -140,41 +190,91 @@ def swarm_with(*arms: str) -> Policy:
     return policy
 
 
+DEFAULT_ARMS = ("model-based", "climb", "library", "recombine")
+
+
+def warm_study(start: str, seed: int, run: Run, checkpoints: Sequence[int], earlier_seed: int) -> list[str]:
+    """The embedded default in the brain of the embedded study with another seed."""
+    earlier = ReplayStudy(start, DEFAULT_ARMS, earlier_seed, run)
+    earlier.run(until=CHECKPOINTS[-1])
+    study = ReplayStudy(start, DEFAULT_ARMS, seed, run, earlier=earlier.records)
+    return [study.run(until=trials) for trials in checkpoints]
+
+
 POLICIES: dict[str, Policy] = {
     "random": random_search,
     "tpe": plain_tpe,
-    "embedded": swarm_with("tpe", "climb", "library", "recombine"),
-    "constants": swarm_with("tpe", "climb", "recombine"),
+    "embedded": swarm_with(*DEFAULT_ARMS),
+    "constants": swarm_with("model-based", "climb", "recombine"),
+    "warm": warm_study,  # type: ignore[dict-item]  # needs to be told which earlier study
 }
 
 
-def print_table(results: Mapping[str, Sequence[Sequence[float]]], checkpoints: Sequence[int]) -> None:
-    seeds = len(next(iter(results.values())))
-    print(f"{seeds} seeds a policy, trainings of {BUDGET_S:g} s of reckoned work, {FRESH} fresh trainings a result\n")
-    print_policies(results, checkpoints)
-    for ours in ("embedded", "constants"):
-        if ours in results:
-            print_differences(results, checkpoints, ours, [name for name in ("random", "tpe") if name in results])
+def recorded(record: Path) -> Results:
+    """What is in the record; of a study that is there twice, the first."""
+    results: Results = {}
+    for line in record.read_text().splitlines() if record.exists() else []:
+        raw = json.loads(line)
+        losses = results.setdefault((raw["target"], raw["policy"], raw["seed"]), {})
+        for trials, loss in raw["losses"].items():
+            losses.setdefault(int(trials), loss)
+    return results
+
+
+def paired(
+    results: Results, target: str, ours: str, theirs: str, seeds: Iterable[int], trials: int
+) -> tuple[list[float], list[float]]:
+    """Losses of both sides after so many trials, seed by seed, of the seeds that have both."""
+    sides = [
+        (results.get((target, ours, seed), {}).get(trials), results.get((target, theirs, seed), {}).get(trials))
+        for seed in seeds
+    ]
+    both = [(mine, other) for mine, other in sides if mine is not None and other is not None]
+    return [mine for mine, _ in both], [other for _, other in both]
+
+
+def comparisons(results: Results, targets: Iterable[str], seeds: Sequence[int]) -> list[dict[str, object]]:
+    """One for each target, pair of policies and number of trials of which at least two seeds have both."""
+    lines: list[dict[str, object]] = []
+    for target in targets:
+        for policy, against in COMPARED:
+            for trials in CHECKPOINTS:
+                mine, theirs = paired(results, target, policy, against, seeds, trials)
+                if len(mine) < 2:
+                    continue
+                low, high = difference_interval(mine, theirs)
+                lines.append(
+                    {
+                        "target": target,
+                        "policy": policy,
+                        "against": against,
+                        "trials": trials,
+                        "difference": round(fmean(mine) - fmean(theirs), 4),
+                        "interval": [round(low, 4), round(high, 4)],
+                        "p": round(permutation_p(mine, theirs), 4),
+                        "n": len(mine),
+                    }
+                )
+    return lines
+
+
+def print_tables(results: Results, targets: Iterable[str], seeds: Sequence[int]) -> None:
+    """For each target the mean loss of each policy by trials, over its own seeds."""
+    for target in targets:
+        print(f"\n{target}: trainings of {BUDGET_S[target]:g} s of reckoned work, {FRESH} fresh trainings a result")
+        print(f"{'policy':12}{'seeds':>6}" + "".join(f"{trials:>10}" for trials in CHECKPOINTS))
+        for policy in POLICIES:
+            curves = [results[target, policy, seed] for seed in seeds if (target, policy, seed) in results]
+            if curves:
+                means = [[curve[trials] for curve in curves if trials in curve] for trials in CHECKPOINTS]
+                cells = "".join(f"{fmean(losses):>10.4f}" if losses else " " * 10 for losses in means)
+                print(f"{policy:12}{len(curves):>6}{cells}")
     print()
 
 
-def figures(results: Mapping[str, Sequence[Sequence[float]]], checkpoints: Sequence[int]) -> list[dict[str, object]]:
-    """Mean losses; a ratio below 1 is in our favour."""
-    lines: list[dict[str, object]] = []
-    for other in [name for name in ("random", "tpe", "constants") if name in results and "embedded" in results]:
-        for column, trials in enumerate(checkpoints):
-            ours, theirs = (fmean(outcome[column] for outcome in results[name]) for name in ("embedded", other))
-            lines.append(
-                {
-                    "bench": f"search_real_{trials}_trials_vs_{other}",
-                    "ours": round(ours, 4),
-                    "baseline": round(theirs, 4),
-                    "ratio": round(ours / theirs, 4),
-                    "unit": "nats",
-                    "n": len(results["embedded"]),
-                }
-            )
-    return lines
+def _append(record: Path, line: dict[str, object]) -> None:
+    with record.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
