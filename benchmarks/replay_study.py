@@ -33,6 +33,7 @@ from workers.drafts import Drafter
 from workers.proposers import Proposer
 from workers.proposers.climb import ClimbProposer
 from workers.proposers.library import LibraryProposer
+from workers.proposers.model_based import ModelBasedProposer
 from workers.proposers.recombine import RecombineProposer
 from workers.proposers.tpe import MOVED, TpeProposer
 from workers.session import Session
@@ -96,6 +97,7 @@ class ReplayStudy:
         self._source = source
         self._running: list[tuple[str, str]] = []
         known: dict[str, Proposer] = {
+            "model-based": ModelBasedProposer(),
             "tpe": TpeProposer(moved=moved),
             "climb": ClimbProposer(),
             "library": LibraryProposer(),

@@ -156,8 +156,8 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
     if kind == "scripted":
         imported = importers(around.settings, around.study, around.source_of)
         return {SCRIPTED: ScriptedProposer(Path(rest)), **imported}, (SCRIPTED, *imported)
-    if kind == "tpe":
-        return {"tpe": TpeProposer()}, ("tpe",)
+    if kind in ("model-based", "tpe"):
+        return {kind: _model_based() if kind == "model-based" else TpeProposer()}, (kind,)
     embedded = _embedded(around)
     imported = importers(around.settings, around.study, around.source_of)
     if kind in ("openai", "cli"):
@@ -169,12 +169,18 @@ def _proposers(around: Surroundings) -> tuple[Mapping[str, Proposer], tuple[str,
     return {**embedded, **imported}, (*embedded, *imported)
 
 
+def _model_based() -> Proposer:
+    from workers.proposers.model_based import ModelBasedProposer  # numpy with it, which not every target needs
+
+    return ModelBasedProposer()
+
+
 def _embedded(around: Surroundings) -> dict[str, Proposer]:
     """Of a target that is not sealed without the library, whose edits are of training programs in torch, and without
-    the sampler where Optuna is not installed: such a study needs none of the libraries for training."""
+    the sampler where numpy is not installed: such a study needs none of the libraries for training."""
     sealed = around.settings.terms.grade == "sealed"
     return {
-        **({"tpe": TpeProposer()} if sealed or not missing("optuna") else {}),
+        **({"model-based": _model_based()} if sealed or not missing("numpy") else {}),
         "climb": ClimbProposer(),
         **({"library": LibraryProposer()} if sealed else {}),
         "recombine": RecombineProposer(around.merge, around.source_of),

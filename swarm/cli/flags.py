@@ -46,8 +46,8 @@ Proposer = Annotated[
     str,
     typer.Option(
         metavar="SPEC",
-        help="auto, embedded, tpe, openai:MODEL@URL, cli:NAME or scripted:FILE. auto asks a language model when "
-        "one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
+        help="auto, embedded, model-based, tpe, openai:MODEL@URL, cli:NAME or scripted:FILE. auto asks a language "
+        "model when one is named (--model, SWARM_MODEL) and OPENAI_API_KEY or OPENAI_BASE_URL is set.",
     ),
 ]
 Notify = Annotated[

@@ -148,9 +148,11 @@ def check_proposer(spec: str) -> None:
             check_proposer(one)
         return
     kind, _, rest = spec.partition(":")
-    if kind in ("auto", "embedded", "tpe") and not rest:
+    if kind in ("auto", "embedded", "model-based", "tpe") and not rest:
         return
     if kind == "openai" or (kind in ("cli", "scripted") and rest):
         return
-    known = "auto, embedded, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE, or several models with commas"
+    known = (
+        "auto, embedded, model-based, tpe, openai[:MODEL[@URL]], cli:NAME, scripted:FILE, or several models with commas"
+    )
     raise UsageError(f"--proposer is {spec!r}; it is one of {known}")

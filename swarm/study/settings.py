@@ -68,7 +68,8 @@ class Layout(BaseModel):
 
 
 class ProposerSettings(BaseModel):
-    """Which arms a worker may use. `spec` is auto, tpe, openai[:MODEL[@URL]], cli:NAME or scripted:FILE."""
+    """Which arms a worker may use. `spec` is auto, embedded, model-based, tpe, openai[:MODEL[@URL]], cli:NAME or
+    scripted:FILE."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -22,11 +22,17 @@ MOST_CITES = 4
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One program as a point of the search space. `cost` is None if it failed or still runs."""
+    """One program as a point of the search space. `cost`, a mean over its `runs`, is None if it failed or still runs.
+
+    `marks` names what sets its structure apart from the baseline's: the trials of its line that changed more than
+    constants.
+    """
 
     constants: Mapping[str, Scalar]
     cost: float | None
     failed: bool
+    runs: int = 1
+    marks: frozenset[str] = frozenset()
 
 
 def observations(briefing: Briefing) -> list[Observation]:
@@ -39,12 +45,22 @@ def observations(briefing: Briefing) -> list[Observation]:
     roots: dict[str, Observation] = {}
     for view in (briefing.incumbent, *briefing.alternatives):
         if view.trial_id not in known:
-            roots[view.trial_id] = Observation(view.constants, view.cost, failed=False)
+            roots[view.trial_id] = Observation(view.constants, view.cost, failed=False, runs=view.replicates)
     for attempt in briefing.attempts:
         if attempt.parent not in known and attempt.parent not in roots and attempt.parent_cost is not None:
             roots[attempt.parent] = Observation(_before(attempt), attempt.parent_cost, failed=False)
-    tried = [Observation(a.constants, a.cost, a.failed) for a in briefing.attempts]
+    marks = structures(briefing)
+    tried = [Observation(a.constants, a.cost, a.failed, a.replicates, marks[a.trial_id]) for a in briefing.attempts]
     return [*roots.values(), *tried]
+
+
+def structures(briefing: Briefing) -> dict[str, frozenset[str]]:
+    """The marks of each attempt: its parent's, and its own name unless it only moved constants."""
+    marks: dict[str, frozenset[str]] = {}
+    for attempt in briefing.attempts:
+        own = () if attempt.operator == Operator.TUNE else (attempt.trial_id,)
+        marks[attempt.trial_id] = marks.get(attempt.parent, frozenset()).union(own)
+    return marks
 
 
 def was_tried(briefing: Briefing, changes: Mapping[str, Scalar]) -> bool:
