@@ -1,6 +1,6 @@
 """Means, differences and their uncertainty, for benchmarks that compare policies over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 SIGNIFICANT = 0.05
+
+Results = Mapping[tuple[str, str, int], Mapping[int, float]]
+"""By target, policy and seed: the loss of what was handed over, by the number of trials."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -69,6 +72,52 @@ def verdict_of(ours: Sequence[float], theirs: Sequence[float]) -> str:
     if permutation_p(ours, theirs, two_sided=True) >= SIGNIFICANT:
         return f"not shown to differ: too few seeds for p < {SIGNIFICANT:g}, two-sided"
     return "better" if high < 0 else "worse"
+
+
+def comparisons(
+    results: Results, targets: Iterable[str], pairs: Iterable[tuple[str, str]], trials: Sequence[int]
+) -> list[dict[str, object]]:
+    """One line for each target, pair of policies and number of trials of which at least two seeds have both."""
+    pairs = list(pairs)
+    lines: list[dict[str, object]] = []
+    for target in targets:
+        for policy, against in pairs:
+            for count in trials:
+                mine, theirs = _paired(results, target, policy, against, count)
+                if len(mine) >= 2:
+                    low, high = difference_interval(mine, theirs)
+                    lines.append(
+                        {
+                            "target": target,
+                            "policy": policy,
+                            "against": against,
+                            "trials": count,
+                            "difference": round(fmean(mine) - fmean(theirs), 4),
+                            "interval": [round(low, 4), round(high, 4)],
+                            "p": round(permutation_p(mine, theirs), 4),
+                            "n": len(mine),
+                        }
+                    )
+    return lines
+
+
+def _paired(results: Results, target: str, ours: str, theirs: str, trials: int) -> tuple[list[float], list[float]]:
+    """Losses of both sides after so many trials, seed by seed, of the seeds that have both."""
+    seeds = [seed for of, policy, seed in results if (of, policy) == (target, ours)]
+    both = [(results[target, ours, seed], results.get((target, theirs, seed), {})) for seed in sorted(seeds)]
+    known = [(mine[trials], other[trials]) for mine, other in both if trials in mine and trials in other]
+    return [mine for mine, _ in known], [other for _, other in known]
+
+
+def print_curves(results: Results, targets: Iterable[str], trials: Sequence[int]) -> None:
+    """For each target the mean loss of each policy by trials, over its own seeds."""
+    for target in targets:
+        print(f"\n{target:14}{'seeds':>6}" + "".join(f"{count:>10}" for count in trials))
+        for policy in dict.fromkeys(policy for of, policy, _ in results if of == target):
+            curves = [curve for (of, named, _), curve in results.items() if (of, named) == (target, policy)]
+            means = [[curve[count] for curve in curves if count in curve] for count in trials]
+            print(f"{policy:14}{len(curves):>6}" + "".join(f"{fmean(of):>10.4f}" if of else " " * 10 for of in means))
+    print()
 
 
 def _resampled_means(rng: np.random.Generator, values: Sequence[float]) -> NDArray[np.float64]:

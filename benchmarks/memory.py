@@ -37,7 +37,7 @@ from swarm.study.settings import Memory
 
 MEMORIES: tuple[Memory, ...] = ("shared", "own", "shuffled", "off")
 CONTROLS: tuple[Memory, ...] = ("shuffled", "off", "own")
-ARMS = ("tpe", "climb", "recombine")
+ARMS = ("model-based", "climb", "recombine")
 
 Results = Mapping[Memory, Sequence[Sequence[float]]]
 

@@ -7,11 +7,15 @@ it would hand over at each of them. More checkpoints change nothing about the fi
 import random
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from swarm.program.constants import Choice, Int, Log, Space, assign
 from swarm.records import FailReason, Scalar
 from workers.claims import trial_seed
 from workers.proposers.spaces import at, searched, values_of
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 CHECKPOINTS = (20, 60)
 
@@ -50,14 +54,16 @@ def _by_lot(space: Space, rng: random.Random) -> Scalar:
             return at(space, rng.random())
 
 
-def plain_tpe(start: str, seed: int, run: Run, checkpoints: Sequence[int]) -> list[str]:
-    """`optuna.samplers.TPESampler` with its defaults, told of the start and asked for two trials at a time; hands over
-    the best mean. A failed training is told as a failure."""
+def plain_tpe(
+    start: str, seed: int, run: Run, checkpoints: Sequence[int], sampler: "BaseSampler | None" = None
+) -> list[str]:
+    """`optuna.samplers.TPESampler` with its defaults (or `sampler`), told of the start and asked for two trials at a
+    time; hands over the best mean. A failed training is told as a failure."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     distributions = {name: distribution(space) for name, space in searched(start).items()}
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    study = optuna.create_study(sampler=sampler or optuna.samplers.TPESampler(seed=seed))
     first = loss_of(run(start, seed_of(seed, 0)))
     known = {name: value for name, value in values_of(start).items() if name in distributions}
     study.add_trial(optuna.trial.create_trial(value=first, params=known, distributions=distributions))

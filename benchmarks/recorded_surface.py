@@ -8,6 +8,7 @@ of what they do on real trainings.
 
 import json
 import random
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.program.constants import Space, assign
-from swarm.records import FailReason
+from swarm.program.constants import Space
+from swarm.records import FailReason, Scalar
 from workers.proposers.spaces import searched, unit, values_of
 
 FILE = Path(__file__).resolve().parent / "data" / "surface.jsonl"
@@ -63,10 +64,6 @@ class Surface:
         units = np.array([self._units(dict(zip(self._spaces, row[:-1], strict=True))) for row in rows])
         self._trees = [_grown(units, known, failed, np.random.default_rng(seed)) for seed in range(TREES)]
 
-    def start(self, seed: int) -> str:
-        """The program as it comes; every seed begins there."""
-        return self.source
-
     def loss(self, program: str) -> float:
         """Without noise; infinite where it fails."""
         at = self._units(values_of(program))
@@ -81,11 +78,11 @@ class Surface:
             return FailReason.DIVERGED
         return round(loss + random.Random(f"{seed}/{program}").gauss(0.0, NOISE), 6)
 
-    def _units(self, values) -> Array:
+    def _units(self, values: Mapping[str, Scalar]) -> Array:
         return np.array([_position(space, values[name]) for name, space in self._spaces.items()])
 
 
-def _position(space: Space, value) -> float:
+def _position(space: Space, value: Scalar) -> float:
     position = unit(space, value)
     assert position is not None, f"{value} is outside {space}"
     return position
@@ -94,10 +91,6 @@ def _position(space: Space, value) -> float:
 @cache
 def recorded_surface() -> Surface:
     return Surface()
-
-
-def with_values(source: str, values) -> str:
-    return assign(source, values)
 
 
 def _leaf(tree: _Tree, at: Array) -> int:

@@ -5,6 +5,7 @@ much simpler, are the brain, the commits and the trials: two workers take turns,
 runs. A draft is claimed at once, so none is ever rebased.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +48,12 @@ BASE = "base"
 class MemoryBrain:
     """Records of one study in memory, numbered as the brain would, and timed by number: a minute a record."""
 
-    def __init__(self, opened: StudyOpened) -> None:
+    def __init__(self, opened: StudyOpened, earlier: Sequence[Record] = ()) -> None:
         self._study_id = opened.study_id
         self._state = BrainState()
+        self.records: list[Record] = []
+        for record in earlier:
+            self._state.apply(record)
         self.append(opened)
 
     def snapshot(self) -> BrainState:
@@ -57,8 +61,9 @@ class MemoryBrain:
 
     def append(self, record: Record) -> None:
         seq = self._state.seq + 1
-        envelope = {"seq": seq, "at": 60.0 * seq, "study_id": self._study_id, "id": str(seq)}
-        self._state.apply(record.model_copy(update=envelope))
+        envelope = {"seq": seq, "at": 60.0 * seq, "study_id": self._study_id, "id": f"{self._study_id}/{seq}"}
+        self.records.append(record.model_copy(update=envelope))
+        self._state.apply(self.records[-1])
 
 
 class Texts:
@@ -78,7 +83,8 @@ class Texts:
 
 
 class ReplayStudy:
-    """One study of two workers with these arms, whose trials `run` answers."""
+    """One study of two workers with these arms, whose trials `run` answers; `earlier` are the records of one before it
+    of the same program, in the same brain."""
 
     def __init__(
         self,
@@ -89,10 +95,11 @@ class ReplayStudy:
         *,
         memory: Memory = "shared",
         moved: int | None = MOVED,
+        earlier: Sequence[Record] = (),
     ) -> None:
         self._run = run
         self._texts = Texts(source)
-        self._brain = MemoryBrain(_opened(seed, memory))
+        self._brain = MemoryBrain(_opened(seed, memory), earlier)
         self._settings = _settings(seed, memory)
         self._source = source
         self._running: list[tuple[str, str]] = []
@@ -116,8 +123,13 @@ class ReplayStudy:
         }
 
     @property
+    def records(self) -> Sequence[Record]:
+        """All of this study, as a brain that outlives it has them."""
+        return self._brain.records
+
+    @property
     def study(self) -> StudyState:
-        found = self._brain.snapshot().latest
+        found = self._brain.snapshot().study(self._settings.study_id)
         assert found is not None
         return found
 

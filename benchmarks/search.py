@@ -9,7 +9,7 @@ the noisy loss by which it chose.
 
     random    settings by lot without repetition; hands over the best single run
     tpe       optuna.samplers.TPESampler as it comes, told of the start, two trials at a time; hands over the best mean
-    embedded  the swarm as it comes without a key: dispatch, tpe, climb and recombine, verdicts, replicates
+    embedded  the swarm as it comes without a key: dispatch, model-based, climb and recombine, verdicts, replicates
     arm_tpe   with --more: the swarm with its tpe arm alone, which moves at most three constants at a time
     arm_all   with --more: the same, moving all constants at once
 
@@ -91,7 +91,7 @@ def swarm_with(*arms: str, moved: int | None = MOVED) -> Policy:
 POLICIES: dict[str, Policy] = {
     "random": random_search,
     "tpe": plain_tpe,
-    "embedded": swarm_with("tpe", "climb", "recombine"),
+    "embedded": swarm_with("model-based", "climb", "recombine"),
     "arm_tpe": swarm_with("tpe"),
     "arm_all": swarm_with("tpe", moved=None),
 }

@@ -35,7 +35,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from functools import cache
@@ -49,7 +49,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from standin_training import Trainings  # first: it loads torch in a way that forks survive
 
 # isort: split
-from comparison import difference_interval, permutation_p
+from comparison import comparisons, print_curves
 from plain import Policy, Run, plain_tpe, random_search, seed_of
 from replay_study import ReplayStudy
 
@@ -81,9 +81,6 @@ CHECKPOINTS = (10, 20, 30, 40, 60)
 FRESH = 3
 GUESSING = math.log(100)
 COMPARED = (("embedded", "tpe"), ("embedded", "random"), ("constants", "tpe"), ("warm", "embedded"))
-
-Results = dict[tuple[str, str, int], dict[int, float]]
-"""By target, policy and seed: the re-measured loss of what was handed over, by checkpoint."""
 
 
 class Job(NamedTuple):
@@ -122,10 +119,10 @@ def main() -> None:
             for policy in options.policies
         ]
         run_all([job for job in jobs if options.trials not in known.get(job[:3], {})], options.record, options.jobs)
-    results = recorded(options.record)
+    results = {key: curve for key, curve in recorded(options.record).items() if key[2] in seeds}
     if not options.json:
-        print_tables(results, options.targets, seeds)
-    for line in comparisons(results, options.targets, seeds):
+        print_curves(results, options.targets, CHECKPOINTS)
+    for line in comparisons(results, options.targets, COMPARED, CHECKPOINTS):
         print(json.dumps(line))
 
 
@@ -210,66 +207,15 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def recorded(record: Path) -> Results:
-    """What is in the record; of a study that is there twice, the first."""
-    results: Results = {}
+def recorded(record: Path) -> dict[tuple[str, str, int], dict[int, float]]:
+    """By target, policy and seed the re-measured losses; of a study that is there twice, the first."""
+    results: dict[tuple[str, str, int], dict[int, float]] = {}
     for line in record.read_text().splitlines() if record.exists() else []:
         raw = json.loads(line)
         losses = results.setdefault((raw["target"], raw["policy"], raw["seed"]), {})
         for trials, loss in raw["losses"].items():
             losses.setdefault(int(trials), loss)
     return results
-
-
-def paired(
-    results: Results, target: str, ours: str, theirs: str, seeds: Iterable[int], trials: int
-) -> tuple[list[float], list[float]]:
-    """Losses of both sides after so many trials, seed by seed, of the seeds that have both."""
-    sides = [
-        (results.get((target, ours, seed), {}).get(trials), results.get((target, theirs, seed), {}).get(trials))
-        for seed in seeds
-    ]
-    both = [(mine, other) for mine, other in sides if mine is not None and other is not None]
-    return [mine for mine, _ in both], [other for _, other in both]
-
-
-def comparisons(results: Results, targets: Iterable[str], seeds: Sequence[int]) -> list[dict[str, object]]:
-    """One for each target, pair of policies and number of trials of which at least two seeds have both."""
-    lines: list[dict[str, object]] = []
-    for target in targets:
-        for policy, against in COMPARED:
-            for trials in CHECKPOINTS:
-                mine, theirs = paired(results, target, policy, against, seeds, trials)
-                if len(mine) < 2:
-                    continue
-                low, high = difference_interval(mine, theirs)
-                lines.append(
-                    {
-                        "target": target,
-                        "policy": policy,
-                        "against": against,
-                        "trials": trials,
-                        "difference": round(fmean(mine) - fmean(theirs), 4),
-                        "interval": [round(low, 4), round(high, 4)],
-                        "p": round(permutation_p(mine, theirs), 4),
-                        "n": len(mine),
-                    }
-                )
-    return lines
-
-
-def print_tables(results: Results, targets: Iterable[str], seeds: Sequence[int]) -> None:
-    """For each target the mean loss of each policy by trials, over its own seeds."""
-    for target in targets:
-        print(f"\n{target}: trainings of {BUDGET_S[target]:g} s of reckoned work, {FRESH} fresh trainings a result")
-        print(f"{'policy':12}{'seeds':>6}" + "".join(f"{trials:>10}" for trials in CHECKPOINTS))
-        for policy in POLICIES:
-            curves = [results[target, policy, seed] for seed in seeds if (target, policy, seed) in results]
-            if curves:
-                means = [[curve[trials] for curve in curves if trials in curve] for trials in CHECKPOINTS]
-                cells = "".join(f"{fmean(losses):>10.4f}" if losses else " " * 10 for losses in means)
-                print(f"{policy:12}{len(curves):>6}{cells}")
-    print()
 
 
 def _append(record: Path, line: dict[str, object]) -> None:

@@ -161,6 +161,7 @@ class Drafter:
             refusal=last.refusal,
             refused=last.refused,
             attempts_left=turns_left,
+            studies=list(self._session.brain.snapshot().studies.values()),
             read_seq=self._session.brain.snapshot().seq,
         )
 

@@ -11,13 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from comparison import difference_interval, permutation_p, verdict_of
-from plain import plain_tpe, random_search
+from comparison import comparisons, difference_interval, permutation_p, verdict_of
+from plain import plain_tpe, random_search, random_setting
 from replay_study import NOISE_REPLICATES, ReplayStudy
 from replay_table import load_table
 
 from swarm.gate import check_base
-from swarm.program.constants import parse
+from swarm.program.constants import assign, parse
 from swarm.program.families import family_of
 from swarm.records import FailReason, Steer, TrialState
 from swarm.study.settings import Memory
@@ -25,7 +25,7 @@ from workers.proposers.spaces import searched, values_of
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FORMAT = {"bench", "ours", "baseline", "ratio", "unit", "n"}
-ARMS = ("tpe", "climb", "recombine")
+ARMS = ("model-based", "climb", "recombine")
 
 
 def start(seed: int = 0) -> str:
@@ -164,9 +164,11 @@ def test_the_programs_of_both_benchmarks_keep_the_contract() -> None:
     import search_real  # here as below: it takes seconds, and each process that runs tests imports this module
 
     assert check_base(load_table().source) is None
-    assert check_base(search_real.base_source()) is None
-    widths = parse(search_real.base_source())["WIDTH"]
-    assert widths.space is not None and widths.space.contains(widths.value)
+    for target in search_real.SHAPES:
+        program = search_real.base_source(target)
+        assert check_base(program) is None
+        constants = [constant for constant in parse(program).values() if constant.space is not None]
+        assert len(constants) > 10 and all(one.space.contains(one.value) for one in constants if one.space)
 
 
 def test_a_larger_network_gets_fewer_images() -> None:
@@ -199,6 +201,52 @@ def test_no_training_is_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Trainings(cache, 1.0).run("a", 1).loss == 2.0
     with pytest.raises(ValueError, match="middle of a line"):
         Trainings(cache, 1.0).run("b", 1)
+
+
+def test_comparisons_pair_the_seeds_that_both_sides_have() -> None:
+    curves = {
+        ("t", "ours", 1): {20: 1.0, 60: 0.5},
+        ("t", "ours", 2): {20: 1.2, 60: 0.6},
+        ("t", "ours", 3): {20: 9.0},
+        ("t", "theirs", 1): {20: 1.5, 60: 1.0},
+        ("t", "theirs", 2): {20: 1.5, 60: 1.3},
+        ("t", "theirs", 4): {20: 0.0, 60: 0.0},
+    }
+    lines = comparisons(curves, ["t", "empty"], [("ours", "theirs")], (20, 60))
+    assert [(line["target"], line["against"], line["trials"], line["n"]) for line in lines] == [
+        ("t", "theirs", 20, 2),
+        ("t", "theirs", 60, 2),
+    ]
+    assert [line["difference"] for line in lines] == [-0.4, -0.6]
+    assert lines[1]["interval"] == [-0.7, -0.5]
+
+
+def test_a_recorded_study_is_printed_and_not_run_again(tmp_path: Path) -> None:
+    import search_real
+
+    record = tmp_path / "record.jsonl"
+    first = {"target": "resnext", "policy": "tpe", "seed": 200, "losses": {"10": 3.0, "60": 2.0}}
+    record.write_text(f"{json.dumps(first)}\n{json.dumps({**first, 'losses': {'60': 1.0}})}\n")
+    assert search_real.recorded(record) == {("resnext", "tpe", 200): {10: 3.0, 60: 2.0}}
+    assert search_real.recorded(tmp_path / "none") == {}
+    assert search_real.next_seed(211, range(200, 212)) == 200
+
+
+def test_a_surface_answers_for_every_program_of_its_space(tmp_path: Path) -> None:
+    """Of a small table, since the whole one takes seconds to grow."""
+    from recorded_surface import FILE, NOISE, Surface
+
+    head, *rows = FILE.read_text().splitlines()
+    table = tmp_path / "table.jsonl"
+    table.write_text("\n".join([head, *rows[::20]]))
+    surface = Surface(table)
+    assert check_base(surface.source) is None
+    other = random_setting(searched(surface.source), random.Random(1))
+    program = assign(surface.source, other)
+    assert surface.loss(program) == Surface(table).loss(program) != surface.loss(surface.source)
+    assert surface.run(program, 1) == surface.run(program, 1)
+    assert abs(surface.run(surface.source, 1) - surface.loss(surface.source)) < 5 * NOISE
+    assert surface.run(surface.source, 1) != surface.run(surface.source, 2)
 
 
 @pytest.mark.slow

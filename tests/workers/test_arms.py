@@ -24,7 +24,7 @@ from workers.redact import MARK
 AGENT = Path(__file__).parents[1] / "fakes" / "fake_agents" / "agent.py"
 KEY = "secret-key-of-the-user-0123456789"
 
-EMBEDDED = ("tpe", "climb", "library", "recombine")
+EMBEDDED = ("model-based", "climb", "library", "recombine")
 
 
 class Always:
@@ -83,6 +83,7 @@ def fake_agent_file(root: Path) -> Path:
         ("auto", {}, EMBEDDED),
         ("auto", {"OPENAI_API_KEY": KEY}, (LLM, *EMBEDDED)),
         ("tpe", {"OPENAI_API_KEY": KEY}, ("tpe",)),
+        ("model-based", {"OPENAI_API_KEY": KEY}, ("model-based",)),
         ("openai", {"OPENAI_API_KEY": KEY}, (LLM,)),
         ("cli:codex", {}, (LLM,)),
         ("cli:codex:gpt-x", {}, (LLM,)),
@@ -296,5 +297,5 @@ def test_a_broken_proposer_does_not_tell_the_key(tmp_path, monkeypatch):
 
 def test_arms_that_answer_at_once_begin_with_the_one_that_was_asked_for():
     arms = Arms({name: Always(name) for name in (LLM, *EMBEDDED)}, (LLM,), FakeClock())
-    assert arms.at_once("library") == ("library", "tpe", "climb", "recombine")
+    assert arms.at_once("library") == ("library", "model-based", "climb", "recombine")
     assert arms.at_once(LLM) == EMBEDDED

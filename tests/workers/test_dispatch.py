@@ -27,7 +27,7 @@ from workers.dispatch.choose import FOLLOW_UPS
 from workers.dispatch.shares import EMBEDDED, FLOOR, arm_shares
 from workers.dispatch.stall import COOLED_FOR, RESTART, STALL, cooled_families, diagnose, stalled_for
 
-ARMS = ("tpe", "climb", "library", "recombine")
+ARMS = ("model-based", "climb", "library", "recombine")
 
 
 class Story:
@@ -43,7 +43,9 @@ class Story:
         self.seq += 1
         self.study.apply(record.model_copy(update={"seq": self.seq, "at": float(self.seq)}))
 
-    def claim(self, *, agent="worker_1", operator="tune", arm="tpe", family="optimiser", parent="t0001", program=None):
+    def claim(
+        self, *, agent="worker_1", operator="tune", arm="model-based", family="optimiser", parent="t0001", program=None
+    ):
         trial_id = self.study.next_trial_id
         first = "t0001" if operator == "baseline" else trial_id
         self.apply(
@@ -215,16 +217,16 @@ def test_an_arm_that_gains_gets_more_and_none_starves():
     story = Story()
     for number in range(12):
         story.lead(arm="library", family=f"family_{number}")
-        story.discard(arm="tpe", family=f"other_{number}")
+        story.discard(arm="model-based", family=f"other_{number}")
     shares = arm_shares(story.study, ARMS)
     before = arm_shares(Story().study, ARMS)
     assert shares["library"] > 1.5 * before["library"]
-    assert shares["tpe"] < before["tpe"]
-    assert min(shares[arm] for arm in ("tpe", "climb", "library")) >= 0.8 * FLOOR
+    assert shares["model-based"] < before["model-based"]
+    assert min(shares[arm] for arm in ("model-based", "climb", "library")) >= 0.8 * FLOOR
     assert sum(shares.values()) == pytest.approx(1)
     for number in range(100):
-        story.discard(arm="tpe", family=f"more_{number}")
-    assert arm_shares(story.study, ARMS)["tpe"] >= 0.8 * FLOOR
+        story.discard(arm="model-based", family=f"more_{number}")
+    assert arm_shares(story.study, ARMS)["model-based"] >= 0.8 * FLOOR
 
 
 def test_a_refused_arm_waits_for_the_next_claim():
@@ -351,7 +353,7 @@ def test_the_jumper_leaves_the_incumbent_after_ten_proposals_without_a_keep():
         story.discard(family=f"family_{number}")
     assignments = [story.next(agent) for agent in ("worker_1", "worker_2")]
     assert {assignment.role: assignment.restart for assignment in assignments} == {"climber": False, "jumper": True}
-    for arm in ("climb", "tpe", "library", "llm"):
+    for arm in ("climb", "model-based", "library", "llm"):
         assert story.next("worker_2", (arm,)).restart
     for arm in ("recombine", "scripted"):
         assert not story.next("worker_2", (arm,)).restart

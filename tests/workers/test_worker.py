@@ -179,7 +179,7 @@ def test_beside_a_model_that_answers_rubbish_the_policy_chooses_among_the_embedd
             assert trial is not None
             on.finish(trial, 2.5)
         arms = [trial.claim.arm for trial in on.study.trials.values() if trial.claim.arm != "baseline"]
-        assert {"tpe", "library"} <= set(arms), arms
+        assert {"model-based", "library"} <= set(arms), arms
         told = [refused for refused in on.study.rejections if refused.arm == "llm"]
         assert told and told[0].code == "llm_failed" and told[0].usage is not None, "what it cost is recorded"
 

@@ -13,6 +13,7 @@ from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import Merge
 from swarm.verdict.standing import Standing
 from workers.briefing.attempts import all_attempts, peak_mib, remembered
+from workers.briefing.earlier import earlier_results
 from workers.briefing.told import MAX_DIFFS, facts_of, failure_of, short_diff, shown
 from workers.briefing.values import Attempt, Briefing, Conflict, Crash, Memory, ProgramView, Shown
 
@@ -46,14 +47,16 @@ def compute_briefing(
     look: str | None = None,
     jump: str | None = None,
     may_ask: bool = False,
+    studies: Iterable[StudyState] = (),
 ) -> Briefing:
     """The study as one worker may see it.
 
     `read_source(commit)` gives the text of the editable file; it is called for the baseline, the incumbent and at most
     seven alternatives, so it should remember its answers. `restart` puts the best other lineage in the incumbent's
     place, if the worker's memory knows one that was not tried enough. `attempts` holds all of them: samplers learn from
-    each, and the renderer bounds what a model is shown. What a person steers reaches every arm; what workers learned
-    does not.
+    each, and the renderer bounds what a model is shown. `studies` are the brain's: a worker with the shared
+    memory gets the results of those before this one that measured the same thing. What a person steers reaches every
+    arm; what workers learned does not.
 
     `refused` is the text of the answer that was refused. `repair` names a program of the worker's own that crashed: its
     text is then the program to change, on its parent. `look` and `jump` are what the proposer has asked for: to see
@@ -94,6 +97,7 @@ def compute_briefing(
         jumped=jumped,
         alternatives=tuple(others),
         attempts=attempts,
+        earlier=earlier_results(study, studies, read_source) if memory == "shared" else (),
         nearest=nearest,
         diffs=_diffs(study, nearest, attempts, view),
         looked_at=shown(study, look, view.source) if look is not None and look in known else None,

@@ -83,6 +83,17 @@ class Shown(_Value):
     diff: str
 
 
+class EarlierResult(_Value):
+    """One program of an earlier study of the same target. Its costs are of that study's time and machine."""
+
+    study_id: str
+    constants: dict[str, Scalar]
+    cost: float
+    baseline_cost: float  # of that study
+    replicates: int
+    structure: tuple[str, ...] = ()  # trials of its line that changed more than constants
+
+
 class Conflict(_Value):
     """Two good changes that touch the same lines: that of `theirs` is to be worked into the incumbent."""
 
@@ -120,6 +131,7 @@ class Briefing(_Value):
     jumped: bool = False  # the program to change is one that the proposer itself has asked for
     alternatives: tuple[ProgramView, ...] = ()  # other good lineages, best first, at most 7
     attempts: tuple[Attempt, ...] = ()  # in the order of their claims
+    earlier: tuple[EarlierResult, ...] = ()  # for samplers; no model is shown them
     nearest: tuple[str, ...] = ()  # trial ids most related to the incumbent; cite from these or from attempts
     cooled_families: tuple[Line, ...] = ()
     diagnosis: Line | None = None

@@ -54,6 +54,26 @@ def observations(briefing: Briefing) -> list[Observation]:
     return [*roots.values(), *tried]
 
 
+def earlier_observations(briefing: Briefing) -> list[Observation]:
+    """Programs of earlier studies, their costs moved by what the baselines differ in. A mark of its own sets each study
+    apart: its machine, seeds and versions were others."""
+    own = {root.trial_id: root.cost for root in (briefing.incumbent, *briefing.alternatives) if root.cost is not None}
+    here = next((a.parent_cost for a in briefing.attempts if a.parent_cost is not None), None)
+    here = here if here is not None else own.get(briefing.incumbent.trial_id)
+    if here is None:
+        return []
+    return [
+        Observation(
+            constants=item.constants,
+            cost=item.cost - item.baseline_cost + here,
+            failed=False,
+            runs=item.replicates,
+            marks=frozenset((item.study_id, *(f"{item.study_id}/{name}" for name in item.structure))),
+        )
+        for item in briefing.earlier
+    ]
+
+
 def structures(briefing: Briefing) -> dict[str, frozenset[str]]:
     """The marks of each attempt: its parent's, and its own name unless it only moved constants."""
     marks: dict[str, frozenset[str]] = {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from swarm.program.constants import Choice, Int, Space
 from swarm.records import Scalar
 from workers.briefing import Briefing
-from workers.proposers.evidence import Observation, observations, structures
+from workers.proposers.evidence import Observation, earlier_observations, observations, structures
 from workers.proposers.expected_improvement import Axis
 from workers.proposers.gaussian_process import Array, Points
 from workers.proposers.spaces import at, differences, unit
@@ -25,7 +25,7 @@ class KnownPoints:
         self._spaces = spaces
         self._incumbent = briefing.incumbent.constants
         self.axes = [_axis(space) for space in spaces.values()]
-        known = observations(briefing)
+        known = [*earlier_observations(briefing), *observations(briefing)]
         scored = _most_telling([item for item in known if item.cost is not None and math.isfinite(item.cost)])
         running = [item for item in known if item.cost is None and not item.failed]
         failed = [item for item in known if item.failed]

@@ -3,6 +3,7 @@
 What is known goes in as it is: a program's mean with the noise of as many runs as it had, structural edits as such,
 constants that a program lacks as lacking. Programs that run are taken to come out as expected, which keeps a second
 worker away from them. A failed program is no bad loss; it lowers the expectation near it by the share of failures.
+Results of earlier studies of the target count as those of another structure, moved by what the baselines differ in.
 
 The maximum is looked for from the best programs outwards. What does not matter for it stays as the incumbent has it,
 so that a verdict is about few constants. Rebuilt from the briefing at every call: a proposal depends on it alone. When

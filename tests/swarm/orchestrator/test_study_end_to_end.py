@@ -105,7 +105,7 @@ def test_a_server_that_is_down_does_not_stop_the_study(tiny: TinyStudy) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     study = tiny.study()
     every_trial_has_one_ending(tiny, study)
-    assert {trial.claim.arm for trial in study.trials.values()} & {"tpe", "climb", "library"}
+    assert {trial.claim.arm for trial in study.trials.values()} & {"model-based", "climb", "library"}
     assert any(refused.code.startswith("llm_") for refused in study.rejections)
 
 
