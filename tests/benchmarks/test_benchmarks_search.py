@@ -121,7 +121,9 @@ def test_a_failed_training_is_a_failed_trial() -> None:
 
 
 def test_a_claim_says_which_trials_it_combines_and_none_else_does() -> None:
-    claims = proposed(studied("shared"))
+    replayed = ReplayStudy(start(), ("climb", "recombine"), 0, load_table().run)
+    replayed.run(until=20)
+    claims = proposed(replayed)
     combining = [claim for claim in claims if claim.operator == "recombine"]
     assert combining and all(len(claim.merged) == 2 and {*claim.merged} <= {*claim.cites} for claim in combining)
     assert not any(claim.merged for claim in claims if claim not in combining)

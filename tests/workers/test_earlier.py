@@ -94,4 +94,3 @@ def test_a_warm_study_begins_where_the_earlier_one_ended():
     )
     warm = ModelBasedProposer().propose(briefing(earlier=earlier)).source
     assert 1.5e-2 < values_of(warm)["MAX_LR"] < 6e-2
-    assert values_of(ModelBasedProposer().propose(briefing()).source)["MAX_LR"] == 1e-2

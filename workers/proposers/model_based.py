@@ -7,7 +7,8 @@ Results of earlier studies of the target count as those of another structure, mo
 
 The maximum is looked for from the best programs outwards. What does not matter for it stays as the incumbent has it,
 so that a verdict is about few constants. Rebuilt from the briefing at every call: a proposal depends on it alone. When
-the process has no root, or nothing that it proposes is new, values are drawn by lot around the incumbent.
+there are fewer than three results, the process has no root, or nothing that it proposes is new, up to three constants
+are drawn by lot.
 """
 
 import random
@@ -29,6 +30,7 @@ from workers.proposers.gaussian_process import Array, Points, Posterior, conditi
 from workers.proposers.known_points import KnownPoints, nearness, standardised
 from workers.proposers.spaces import as_text, at, differences, searched
 
+FEWEST = 3  # results; with less the prior alone would speak, and always say the same
 STARTS = 8
 UNNOTICED = 0.05  # of the logarithm of the expected improvement: constants that cost no more to leave alone are left
 FAILURE_REACH = 0.15  # of a constant's space: how far a failure speaks for its neighbours
@@ -120,8 +122,8 @@ class _Score:
 
 def _score(known: KnownPoints, sigma: float | None) -> _Score:
     """The process after what is scored, with what runs taken to come out as expected."""
-    if not len(known.costs):
-        raise np.linalg.LinAlgError("nothing is scored")
+    if len(known.costs) < FEWEST:
+        raise np.linalg.LinAlgError(f"{len(known.costs)} results say nothing about the constants")
     values, noise = standardised(known.costs, known.runs, sigma)
     process = fitted(known.scored, values, noise)
     best = float(process.predict(known.scored.at(known.projected(), known.mark))[0].min())
