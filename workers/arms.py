@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from swarm.clock import Clock
@@ -180,7 +181,7 @@ def _embedded(around: Surroundings) -> dict[str, Proposer]:
     the sampler where numpy is not installed: such a study needs none of the libraries for training."""
     sealed = around.settings.terms.grade == "sealed"
     return {
-        **({"model-based": _model_based()} if sealed or not missing("numpy") else {}),
+        **({"model-based": _model_based()} if sealed or find_spec("numpy") else {}),
         "climb": ClimbProposer(),
         **({"library": LibraryProposer()} if sealed else {}),
         "recombine": RecombineProposer(around.merge, around.source_of),
