@@ -32,11 +32,13 @@ def warning_html(study: StudyState) -> str:
 
 def section_html(section: Section, *, heading: bool = True, fold: bool = False) -> str:
     """A table with its note. `heading`: the title above it, where no page has one. `fold`: long tables show their first
-    rows."""
+    rows, and names with texts are no table."""
     note = f'<p class="note">{escape(section.note)}</p>' if section.note else ""
     title = f"<h2>{escape(section.title)}</h2>{note}" if heading else note
     if not section.rows:
         return f'{title}<p class="note">{escape(section.empty)}</p>'
+    if fold and not any(section.columns):
+        return title + facts_html(section)
     if not fold or len(section.rows) <= LONG:
         return title + _table(section, section.rows, section.title)
     rest = section.rows[OPEN_ROWS:]
