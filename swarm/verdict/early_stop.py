@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from swarm.records import FailReason, ObjectiveTerms, Operator, TrialState
+from swarm.records import FailReason, Operator, TrialState
 from swarm.study.lineage import parent_of
 from swarm.study.state import Program, StudyState
 from swarm.study.trajectory import trajectory
@@ -32,7 +32,7 @@ AUDIT_ONE_IN = 10
 SURE = 0.95
 
 _NEVER_ENDED = frozenset({Operator.BASELINE, Operator.REPLICATE, Operator.ABLATE})
-_LOSS = ObjectiveTerms()  # what the rungs are in
+_LOSS_UNITS = ("nats", "bits")  # what the rungs are in: the unit of a sealed target's objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def outlook(study: StudyState, trial_id: str, progress: float, rung_loss: float)
     trial = study.trials[trial_id]
     if trial.claim.operator in _NEVER_ENDED:
         return Look("go_on", None, f"a {trial.claim.operator.value} always runs to its end")
-    if (study.objective.unit, study.objective.direction) != (_LOSS.unit, _LOSS.direction):
+    if study.objective.unit not in _LOSS_UNITS or study.objective.direction != "minimize":
         return Look("go_on", None, f"a rung is a loss, and this study compares the {study.objective.name}")
     parent = parent_of(study, study.program_of(trial_id))
     known = curve(parent, progress) if parent is not None else None
