@@ -75,9 +75,12 @@ docs: $(READY)  ## fill the generated parts of docs/reference from the code
 wheel: $(READY)  ## dist/*.whl: swarm and workers, with the targets as data
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
-notebook: $(READY)  ## watch the study in Jupyter
+# Jupyter prints its address, with the token. A browser is opened where there is a screen.
+NO_BROWSER := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser)
+
+notebook: $(READY)  ## watch the study in Jupyter, also as root and without a browser
 	$(BIN)/pip install -q -c constraints.txt -e '.[notebook]'
-	$(BIN)/jupyter lab notebooks/watch.ipynb
+	$(BIN)/jupyter lab --allow-root $(NO_BROWSER) --LabApp.default_url=/lab/tree/notebooks/watch.ipynb
 
 clean:  ## remove caches and finished trials; the brain, refs and the environment stay
 	rm -rf .swarm/trials .pytest_cache .mypy_cache .ruff_cache .hypothesis

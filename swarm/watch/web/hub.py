@@ -1,26 +1,17 @@
 """The study as all who watch the page see it: one look for all of them, and a person's word on its way to the brain."""
 
-import contextlib
 from collections.abc import Callable
 
 from swarm.brain import Brain
 from swarm.clock import Clock
-from swarm.errors import SwarmError, UsageError
-from swarm.orchestrator.control import Control, write_control
-from swarm.records import one_line
 from swarm.report.evidence import NOTHING, Evidence
 from swarm.report.figures import DRAWINGS, draw
 from swarm.report.figures.drawing import Theme
-from swarm.study.settings import Layout
 from swarm.study.state import StudyState
-from swarm.study.steering import Action, steer
 from swarm.watch.frame import Frame
-from swarm.watch.readings import layout_near, runs_here
+from swarm.watch.steering import home_of, tell
 from swarm.watch.watching import LOOK_EVERY_S, Watcher
 from swarm.watch.web.page import TABLES, table
-
-STOPS = {"drain": Control.DRAIN, "now": Control.NOW}
-ACTIONS: dict[str, Action] = {"note": "note", "veto": "veto", "allow": "allow", "boost": "boost", "pin": "pin"}
 
 
 class Hub:
@@ -84,37 +75,11 @@ class Hub:
     def may_steer(self) -> bool:
         """Where the study was run: a word in a copy of its brain would reach nobody."""
         study = self._watcher.study
-        return study is not None and _home(self._open_brain, study.study_id) is not None
+        return study is not None and home_of(self._open_brain(), study.study_id) is not None
 
     def told(self, study_id: str, action: str, subject: str, text: str) -> str:
         """Writes the record that `swarm steer` writes, and stops what `swarm stop` stops. Raises SwarmError.
 
         It may wait for the brain's lock: call it where that holds nobody up.
         """
-        brain = self._open_brain()
-        study = brain.snapshot().study(study_id)
-        layout = layout_near(brain.path)
-        if study is None or layout is None or not layout.settings(study_id).exists():
-            raise UsageError("this is a copy of a brain: steer the study where it runs")
-        if action in STOPS:
-            return _stopped(layout, brain, study, STOPS[action])
-        if action not in ACTIONS:
-            raise UsageError(f"there is nothing called {one_line(action, 40)!r} to do")
-        brain.append(steer(study, ACTIONS[action], subject, text))
-        later = "" if study.closed is None else " The study has ended: it counts when it goes on."
-        return f"Written: {' '.join(filter(None, (action, subject)))}.{later}"
-
-
-def _stopped(layout: Layout, brain: Brain, study: StudyState, control: Control) -> str:
-    if not runs_here(layout, study.study_id):
-        raise UsageError(f"{study.study_id} does not run")
-    word = "now" if control is Control.NOW else "when running trials are done"
-    write_control(layout, study.study_id, control)  # it comes first, since a full disk may keep the record out
-    with contextlib.suppress(SwarmError):
-        brain.append(steer(study, "stop", text=f"stop {word}, from the page"))
-    return f"Asked to stop {word}."
-
-
-def _home(open_brain: Callable[[], Brain], study_id: str) -> Layout | None:
-    layout = layout_near(open_brain().path)
-    return layout if layout is not None and layout.settings(study_id).exists() else None
+        return tell(self._open_brain(), study_id, action, subject, text)

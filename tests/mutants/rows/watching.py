@@ -8,6 +8,7 @@ _VIEW = "swarm/watch/test_view.py::"
 _PAGE = "swarm/watch/test_page.py::"
 _TERMINAL = "swarm/watch/test_watch_terminal.py::"
 _RESULTS = "swarm/report/test_results.py::"
+_NOTEBOOKS = "swarm/watch/test_notebooks.py::"
 _STORES = "swarm/report/test_export_stores.py::"
 
 
@@ -248,5 +249,37 @@ ROWS = (
         "    wanted = there if there is not None else _range(value, space)\n",
         "    wanted = _range(value, space)\n",
         f"{_STORES}test_optuna_keeps_the_kind_of_range_that_it_has",
+    ),
+    _row(
+        "notebook-never-empty",
+        "before a study of one's own has a trial a notebook shows the recorded one",
+        "swarm/watch/shown.py",
+        "        recorded = recorded_study(brain.path)\n",
+        "        recorded = None\n",
+        f"{_NOTEBOOKS}test_the_recorded_study_is_shown_until_one_of_ones_own_has_a_trial",
+    ),
+    _row(
+        "notebook-script-quoted",
+        "nothing in a record ends the script that draws a notebook's figures",
+        "swarm/watch/cell.py",
+        '.replace("<", "\\\\u003c")',
+        "",
+        f"{_NOTEBOOKS}test_nothing_in_a_record_ends_the_script",
+    ),
+    _row(
+        "notebook-misses-no-change",
+        "a record that comes while a notebook's first figure is drawn is drawn too",
+        "swarm/watch/live.py",
+        "        while deadline is None or time.monotonic() < deadline:\n",
+        "        drawn = self._brain.snapshot().seq\n        while deadline is None or time.monotonic() < deadline:\n",
+        f"{_NOTEBOOKS}test_the_view_turns_from_the_recorded_study_to_ones_own",
+    ),
+    _row(
+        "no-word-into-a-copy",
+        "a notebook or page steers a study only where it was run",
+        "swarm/watch/steering.py",
+        "    if study is None or layout is None:\n",
+        "    if study is None:\n",
+        f"{_NOTEBOOKS}test_a_recorded_study_takes_no_word",
     ),
 )

@@ -13,13 +13,13 @@ from swarm.cli.render import EventLines, headline, ranking_lines, ranking_table
 from swarm.records import Decision, ObjectiveTerms, StudyOpened, parse_record
 from swarm.report.export import EXPORTERS
 from swarm.report.figures import FIGURES, history
-from swarm.report.live import headline as notebook_headline
 from swarm.report.memory import memory_rows, memory_table
 from swarm.report.render import report_html, report_markdown
 from swarm.report.summary import summarize
 from swarm.target.objective import Objective
 from swarm.verdict.early_stop import false_prunes
 from swarm.verdict.standing import Standing, standing
+from swarm.watch.cell import headline as notebook_headline
 from workers.briefing import compute_briefing
 from workers.proposers.reply import Draft, Header, to_proposal
 from workers.redact import Redactor
