@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from swarm import records
 from swarm.cli.app import app
+from swarm.cli.examples import EXAMPLES
 from swarm.execution.attempt import EXIT_REASONS, NOT_SET_UP
 from swarm.harness.errors import HarnessError
 from swarm.target.tables import TargetFile
@@ -59,6 +60,7 @@ def _command_sections(name: str, command: Any) -> Iterator[str]:
     if not children:
         arguments = "".join(f" {_argument_name(one)}" for one in command.params if one.param_type_name == "argument")
         lines += ["", f"    {name}{arguments}{' [OPTIONS]' if len(options) > arguments.count(' ') else ''}"]
+        lines += ["", "For example:", "", *(f"    {one}" for one in EXAMPLES[name.removeprefix("swarm ")].examples)]
     if options:
         lines += ["", *options]
     yield "\n".join(lines)

@@ -15,10 +15,10 @@ def main() -> int:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
         if message := error.format_message():  # without arguments the help has been shown already
-            print(f"swarm: {message} See: swarm --help", file=sys.stderr)
+            _refuse(f"{message} See: swarm --help", error.exit_code)
         return error.exit_code
     except SwarmError as error:
-        print(f"swarm: {error}", file=sys.stderr)
+        _refuse(str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("swarm: interrupted", file=sys.stderr)
@@ -31,9 +31,15 @@ def main() -> int:
 
         where = Path(str(error.filename)).parent if error.filename else Path.cwd()
         text = f"{error.strerror or error}: {error.filename or where}"
-        print(
-            f"swarm: {text} ({free_mib(where):.0f} MiB are free there). Check its permissions and disk.",
-            file=sys.stderr,
-        )
+        _refuse(f"{text} ({free_mib(where):.0f} MiB are free there). Check its permissions and disk.", 1)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _refuse(text: str, exit_code: int) -> None:
+    """For a person on stderr; where JSON was asked for also as an object on stdout."""
+    if "--json" in sys.argv[1:]:
+        import json
+
+        print(json.dumps({"schema_version": 1, "error": text, "exit_code": exit_code}), flush=True)
+    print(f"swarm: {text}", file=sys.stderr)

@@ -7,6 +7,7 @@ import typer
 
 from swarm.cli import checking, decide, drill, exporting, flags, own, watch
 from swarm.cli.brain import brain_app
+from swarm.cli.examples import add_examples
 from swarm.cli.gpu import gpu_app
 from swarm.cli.nodes import node_app, nodes
 from swarm.cli.pod import pod_app
@@ -21,7 +22,10 @@ app = typer.Typer(
         "Start one with [bold]swarm up[/], look at it with [bold]swarm status[/], end it with [bold]swarm stop[/]. "
         "It writes everything that it learns into swarm_brain.jsonl, one JSON object a line."
     ),
-    epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage, 130 interrupted.",
+    epilog=(
+        "swarm COMMAND --help has examples of each. swarm --install-completion completes commands and options in your "
+        "shell.\n\nExit codes: 0 ok, 1 failed, 2 wrong usage, 130 interrupted."
+    ),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -156,7 +160,7 @@ def log(
     as_json: flags.Json = False,
 ) -> None:
     """Tell what happened: the whole study line by line, or one trial with its records and output."""
-    from swarm.cli.read import print_log
+    from swarm.cli.log import print_log
 
     print_log(brain, study, trial, as_json=as_json)
 
@@ -289,3 +293,4 @@ app.command()(checking.attribute)
 app.command()(decide.finals)
 app.command()(decide.certify)
 app.command()(decide.calibrate)
+add_examples(app)

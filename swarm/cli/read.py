@@ -2,23 +2,19 @@
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from swarm.brain import Brain, verify
-from swarm.cli.render import EventLines, headline, ranking_lines
+from swarm.cli.render import headline, ranking_lines
 from swarm.clock import SystemClock
 from swarm.errors import RepoError, SwarmError, UsageError
 from swarm.orchestrator.control import orchestrator_runs
-from swarm.records import block
 from swarm.repo import Repo
 from swarm.report.summary import summarize
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
-from swarm.trial.contract import GRADED_PHASES, TRIAL_PHASES
-from swarm.verdict.standing import standing, standing_of_trial
 from swarm.watch.terminal import picture
 from swarm.watch.watching import one_look
 
@@ -87,30 +83,6 @@ def print_status(brain: Path | None, study_id: str | None, *, as_json: bool) -> 
     print(headline(summary).plain)
     for line in ranking_lines(summary):
         print(line)
-
-
-def print_log(brain: Path | None, study_id: str | None, name: str | None, *, as_json: bool) -> None:
-    study = find_study(open_brain(brain), study_id)
-    if name is None:
-        for line in EventLines().fresh(study):
-            print(line)
-        return
-    trial = find_trial(study, name)
-    parts = [part for part in (trial.claim, trial.started, trial.finished) if part is not None]
-    if as_json:
-        print(json.dumps([part.model_dump(mode="json") for part in parts]))
-        return
-    program = study.program_of(trial.trial_id)
-    print(f"{trial.trial_id} {standing_of_trial(study, trial)}, of program {program.name} {standing(study, program)}")
-    for part in parts:
-        print(f"{part.kind} at {datetime.fromtimestamp(part.at):%Y-%m-%d %H:%M:%S} (line {part.seq})")
-        for key, value in part.model_dump(mode="json", exclude_none=True, exclude={"v", "id", "prev", "kind"}).items():
-            if value not in ("", [], {}):
-                print(f"  {key}: {json.dumps(value)}")
-    folder = Layout(root=root_of(brain)).trial(study.study_id, trial.trial_id)
-    for phase in (*TRIAL_PHASES, *GRADED_PHASES):
-        if tail := folder.log_tail(phase, lines=40, limit=4000):
-            print(f"--- {phase} ---\n{block(tail)}")
 
 
 def print_memory(brain: Path | None, study_id: str | None, *, as_json: bool) -> None:

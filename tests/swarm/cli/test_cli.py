@@ -159,8 +159,39 @@ def test_log_tells_the_story_and_one_trial(tmp_path: Path) -> None:
     assert story.count("begins:") == 7
     assert "t0007 failed: crashed: synthetic failure" in story
     one = swarm("log", "7", cwd=repo.root).stdout
-    assert 'reason: "crashed"' in one
+    assert "t0007 failed: synthetic change" in one and "failed: crashed" in one and len(one.splitlines()) < 24
+    assert "verdict" in swarm("log", "6", cwd=repo.root).stdout
     assert swarm("log", "99", cwd=repo.root).returncode == 2
+
+
+def test_log_as_json_carries_every_trial_with_its_records(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    fake = write_brain(repo.root)
+    told = json.loads(swarm("log", "--json", cwd=repo.root).stdout)
+    assert (told["schema_version"], told["study_id"]) == (1, "fake-study")
+    assert [one["trial_id"] for one in told["trials"]] == list(fake.study.trials)
+    last = json.loads(swarm("log", "7", "--json", cwd=repo.root).stdout)["trials"][0]
+    assert [one["kind"] for one in last["records"]] == ["proposal_claimed", "trial_started", "trial_finished"]
+    assert (last["state"], last["standing"], last == told["trials"][-1]) == ("failed", "failed", True)
+    assert "verdict" in {one["kind"] for one in told["trials"][5]["records"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("status", "--json", "--brain", "nowhere.jsonl"), 1),
+        (("log", "t0099", "--json"), 2),
+        (("status", "--json", "--study", "nothing"), 2),
+        (("watch", "--json", "--frobnicate"), 2),
+    ],
+)
+def test_where_json_was_asked_for_an_error_is_json_too(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    done = swarm(*arguments, cwd=repo.root)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"], told["schema_version"]) == (code, code, 1)
+    assert done.stderr == f"swarm: {told['error']}\n"
 
 
 def test_export_has_the_five_columns_of_results_tsv(tmp_path: Path) -> None:
