@@ -50,7 +50,9 @@ def trial_lines(study: StudyState, trial: Trial, root: Path | None) -> Iterator[
         yield f"  ended      {_clock(ending.at)}, {ending.state}{f': {ending.reason}' if ending.reason else ''}"
         if ending.score is not None:
             result = study.objective.with_unit(study.objective.text(trial.cost))
-            yield f"  result     {study.objective.name} {result}, top-1 {ending.score.top1:.1%}"
+            top1 = f", top-1 {ending.score.top1:.1%}" if ending.score.top1 is not None else ""
+            others = "".join(f", {name} {number:g}" for name, number in ending.score.metrics.items())
+            yield f"  result     {study.objective.name} {result}{top1}{others}"
         if (used := ending.resources) is not None:
             memory = f", {used.peak_mib} MiB at most" if used.peak_mib is not None else ""
             yield f"  cost       {used.wall_s or 0:.0f} s, {used.training_s or 0:.0f} s of them training{memory}"

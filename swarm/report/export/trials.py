@@ -30,6 +30,8 @@ class ExportedTrial:
     curve: tuple[tuple[int, float], ...]
     rungs: tuple[tuple[int, float], ...]
     audit: bool
+    metrics: Mapping[str, float]
+    """All numbers of a target's own grader."""
 
     @property
     def name(self) -> str:
@@ -42,7 +44,7 @@ class ExportedTrial:
         row = self.row
         known = {"value": row.value, "top1": row.top1, "top5": row.top5, "peak_mib": row.peak_mib}
         known |= {"wall_s": row.wall_s, "training_s": row.training_s, "waited_s": row.waited_s}
-        return {name: float(number) for name, number in known.items() if number is not None}
+        return dict(self.metrics) | {name: float(number) for name, number in known.items() if number is not None}
 
     @property
     def words(self) -> dict[str, str]:
@@ -75,6 +77,7 @@ def exported_trials(study: StudyState, texts: Mapping[str, str]) -> list[Exporte
                 curve=_steps(ending.curve),
                 rungs=_steps(ending.rungs),
                 audit=ending.audit,
+                metrics=ending.score.metrics if ending.score is not None else {},
             )
         )
     return exported
