@@ -60,7 +60,8 @@ def _command_sections(name: str, command: Any) -> Iterator[str]:
     if not children:
         arguments = "".join(f" {_argument_name(one)}" for one in command.params if one.param_type_name == "argument")
         lines += ["", f"    {name}{arguments}{' [OPTIONS]' if len(options) > arguments.count(' ') else ''}"]
-        lines += ["", "For example:", "", *(f"    {one}" for one in EXAMPLES[name.removeprefix("swarm ")].examples)]
+        if words := EXAMPLES.get(name.removeprefix("swarm ")):
+            lines += ["", "For example:", "", *(f"    {one}" for one in words.examples)]
     if options:
         lines += ["", *options]
     yield "\n".join(lines)

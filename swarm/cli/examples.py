@@ -73,6 +73,12 @@ EXAMPLES: dict[str, Words] = {
         "Take what keys of your list have signed.", ("swarm share fetch them git@example.org:them/findings.git",)
     ),
     "share list": Words("Show what was fetched, and how it did here.", ("swarm share list",)),
+    "init": Words(
+        "Make a target of your own repository.",
+        ("swarm init", 'swarm init --command "python train.py" --metric val_loss --yes'),
+    ),
+    "target": Words("Check a target before a night is spent on it.", ("swarm target check my-target",)),
+    "target check": Words("Let sample programs cheat on a target.", ("swarm target check my-target",)),
     "brain": Words(
         "Merge brain files; carry programs to a clone.", ("swarm brain merge swarm_brain.jsonl other.jsonl",)
     ),
