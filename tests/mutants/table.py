@@ -9,6 +9,7 @@ from mutants.rows import (
     gate,
     home,
     nodes,
+    own_targets,
     pods,
     proposers,
     repo,
@@ -28,6 +29,7 @@ SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*brain.ROWS, *repo.ROWS, *gate.ROWS, *verdict.ROWS, *admission.ROWS, *proposers.ROWS),
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
     *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS, *sharing.ROWS, *text.ROWS),
+    *own_targets.ROWS,
 )
 
 FAST = frozenset(
