@@ -163,7 +163,8 @@ def test_a_client_that_is_killed_and_started_again_goes_on_with_the_same_pod(des
     first.send_signal(signal.SIGKILL)
     first.wait()
     status = json.loads(desk.pod("status", "--json").stdout)
-    assert (status["state"], status["phase"]) == ("running", "running")
+    assert status["state"] == "running", desk.tell()
+    assert status["phase"] in ("running", "ending", "done"), "a short study, and the machine may be busy"
     done = desk.pod(*desk.up())
     assert done.returncode == 0, done.stdout + done.stderr + desk.tell()
     assert "Going on with" in done.stdout
