@@ -128,6 +128,9 @@ def test_no_text_of_any_record_comes_out_as_it_went_in(kind: str, piece: str) ->
     }
     if "objective" in hostile:
         hostile["objective"] = {**fields["objective"], "name": f"loss{piece}", "unit": piece}
+    if "terms" in hostile:
+        chosen = {name: fields["terms"][name] for name in ("grade", "noise")}
+        hostile["terms"] = {**hostile["terms"], **chosen}
     extra = spoiled({"x": ["y", {"z": "w"}]}, names=True)
     record = parse_record({**hostile, "kind": kind, f"new{piece}field": extra})
     for text in deep_texts(record.model_dump(mode="json")):
