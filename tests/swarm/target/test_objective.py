@@ -155,11 +155,13 @@ class TestMaximised:
         good = next(a for a in told.attempts if a.trial_id == self.good)
         assert (good.cost, good.helped) == (-0.75, True) and good.delta == pytest.approx(-0.15)
         prompt = render(told)
-        (record,) = [line for line in prompt.user.splitlines() if f'"id": "{self.good}"' in line and '"by"' in line]
+        (record,) = [line for line in prompt.user.splitlines() if f'"id": "{self.good}"' in line]
         assert json.loads(record)["accuracy"] == 0.75 and json.loads(record)["delta"] == 0.15
-        assert "accuracy: higher is better" in prompt.user and "0.75 over 1 run" in prompt.user
+        assert "the accuracy: higher is better" in prompt.user and "0.75 over 1 run" in prompt.user
         assert "the accuracy to change (positive is better)" in prompt.system and '"expects": 0.01' in prompt.system
-        assert not any(word in prompt.user for word in SAYS_LOSS)
+        of_the_harness = "Its loss at the best temperature"  # of the score of a sealed target, as the fake's is
+        said = [line for line in prompt.user.splitlines() if of_the_harness not in line]
+        assert not any(word in line for line in said for word in SAYS_LOSS)
         draft = Draft(Header(hypothesis="h", expects=0.02), PROGRAM.replace("DEPTH = 3", "DEPTH = 4"))
         proposal = to_proposal(draft, told, proposer="p", usage=None, redact=Redactor({}))
         assert proposal.expects == -0.02
@@ -171,6 +173,7 @@ class TestMaximised:
 
 
 def test_a_hand_written_briefing_defaults_to_the_loss() -> None:
-    text = render(briefing((attempt("t0002", {"MAX_LR": 0.02}, loss=1.9),))).user
+    told = briefing((attempt("t0002", {"MAX_LR": 0.02}, loss=1.9),), nearest=("t0002",))
+    text = render(told).user
     assert '"validation_loss": 1.9' in text and '"delta": -0.1' in text
     assert ObjectiveTerms() == ObjectiveTerms.model_validate(LOSS.model_dump())
