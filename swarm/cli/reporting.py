@@ -15,12 +15,13 @@ from swarm.verdict.certificate import Certificate
 
 
 def write_report(brain: Path | None, study_id: str | None, folder: Path) -> None:
+    from swarm.report.export.stores import own_folder
     from swarm.report.render import report_html, report_markdown
 
     opened = open_brain(brain)
     study = find_study(opened, study_id)
     evidence = evidence_of(brain, opened)(study)
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     (folder / "report.html").write_text(report_html(study, evidence), encoding="utf-8")
     (folder / "report.md").write_text(report_markdown(study, evidence), encoding="utf-8")
     print(f"Wrote {folder / 'report.html'} and {folder / 'report.md'}")

@@ -80,7 +80,7 @@ def test_help_starts_no_heavy_library(tmp_path: Path) -> None:
     [
         (("up", "--workers", "0"), "--workers is 0, and must lie between 1 and 64"),
         (("up", "--device", "tpu"), "--device is 'tpu'; it is one of auto, cuda, cpu"),
-        (("up", "--data", "mnist"), "--data is 'mnist'; it is one of auto, cifar100, standin"),
+        (("up", "--data", "mnist"), "--data is 'mnist'; it is one of auto, cifar100, kjv, standin"),
         (("up", "--proposer", "oracle"), "--proposer is 'oracle'; it is one of auto"),
         (("up", "--proposer", "scripted:nowhere.jsonl"), "there is no file nowhere.jsonl"),
         (("up", "--worker", "worker_9=tpe"), "--worker names 'worker_9'"),
@@ -203,6 +203,16 @@ def test_export_has_the_five_columns_of_results_tsv(tmp_path: Path) -> None:
     assert swarm("export", "jsonl", cwd=repo.root).stdout.count("\n") == 7
     refused = swarm("export", "xls", cwd=repo.root)
     assert refused.returncode == 2 and "it is one of tsv, csv, jsonl, parquet" in refused.stderr
+
+
+def test_the_folder_of_a_report_is_none_of_gits_business_unless_it_was_there(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    assert swarm("report", cwd=repo.root).returncode == 0
+    (repo.root / "mine").mkdir()
+    assert swarm("report", "--out", "mine", cwd=repo.root).returncode == 0
+    seen = repo.git("status", "--porcelain", "--untracked-files=all").split()
+    assert "mine/report.md" in seen and not any(path.startswith("report/") for path in seen)
 
 
 def test_verify_names_the_first_bad_line(tmp_path: Path) -> None:
