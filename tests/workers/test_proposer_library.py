@@ -1,5 +1,6 @@
 """The edit library on the two real programs: every edit applies somewhere, can be taken back, and trains."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -102,6 +103,35 @@ def test_edits_combine():
 def test_a_foreign_program_is_left_alone():
     for source in ("A = 1\n", "def main(:\n", "", "def main():\n    pass\n\n\ndef build_model():\n    return 1\n"):
         assert not any(item.applies(source) for item in EDITS)
+
+
+def test_the_language_model_is_a_program_that_it_has_not_seen():
+    """Whatever applies to models/gpt leaves a program that the gate takes; the others say that they do not apply."""
+    source = (MODELS / "gpt" / "train.py").read_text()
+    applied = 0
+    for item in EDITS:
+        try:
+            edited = item.apply(source)
+        except DoesNotApply:
+            continue
+        compile(edited, item.name, "exec")
+        assert not isinstance(gate.check(edited, source, []), gate.Refusal), item.name
+        applied += 1
+    assert 3 <= applied < len(EDITS)
+
+
+def test_muon_orthogonalises():
+    """The singular values of what it steps along are near one, whatever those of the momentum were."""
+    torch = pytest.importorskip("torch")
+    tree = ast.parse(BY_NAME["muon"].apply(SOURCES["resnext"]))
+    (function,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "orthogonalised"]
+    names: dict[str, object] = {"Tensor": torch.Tensor}
+    exec(compile(ast.Module([function], []), "muon", "exec"), names)
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((8, 32), (32, 8)):
+        step = names["orthogonalised"](torch.randn(shape, generator=generator))
+        values = torch.linalg.svdvals(step)
+        assert step.shape == shape and values.min() > 0.6 and values.max() < 1.3
 
 
 def test_an_edit_of_what_is_there_already_does_not_apply():

@@ -12,9 +12,10 @@ from workers.proposers.evidence import cites_without_kin, turn_seed
 from workers.proposers.library.edit import Edit
 from workers.proposers.library.network import NETWORK_EDITS
 from workers.proposers.library.program import DoesNotApply
+from workers.proposers.library.recipes import RECIPE_EDITS
 from workers.proposers.library.training import TRAINING_EDITS
 
-EDITS: tuple[Edit, ...] = (*TRAINING_EDITS, *NETWORK_EDITS)
+EDITS: tuple[Edit, ...] = (*TRAINING_EDITS, *NETWORK_EDITS, *RECIPE_EDITS)
 
 PRIOR_WINS, PRIOR_LOSSES = 1, 3
 PREFERENCE = 0.02  # a place in the order of families is worth this much of the drawn probability
