@@ -31,6 +31,9 @@ _READ = _EXECUTE | _READ_FILE | _READ_DIR
 # Not: symbolic links, named pipes and device nodes. A trusted phase that opens a candidate's output gets plain files.
 _WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK
 _WRITE |= _REFER | _TRUNCATE
+_WRITING = _WRITE_FILE | sum(1 << bit for bit in range(4, 15))  # remove, make, link across folders, truncate
+_NODES = 1 << 6 | 1 << 11  # character and block devices
+ABI_THAT_KNOWS_TRUNCATION = 3
 _DEVICE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 # Drivers from 570 on write `comm` of their threads while they start, and take a refusal for the end (error 304).
 _NAME_THREADS = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE
@@ -75,11 +78,31 @@ def restrict(policy: SandboxPolicy) -> int:
         _allow(ruleset, policy.devices, handled & _DEVICE)
         if policy.gpu:
             _allow(ruleset, (_THREADS,), handled & _NAME_THREADS)
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        syscall(_RESTRICT_SELF, ruleset, 0)
+        _enter(ruleset)
     finally:
         os.close(ruleset)
     return version
+
+
+def restrict_writing(roots: Iterable[str], devices: Iterable[str]) -> bool:
+    """Closes all writing outside of the roots and the devices, for this process and its descendants, for good; reading
+    and the network stay open. False, and nothing is closed, where the kernel cannot keep files from being emptied.
+    Raises OSError."""
+    if abi() < ABI_THAT_KNOWS_TRUNCATION:
+        return False
+    ruleset = syscall(_CREATE_RULESET, _Ruleset(handled_access_fs=_WRITING), 8, 0)
+    try:
+        _allow(ruleset, roots, _WRITING & ~_NODES)
+        _allow(ruleset, devices, _WRITE_FILE | _TRUNCATE)
+        _enter(ruleset)
+    finally:
+        os.close(ruleset)
+    return True
+
+
+def _enter(ruleset: int) -> None:
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    syscall(_RESTRICT_SELF, ruleset, 0)
 
 
 def _hold_own_process() -> None:

@@ -22,7 +22,7 @@ from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent import AgentSpec, CliAgentProposer, load_agents
 from workers.proposers.cli_agent.output import read_output
-from workers.proposers.cli_agent.workspace import MAX_STRAYS, open_workspace
+from workers.proposers.cli_agent.workspace import MAX_STRAYS, make_home, open_workspace
 from workers.proposers.edits import EditFailed
 from workers.proposers.spending import Prices, SpendLimit
 
@@ -112,14 +112,16 @@ def test_traps_of_each_agent_are_in_its_arguments():
     assert lines["codex"].startswith("codex exec --json -s workspace-write -C D --skip-git-repo-check")
     assert lines["codex"].endswith("-c shell_environment_policy.ignore_default_excludes=false -m M -")
     assert "--bare" in lines["claude"] and "--bare" not in lines["claude-login"]
-    assert "--tools Read,Edit,Grep --allowedTools Read,Edit,Grep --permission-mode dontAsk" in lines["claude"]
+    assert (
+        "--tools Read,Edit,Grep --allowedTools 'Read,Edit(train.py),Grep' --permission-mode dontAsk" in lines["claude"]
+    )
     assert "-p 'P {file}'" in lines["gemini"], "a value is not filled in again"
     assert "--message-file F" in lines["aider"] and "--no-auto-commits" in lines["aider"]
-    assert lines["opencode"].endswith("-m M 'P {file}'")
+    assert lines["opencode"].endswith("--title swarm --dir D -m M") and agents["opencode"].prompt == "stdin"
     assert "-c mini.yaml" in lines["mini-swe-agent"]
     assert "M" not in agents["codex"].command({**values, "model": ""})
     rules = json.loads(agents["opencode"].variables({}, values)["OPENCODE_CONFIG_CONTENT"])["permission"]
-    assert list(rules["edit"].items()) == [("*", "deny"), ("train.py", "allow")] and rules["bash"] == "deny"
+    assert list(rules["edit"].items()) == [("*", "deny"), ("*/train.py", "allow")] and rules["bash"] == "deny"
 
 
 def test_the_environment_is_an_allow_list(bench):
@@ -128,15 +130,37 @@ def test_the_environment_is_an_allow_list(bench):
     assert env["CODEX_API_KEY"] == KEY
     assert (env["CUDA_VISIBLE_DEVICES"], env["HOME"], env["GIT_DIR"]) == ("", str(bench.scratch / "home"), "/dev/null")
     assert not {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RUNPOD_API_KEY", "SSH_AUTH_SOCK"} & env.keys()
-    assert load_agents()["claude"].variables(bench.variables, {}) == {"ANTHROPIC_API_KEY": KEY}
+    assert load_agents()["claude"].variables(bench.variables, {}) == {
+        "ANTHROPIC_API_KEY": KEY,
+        "CLAUDE_CODE_MAX_RETRIES": "1",
+    }
 
 
-def test_sign_ins_are_linked_into_the_workers_home_and_not_copied(bench):
+def test_sign_ins_are_copied_into_the_workers_home_and_back_where_they_were_renewed(bench):
+    users = bench.folder / "users_home" / ".codex" / "auth.json"
+    users.parent.mkdir(parents=True)
+    users.write_text('{"token": "one"}')
+    command = "cp $HOME/.codex/auth.json before; sed -i s/one/two/ $HOME/.codex/auth.json; rm before"
+    edit = "sed -i 's/DEPTH = 3 /DEPTH = 4 /' train.py"
+    spec = AgentSpec(argv=("sh", "-c", f"{command}; {edit}"), prompt="stdin", login=(".codex/auth.json", ".codex.json"))
+    bench.proposer(spec=spec).propose(briefing())
+    assert json.loads(users.read_text()) == {"token": "two"}
+    assert not (bench.scratch / "home" / ".codex" / "auth.json").is_symlink()
+
+
+def test_a_sign_in_that_the_person_renewed_meanwhile_is_left_alone(bench):
     users = bench.folder / "users_home" / ".codex" / "auth.json"
     users.parent.mkdir(parents=True)
     users.write_text("{}")
-    bench.proposer("codex").propose(briefing())
-    assert (bench.scratch / "home" / ".codex" / "auth.json").readlink() == users
+    home = make_home(bench.scratch, (".codex/auth.json",), bench.folder / "users_home")
+    (home.folder / ".codex" / "auth.json").write_text('{"token": "agent"}')
+    users.write_text('{"token": "person"}')
+    home.give_back()
+    assert json.loads(users.read_text()) == {"token": "person"}
+    rubbish = make_home(bench.scratch, (".codex/auth.json",), bench.folder / "users_home")
+    (rubbish.folder / ".codex" / "auth.json").write_text("no JSON")
+    rubbish.give_back()
+    assert json.loads(users.read_text()) == {"token": "person"}
 
 
 class TestProcess:
@@ -429,3 +453,15 @@ def test_an_agent_works_on_the_files_of_a_program_and_on_no_others(tmp_path: Pat
         (workspace.folder / "evenmore.py").write_text("E = 5\n")
         with pytest.raises(EditFailed, match="4 files; 3 are allowed"):
             workspace.read_back()
+
+
+def test_what_it_writes_outside_of_its_folder_and_home_comes_to_nothing(bench, tmp_path):
+    outside = tmp_path / "outside.txt"
+    outside.write_text("as it was")
+    script = f"echo mine > {outside}; touch {tmp_path}/new.txt; mkdir {tmp_path}/folder"
+    edit = "sed -i 's/DEPTH = 3 /DEPTH = 4 /' train.py"
+    spec = AgentSpec(argv=("bash", "-c", f"{script}; {edit}"), prompt="stdin")
+    proposal = bench.proposer(spec=spec).propose(briefing())
+    assert "DEPTH = 4 " in proposal.source
+    assert outside.read_text() == "as it was"
+    assert not (tmp_path / "new.txt").exists() and not (tmp_path / "folder").exists()

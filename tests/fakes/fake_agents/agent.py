@@ -133,12 +133,10 @@ BEHAVIOURS = {
 
 
 def read_prompt(cli: str, arguments: list[str]) -> str:
-    if cli in ("codex", "claude"):
+    if cli in ("codex", "claude", "opencode"):
         return sys.stdin.read()
     if cli == "aider":
         return Path(option(arguments, "--message-file") or "").read_text()
-    if cli == "opencode":
-        return arguments[-1]
     return option(arguments, "-p", "-t") or ""
 
 

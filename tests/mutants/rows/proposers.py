@@ -630,4 +630,12 @@ ROWS = (
         "if memory else ()",
         ("workers/test_earlier.py::test_only_the_shared_memory_reaches_back",),
     ),
+    _row(
+        "agent-writes-walled",
+        "an agent writes in its own folder and home alone",
+        "swarm/sandbox/writes.py",
+        "    restrict_writing(arguments[:end], DEVICES)\n",
+        "",
+        ("workers/test_cli_agent.py::test_what_it_writes_outside_of_its_folder_and_home_comes_to_nothing",),
+    ),
 )

@@ -267,7 +267,7 @@ ROWS = (
         "no-new-privileges",
         "no program with another owner's rights gives them",
         (
-            Edit("swarm/sandbox/landlock.py", "        prctl(PR_SET_NO_NEW_PRIVS, 1)\n", ""),
+            Edit("swarm/sandbox/landlock.py", "    prctl(PR_SET_NO_NEW_PRIVS, 1)\n", ""),
             Edit("swarm/sandbox/seccomp.py", "    prctl(PR_SET_NO_NEW_PRIVS, 1)\n", ""),
         ),
         (f"{_INSIDE}test_nobody_inside_has_a_capability_or_can_gain_one",),

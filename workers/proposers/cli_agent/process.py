@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from swarm.sandbox import writes
 from workers.proposers.cli_agent.agents import AgentSpec
 from workers.proposers.cli_agent.guard import Report, Request
 from workers.proposers.cli_agent.workspace import Workspace
@@ -18,6 +20,7 @@ GRACE_S = 5.0
 GUARD_MARGIN_S = 20.0
 
 _GUARD = Path(__file__).with_name("guard.py")
+_WALL = Path(writes.__file__)
 _PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
@@ -42,7 +45,8 @@ def run_agent(
     deadline_s: float,
     grace_s: float = GRACE_S,
 ) -> Ran:
-    """Runs it to its end or to its deadline; afterwards no process of it is left.
+    """Runs it to its end or to its deadline, behind a wall against writing outside of its folder and its home;
+    afterwards no process of it is left.
 
     `variables` is what may be passed on at all: the environment and the secrets. The agent sees the part of it that
     its table and the common list name.
@@ -59,7 +63,7 @@ def run_agent(
         "model": model or "",
     }
     request = Request(
-        argv=spec.command(values),
+        argv=[sys.executable, "-I", str(_WALL), str(workspace.folder), str(home), "--", *spec.command(values)],
         cwd=str(workspace.folder),
         stdin=str(prompt_file) if spec.prompt == "stdin" else os.devnull,
         stdout=str(call / "stdout"),
@@ -70,7 +74,10 @@ def run_agent(
         max_output_bytes=MAX_OUTPUT_BYTES,
         parent_pid=os.getpid(),
     )
-    report = _guarded(request, call, _environment(workspace, home, variables) | spec.variables(variables, values))
+    environment = _environment(workspace, home, variables) | spec.variables(variables, values)
+    if shutil.which(spec.argv[0], path=environment.get("PATH")) is None:
+        return Ran(Report("not_started", None, 0.0, 0, f"there is no program {spec.argv[0]}"), "", "")
+    report = _guarded(request, call, environment)
     return Ran(report, _tail(call / "stdout"), _tail(call / "stderr"))
 
 

@@ -7,8 +7,10 @@ not believed, an unchanged file is `no_change`, every other file is deleted and 
 ProposalFailed codes: `no_change`, `llm_failed`, `llm_rate_limited`, `llm_auth` and `llm_config` (refused),
 `llm_budget` (a ceiling of ours).
 
-Not promised: a wall around the agent. It runs as the user, with the network, and most agents bring a sandbox of their
-own; a program that reads or writes elsewhere on purpose is stopped by that sandbox or not at all.
+An agent writes in its folder and its home alone, where the kernel has Landlock (`swarm.sandbox.writes`).
+
+Not promised: a wall against reading. It runs as the user, with the network, and most agents bring a sandbox of their
+own; a program that reads elsewhere on purpose is stopped by that sandbox or not at all.
 """
 
 import re
@@ -143,16 +145,20 @@ class CliAgentProposer:
 
     def _run(self, workspace: Workspace, prompt: str) -> Ran:
         users_home = Path(self._variables["HOME"]) if "HOME" in self._variables else Path.home()
-        return run_agent(
-            self._spec,
-            workspace,
-            prompt=prompt,
-            model=self._model,
-            home=make_home(self._scratch, self._spec.login, users_home),
-            variables=self._variables,
-            deadline_s=self._deadline_s,
-            grace_s=self._grace_s,
-        )
+        home = make_home(self._scratch, self._spec.login, users_home)
+        try:
+            return run_agent(
+                self._spec,
+                workspace,
+                prompt=prompt,
+                model=self._model,
+                home=home.folder,
+                variables=self._variables,
+                deadline_s=self._deadline_s,
+                grace_s=self._grace_s,
+            )
+        finally:
+            home.give_back()
 
     def _count(self, output: AgentOutput, ran: Ran) -> Usage | None:
         if ran.report.ended == "not_started":
@@ -200,7 +206,7 @@ class CliAgentProposer:
         if reason is None:
             return
         words = " ".join(f"{output.error or ''} {stderr[-2000:]}".split())
-        detail = f"{self._agent} {reason}: {words[:600]}" if words else f"{self._agent} {reason}"
+        detail = f"{self._agent} {reason}: {words[-600:]}" if words else f"{self._agent} {reason}"
         if report.ended == "exit" and _NOT_SIGNED_IN.search(words):
             self._breaker.refused("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.", usage)
         self._breaker.failed()

@@ -5,7 +5,10 @@ SCRATCH/call-XXXX/work/    the agent's folder: the editable files alone, no .git
 SCRATCH/call-XXXX/         beside it: prompt, output, report
 """
 
+import contextlib
+import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+from filelock import FileLock
 
 from swarm.errors import TargetError
 from swarm.program import several
@@ -23,6 +28,7 @@ from workers.proposers.edits import EditFailed
 
 MAX_SOURCE_BYTES = 256 * 1024
 MAX_STRAYS = 2000
+_PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Workspace:
         if moved:
             raise EditFailed(f"the folder of {name} was replaced")
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            handle = os.open(path, _PLAIN)
         except OSError as error:
             raise EditFailed(f"{name} cannot be read back: {error.strerror}") from error
         try:
@@ -118,13 +124,51 @@ def open_workspace(scratch: Path, editable: str, source: str, terms: TargetTerms
         remove_tree(workspace.call)
 
 
-def make_home(scratch: Path, login: tuple[str, ...], users_home: Path) -> Path:
-    """The agents' own home; files that the user signs in with are linked into it and never copied."""
+@dataclass(frozen=True, slots=True)
+class AgentHome:
+    """The agents' own home, with copies of the files that the user signs in with. `taken`: each file of the user's with
+    its copy and what both held at first."""
+
+    folder: Path
+    taken: tuple[tuple[Path, Path, bytes], ...] = ()
+
+    def give_back(self) -> None:
+        """A sign-in that the agent renewed goes back to the user, or the user would be signed out: as JSON alone, and
+        not where the user has renewed it meanwhile. Configuration never goes back."""
+        for theirs, ours, before in self.taken:
+            if not re.search(r"auth|credential", theirs.name):
+                continue
+            with contextlib.suppress(OSError, ValueError), FileLock(f"{theirs}.swarm-lock", timeout=10):
+                after = _plain(ours)
+                if after == before or theirs.read_bytes() != before:
+                    continue
+                json.loads(after)
+                fresh = theirs.with_name(f"{theirs.name}.swarm-new")
+                fresh.touch(mode=0o600)
+                fresh.write_bytes(after)
+                fresh.replace(theirs)
+
+
+def make_home(scratch: Path, login: tuple[str, ...], users_home: Path) -> AgentHome:
     home = scratch / "home"
     (home / "tmp").mkdir(parents=True, exist_ok=True, mode=0o700)
+    taken = []
     for name in login:
         ours, theirs = home / name, users_home / name
-        if theirs.exists() and not ours.is_symlink() and not ours.exists():
+        with contextlib.suppress(OSError):
+            content = theirs.read_bytes()
             ours.parent.mkdir(parents=True, exist_ok=True)
-            ours.symlink_to(theirs)
-    return home
+            ours.unlink(missing_ok=True)  # a link would be followed
+            ours.touch(mode=0o600)
+            ours.write_bytes(content)
+            taken.append((theirs, ours, content))
+    return AgentHome(home, tuple(taken))
+
+
+def _plain(path: Path) -> bytes:
+    """What a plain file holds that an agent may have exchanged. Raises OSError."""
+    handle = os.open(path, _PLAIN)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no plain file")
+        return file.read(MAX_SOURCE_BYTES)
