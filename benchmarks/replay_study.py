@@ -99,8 +99,8 @@ class ReplayStudy:
     ) -> None:
         self._run = run
         self._texts = Texts(source)
-        self._brain = MemoryBrain(_opened(seed, memory), earlier)
-        self._settings = _settings(seed, memory)
+        self._brain = MemoryBrain(replay_opened(seed, memory), earlier)
+        self._settings = replay_settings(seed, memory)
         self._source = source
         self._running: list[tuple[str, str]] = []
         known: dict[str, Proposer] = {
@@ -192,7 +192,7 @@ class ReplayStudy:
     def _finish(self, trial_id: str, agent: str) -> None:
         claim = self.study.trials[trial_id].claim
         result = self._run(self._text_of(claim.program), claim.seed)
-        self._brain.append(_finished(trial_id, agent, claim.seed, result))
+        self._brain.append(replay_finished(trial_id, agent, claim.seed, result))
         for reached in verdict.conclude(self.study, trial_id):
             self._brain.append(reached)
 
@@ -200,7 +200,7 @@ class ReplayStudy:
         return self._texts.of_program(self.study, name)
 
 
-def _finished(trial_id: str, agent: str, seed: int, result: float | FailReason) -> TrialFinished:
+def replay_finished(trial_id: str, agent: str, seed: int, result: float | FailReason) -> TrialFinished:
     if isinstance(result, FailReason):
         return TrialFinished(agent_id=agent, trial_id=trial_id, state=TrialState.FAILED, reason=result, seed=seed)
     score = Score(validation_loss=result, top1=0, top5=0, calibrated_loss=result, rows=5000)
@@ -214,15 +214,15 @@ def _finished(trial_id: str, agent: str, seed: int, result: float | FailReason) 
     )
 
 
-def _study_id(seed: int) -> str:
+def replay_id(seed: int) -> str:
     """Of each seed's own: some choices of the proposers hang on it."""
     return f"replay-{seed}"
 
 
-def _settings(seed: int, memory: Memory) -> RunSettings:
+def replay_settings(seed: int, memory: Memory) -> RunSettings:
     """What drafts and claims read of a run's settings."""
     return RunSettings(
-        study_id=_study_id(seed),
+        study_id=replay_id(seed),
         root=Path(),
         brain=Path("swarm_brain.jsonl"),
         target="replay",
@@ -248,9 +248,9 @@ def _settings(seed: int, memory: Memory) -> RunSettings:
     )
 
 
-def _opened(seed: int, memory: Memory) -> StudyOpened:
+def replay_opened(seed: int, memory: Memory) -> StudyOpened:
     return StudyOpened(
-        study_id=_study_id(seed),
+        study_id=replay_id(seed),
         target="replay",
         target_folder="benchmarks/data",
         editable="replay_program.py",

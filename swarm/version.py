@@ -18,6 +18,7 @@ EXTRAS = {
     "wandb": ("wandb",),
     "optuna": ("optuna",),
     "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 
 

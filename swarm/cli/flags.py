@@ -80,9 +80,9 @@ Sandbox = Annotated[
 Executor = Annotated[
     str,
     typer.Option(
-        metavar="local|nodes[:PORT]|ray[:ADDRESS]",
+        metavar="local|nodes[:PORT]|ray[:ADDRESS]|slurm[:JOBS]",
         help="Where trials run. nodes: on machines that join by `swarm node run`. ray: on each node of a cluster, or "
-        "on one started here.",
+        "on one started here. slurm: on nodes that so many jobs bring.",
     ),
 ]
 GpuMode = Annotated[

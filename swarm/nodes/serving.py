@@ -40,7 +40,7 @@ def serving(
             f"--executor {settings.executor}: {settings.target} brings a grader and data of its own, and nodes prepare "
             "only the data of sealed targets. Leave --executor out."
         )
-    if kind == "ray" and (absent := missing(kind)):
+    if kind in ("ray", "slurm") and (absent := missing(kind)):
         raise MissingExtra(kind, absent)
     alone = kind == "ray" and not rest
     host = ExchangeHost(

@@ -135,8 +135,10 @@ def limit(flag: str, text: str | None, kind: type[int] | type[float]) -> float |
 def check_executor(spec: str) -> None:
     """Raises UsageError when `spec` names no executor."""
     kind, _, rest = spec.partition(":")
-    if (kind == "local" and rest) or kind not in ("local", "nodes", "ray"):
-        raise UsageError(f"--executor is {spec!r}; it is one of local, nodes[:PORT], ray[:ADDRESS]")
+    if (kind == "local" and rest) or kind not in ("local", "nodes", "ray", "slurm"):
+        raise UsageError(f"--executor is {spec!r}; it is one of local, nodes[:PORT], ray[:ADDRESS], slurm[:JOBS]")
+    if kind == "slurm" and rest and not (rest.isdigit() and 0 < int(rest) <= 1000):
+        raise UsageError(f"--executor is {spec!r}; the number of jobs lies between 1 and 1000")
     if kind == "nodes" and rest and not (rest.isdigit() and 0 < int(rest) < 65536):
         raise UsageError(f"--executor is {spec!r}; the port is a number from 1 to 65535")
 

@@ -118,7 +118,7 @@ class RunSettings(BaseModel):
     early_stop: bool = False
     finals: Finals = "off"
     start_up: Literal["zygote", "spawn"] = "zygote"
-    executor: str = "local"  # local, nodes[:PORT] or ray[:ADDRESS]
+    executor: str = "local"  # local, nodes[:PORT], ray[:ADDRESS] or slurm[:JOBS]
     harness_sha256: str
     terms: TargetTerms = TargetTerms()
     grading: Grading | None = None  # of a target that is not sealed
