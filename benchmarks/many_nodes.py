@@ -176,6 +176,8 @@ class Driver:
         while time.monotonic() < until:
             for slot in self._slots:
                 self._tend(slot)
+                if time.monotonic() > until:
+                    return
             time.sleep(SPARE_S)
 
     def _slot(self, agent_id: str, layout: Layout) -> Slot:
