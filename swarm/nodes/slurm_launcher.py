@@ -6,10 +6,12 @@ job asks for (partition, GPUs, time) is said by `SBATCH_*` variables, which sbat
 """
 
 import argparse
+import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 LOOK_EVERY_S = 5.0
+POLL_S = 0.2
 MINUTES = 8 * 60  # of a job whose SBATCH_TIMELIMIT says nothing
 SIGNAL_S = 120  # before the end of its time: more than a drain takes
 DRAIN_LIMIT_S = 60.0
@@ -34,23 +37,33 @@ class SlurmAgent:
         self.exchange = exchange
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self) -> int:
+    def __call__(self) -> None:
         command = [sys.executable, "-P", "-m", "swarm", "node", "run", "--join", str(self.exchange)]
         self._process = subprocess.Popen(command, start_new_session=True)
-        return self._process.wait()
+        while not _has_ended(self._process.pid):
+            time.sleep(POLL_S)
 
     def checkpoint(self) -> "DelayedSubmission":
-        """Called on SIGUSR2. When it returns nothing of this job's trials runs."""
+        """Called on SIGUSR2, in the midst of `__call__`: Popen's own waiting has a lock that might be held. When it
+        returns nothing of this job's trials runs."""
         from submitit.helpers import DelayedSubmission
 
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGUSR2)
-            try:
-                self._process.wait(DRAIN_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is not None and not _has_ended(self._process.pid):
+            os.kill(self._process.pid, signal.SIGUSR2)
+            until = time.monotonic() + DRAIN_LIMIT_S
+            while not _has_ended(self._process.pid) and time.monotonic() < until:
+                time.sleep(POLL_S)
+            if not _has_ended(self._process.pid):
+                os.kill(self._process.pid, signal.SIGKILL)
         return DelayedSubmission(SlurmAgent(self.exchange))
+
+
+def _has_ended(pid: int) -> bool:
+    """Of a child; its exit code is left where it is."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def executor_in(folder: Path, cluster: str | None) -> "AutoExecutor":
