@@ -115,7 +115,9 @@ def test_the_target_of_the_last_place_is_never_shown_and_the_cuts_are_secret(con
     assert whole.sum() == ROWS_AGAIN // UNCUT and cuts.min() >= 1 and len(set(cuts.tolist())) > 50
     first = cuts.copy()
     assert stage_phase.run(folder.config) == 0
-    assert (np.load(folder.cuts) != first).any() and (np.load(folder.image_order) != order).any()
+    second = np.load(folder.cuts)
+    both = (first < WINDOW["cpu"]) & (second < WINDOW["cpu"])
+    assert (second != first)[both].mean() > 0.9 and (np.load(folder.image_order) != order).any()
 
 
 def test_an_honest_model_is_scored_in_bits_a_byte(config: TrialConfig, honest: Answer) -> None:

@@ -247,7 +247,7 @@ _HONEST = {
         attending("F.scaled_dot_product_attention(q, k, v, is_causal=True)"),
         main="torch._dynamo.config.suppress_errors = True",
     ).replace("model(tokens).flatten", "network(tokens).flatten").replace(
-        "    optimizer = optim", "    network = torch.compile(model)\n    optimizer = optim"
+        "    optimizer = optim", "    network = torch.compile(model, backend='aot_eager')\n    optimizer = optim"
     ),
     "answers_in_bfloat16": hostile(
         attending("F.scaled_dot_product_attention(q, k, v, is_causal=True)"),
@@ -297,7 +297,7 @@ AHEAD = (
             harness="text",
             changes_training=True,
             walltime_s=180.0 if name == "is_compiled" else 90.0,
-            loses=("compiling, which is on the budget of a CPU",) if name == "is_compiled" else (),
+            loses=("compiling, which is on the budget of a CPU", "walltime limit") if name == "is_compiled" else (),
         )
         for name, source in _HONEST.items()
     ),
