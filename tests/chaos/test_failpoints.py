@@ -26,6 +26,8 @@ BETWEEN = {
     "repo/runtime.py:make_runtime": "a constant text, written again by whoever finds none",
     "repo/taking.py:_made": "a constant text, written again before each fetch",
     "repo/worktrees.py:_fill": "worktree.after_add and worktree.after_fill in its caller",
+    "execution/graded.py:_write": "trial.before_folder and trial.after_folder around its caller",
+    "execution/graded.py:lay_out_graded": "trial.before_folder and trial.after_folder in its caller",
     "execution/phases.py:lay_out": "trial.before_folder and trial.after_folder in its caller",
     "supervisor/__main__.py:_fork_into_session": "before anything of the trial exists",
     "supervisor/child.py:_limit": "a limit of the process itself, gone with it",
