@@ -82,6 +82,10 @@ class Arms:
         """Whether there is such an arm, chosen by the policy or standing in."""
         return arm in self._proposers
 
+    @property
+    def has_models(self) -> bool:
+        return any(map(is_model, self._proposers))
+
     def label(self, arm: str) -> str:
         """What the records call the arm's proposer, such as openai:gpt-5-mini."""
         proposer = self._proposers.get(arm)

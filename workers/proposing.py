@@ -26,6 +26,7 @@ PATIENCE_S = 10.0  # at most, for a language model's answer while the device cou
 PATIENCE_SHARE = 0.05  # of a trial's budget
 NOTHING_NEW_PAUSE_S = 2.0  # doubled each time in a row
 LONGEST_PAUSE_S = 60.0
+DRY_AFTER = 5  # turns in a row, about a minute
 
 
 class Proposing:
@@ -64,6 +65,7 @@ class Proposing:
         if left is not None and not self._arms.has(left.arm):  # by an arm that this run does not have
             self.background.used(self.background.take(0.0))
         self._dry_turns = 0  # in a row without anything new from any arm
+        self._dry_at = 0  # trials that had ended at the last of them
         self._conflict: str | None = None  # why a model's draft could not follow the incumbent, until it was told
 
     def arms(self) -> tuple[str, ...]:
@@ -73,6 +75,12 @@ class Proposing:
     def will_wake(self) -> bool:
         """Whether an arm rests that will be there again."""
         return self._arms.will_wake()
+
+    def is_dry(self, study: StudyState) -> bool:
+        """Whether no arm has had anything new for DRY_AFTER turns, and nothing has ended since that may change it. A
+        model may think of something another time, so that with one there is always more to come."""
+        unchanged = self._dry_at == len(study.finished_trials())
+        return self._dry_turns >= DRY_AFTER and unchanged and not self._arms.has_models
 
     @property
     def may_merge(self) -> bool:
@@ -147,6 +155,7 @@ class Proposing:
             self._session.status("cooling", "no arm has a new proposal")
             self._session.clock.sleep(min(LONGEST_PAUSE_S, NOTHING_NEW_PAUSE_S * 2 ** min(self._dry_turns, 30)))
             self._dry_turns += 1
+            self._dry_at = len(self._session.study().finished_trials())
         return None
 
     def _told(self, assignment: Propose) -> Propose:

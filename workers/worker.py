@@ -127,6 +127,8 @@ class Worker:
             device_mib=self._device_mib,
             merges=self.proposing.may_merge,
         )
+        if isinstance(assignment, Propose) and self.proposing.is_dry(study):
+            assignment = None
         return assignment, bool(study.open_trials()) or self.proposing.will_wake()
 
     def claim_baseline(self) -> Trial:

@@ -33,6 +33,7 @@ from workers.dispatch import DIAGNOSIS, Propose
 from workers.dispatch.stall import STALL
 from workers.drafts import Sources
 from workers.loop import work
+from workers.proposers import ProposalFailed
 from workers.worker import STUMBLES, Worker
 
 
@@ -274,6 +275,25 @@ def test_a_worker_whose_arms_all_rest_waits_for_the_first_that_wakes(
         assert worker.proposing.arms() == ()
         assert worker.next_assignment() == replace(PROPOSE, arm="tpe", seed=ANY, role=ANY)
         assert 50 <= clock.monotonic() - began <= 62
+
+
+def test_a_search_whose_arms_have_nothing_new_ends_and_one_with_a_model_goes_on(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tiny, Counting()) as on:
+        on.measure_noise()
+        clock = FakeClock()
+        alone = on.settings.model_copy(update={"proposers": {"worker_1": ProposerSettings(spec="tpe")}})
+        worker = Worker(alone, "worker_1", clock, {})
+        out = raising(ProposalFailed("search_exhausted", "all of it was tried"))
+        monkeypatch.setattr("workers.proposers.tpe.TpeProposer.propose", out)
+        worker.run = lambda trial: on.finish(trial, 2.0)  # type: ignore[method-assign] # of the finals
+        work(worker)
+        assert 30 <= clock.monotonic() <= 120
+        on.worker.proposing._dry_turns, on.worker.proposing._dry_at = 100, len(on.study.finished_trials())
+        assert not on.worker.proposing.is_dry(on.study)
+        worker.proposing._dry_at -= 1  # something has ended since
+        assert not worker.proposing.is_dry(on.study)
 
 
 def test_what_breaks_in_the_thread_that_prepares_is_told_in_the_next_turn(

@@ -17,6 +17,14 @@ def _row(name: str, what: str, file: str, old: str, new: str, tests: tuple[str, 
 
 ROWS = (
     _row(
+        "dry-search-ends",
+        "a search whose arms have nothing new, and no model, goes on to its finals",
+        "workers/worker.py",
+        "        if isinstance(assignment, Propose) and self.proposing.is_dry(study):\n",
+        "        if False:\n",
+        ("workers/test_worker.py::test_a_search_whose_arms_have_nothing_new_ends_and_one_with_a_model_goes_on",),
+    ),
+    _row(
         "tokens-limited",
         "no call is made that would pass the limit of tokens",
         "workers/proposers/spending.py",
