@@ -22,6 +22,7 @@ from swarm.clock import SystemClock
 from swarm.errors import GitTimeout
 from swarm.repo.git import Git
 from swarm.supervisor import PhaseSpec, Running, kill_leftovers
+from workers.proposers.openai_api.rules import Rules
 from workers.proposers.openai_api.server import CallFailed, Server
 from workers.redact import Redactor
 
@@ -154,5 +155,5 @@ def test_a_model_server_that_hangs_is_given_up_in_time(hangs: int) -> None:
         for number in range(hangs):
             began = time.monotonic()
             with pytest.raises(CallFailed):
-                server.complete([{"role": "user", "content": "hello"}], deadline_s=0.3)
+                server.complete([{"role": "user", "content": "hello"}], Rules(), deadline_s=0.3, quiet_s=0.3)
             note("a server that trickles" if number % 2 else "a silent server", time.monotonic() - began - 0.3)

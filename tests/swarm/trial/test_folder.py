@@ -110,7 +110,7 @@ def test_private_is_for_its_owner_alone(tmp_path: Path) -> None:
 # --- one owner of names
 
 OWNER = ROOT / "swarm" / "trial" / "folder.py"
-DATA_CACHE = {"swarm/harness/layout.py", "swarm/harness/prepare.py"}  # another folder, with names of its own
+DATA_CACHE = {f"swarm/harness/{name}.py" for name in ("folders", "layout", "prepare", "text")}  # its own
 
 
 def names_of_a_trial() -> set[str]:
