@@ -93,7 +93,7 @@ class Bench:
 
     def draft(self) -> Background:
         """The prepared draft, once it is there."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.background.leftover() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.background.leftover() is not None
