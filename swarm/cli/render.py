@@ -6,6 +6,7 @@ from datetime import datetime
 from rich.table import Table
 from rich.text import Text
 
+from swarm.records import FailReason
 from swarm.report.events import Events
 from swarm.report.summary import ProgramRow, StudySummary
 from swarm.study.state import StudyState
@@ -33,7 +34,7 @@ def headline(summary: StudySummary) -> Text:
     else:
         text.append(f"{summary.data}, {summary.grade}")
     wanted = f" of {summary.trials_wanted}" if summary.trials_wanted else ""
-    failed = sum(summary.failed.values())
+    failed = sum(count for reason, count in summary.failed.items() if reason != FailReason.PRUNED)
     text.append(f"\n{summary.trials}{wanted} trials: {summary.complete} complete, {summary.running} running")
     if failed:
         text.append(f", {failed} failed", style="red")
@@ -64,7 +65,7 @@ def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for name, justify in (("#", "right"), ("program", "left"), (summary.objective.name, "right"), ("n", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("vs base", "P(better)", "top-1"):
+    for name in ("vs base", "beats parent", "top-1"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("standing", no_wrap=True, min_width=len("inconclusive"))
     table.add_column("change", overflow="ellipsis", no_wrap=True, ratio=1)
@@ -77,11 +78,11 @@ def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
 def ranking_lines(summary: StudySummary, rows: int = TOP_ROWS) -> Iterator[str]:
     """The same as plain lines, for pipes and logs."""
     name = summary.objective.name
-    head = ("rank", "program", name, "n", "vs base", "P(better)", "top-1", "standing", "change")
+    head = ("rank", "program", name, "n", "vs base", "beats parent", "top-1", "standing", "change")
     for cells in (head, *(_cells(row, summary.objective) for row in summary.ranking[:rows])):
         rank, program, value, count, delta, better, top1, standing, change = cells
         yield (
-            f"{rank:>4} {program:<8} {value:>{max(7, len(name))}} {count:>3} {delta:>8} {better:>10} {top1:>6}  "
+            f"{rank:>4} {program:<8} {value:>{max(7, len(name))}} {count:>3} {delta:>8} {better:>12} {top1:>6}  "
             f"{standing:<12}  {change}"
         )
 

@@ -5,7 +5,8 @@ import io
 from factories.studies import FakeStudy
 from rich.console import Console
 
-from swarm.cli.render import EventLines, ranking_lines
+from swarm.cli.render import EventLines, headline, ranking_lines
+from swarm.records import FailReason
 from swarm.report.summary import summarize
 from swarm.watch.terminal import picture
 from swarm.watch.view import Reading, facts, frame
@@ -25,6 +26,16 @@ def test_a_description_with_markup_is_shown_as_it_is() -> None:
     assert "[/nothing]" in shown
     assert "leading" in shown
     assert any("[/nothing]" in line for line in ranking_lines(summarize(fake.study)))
+
+
+def test_what_ended_early_is_no_failure() -> None:
+    fake = FakeStudy()
+    fake.measure_noise(2)
+    fake.fail(fake.claim(parent="t0001"), FailReason.PRUNED, rungs=((0.5, 4.0),))
+    said = str(headline(summarize(fake.study)))
+    assert "1 ended early" in said and "failed" not in said
+    fake.fail(fake.claim(parent="t0001"))
+    assert ", 1 failed" in str(headline(summarize(fake.study)))
 
 
 def test_every_event_is_told_once() -> None:
