@@ -40,12 +40,14 @@ class Ending:
         self._chore: Chore | None = None
         self._began = self._not_before = clock.monotonic()
         self._tries, self._killed, self._changed = 0, False, True
-        self._left = read_json(home.ending).get("left") is True  # the provider has said yes
+        self._left = read_json(home.ending).get("left") is True or home.left.exists()  # the provider has said yes
         self._delivered = read_json(home.ending).get("delivered") is True
         first = stage if stage in STAGES else STAGES[0]
-        self._again = first == "over" and self._left and not self._delivered and order.sync.kind == "pull"
+        asked = STAGES.index(first) >= STAGES.index("leave")  # it may not have lived to write down the rest
+        self._again = asked and self._left and not self._delivered and order.sync.kind == "pull"
         if self._again:
-            first = "deliver"
+            first, self._left = "deliver", False
+            home.left.unlink(missing_ok=True)
         elif first == "over" and not self._left:
             first = "leave"
         self._enter(first)

@@ -57,6 +57,11 @@ class Home:
         return self.root / "watch.json"
 
     @property
+    def left(self) -> Path:
+        """There when the provider has said yes to the end of this pod."""
+        return self.root / "left"
+
+    @property
     def ending(self) -> Path:
         return self.root / "ending.json"
 

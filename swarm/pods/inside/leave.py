@@ -8,6 +8,7 @@ Exit code 0: the provider has said yes, or no longer knows the pod. 1: it has no
 rented by the pod, so there is nothing to end but the processes.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -15,6 +16,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+
+from swarm.pods.inside.home import Home
+from swarm.pods.inside.told import home_of
 
 TIMEOUT_S = 8.0
 API = "https://api.runpod.io/v2"
@@ -32,7 +36,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def main(words: Sequence[str]) -> int:
-    return leave(os.environ, keep_disk="--keep-disk" in words)
+    code = leave(os.environ, keep_disk="--keep-disk" in words)
+    if code == 0:
+        with contextlib.suppress(OSError):
+            Home(home_of(os.environ)).left.touch()  # at once: the provider may end everything here before anybody asks
+    return code
 
 
 def leave(environment: Mapping[str, str], *, keep_disk: bool) -> int:

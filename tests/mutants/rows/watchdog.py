@@ -185,6 +185,18 @@ ROWS = (
         ("swarm/brain/test_brain_merge.py::test_apart_a_line_that_is_too_long_at_its_new_place_keeps_nothing_away",),
     ),
     Safeguard(
+        "pod-yes-kept-at-once",
+        "a provider's yes is written down before it can end everything in the pod",
+        Edit(_LEAVING, "    if code == 0:\n", "    if False:\n"),
+        (f"{_LEAVE}test_a_yes_is_written_down_at_once",),
+    ),
+    Safeguard(
+        "pod-started-for-its-results",
+        "a pod that is started again after its end waits for who fetches its results",
+        Edit(_ENDING, " is True or home.left.exists()", " is True"),
+        (f"{_WATCHDOG}test_a_pod_that_is_started_again_after_its_end_waits_for_the_renter_and_leaves",),
+    ),
+    Safeguard(
         "pod-watchdog-spared",
         "where the container allows it, a lack of memory does not end the watchdog; else its log says so",
         Edit("swarm/pods/inside/watchdog.py", "if (unshielded := shield()) is not None:", "if unshielded := None:"),

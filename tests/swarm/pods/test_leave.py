@@ -1,9 +1,12 @@
 """The pod asks its provider to end it: over real HTTP, and never with its key where that must not go."""
 
+from pathlib import Path
+
 import pytest
 from fakes.pod_provider import FakeProvider, fake_provider
 
-from swarm.pods.inside.leave import NOT_RENTED, leave
+from swarm.pods.inside.home import Home
+from swarm.pods.inside.leave import NOT_RENTED, leave, main
 
 KEY = "rpa_canary_51d0"
 
@@ -32,6 +35,18 @@ def test_a_disk_is_not_given_up_for_one_answer_that_says_nothing(status: int) ->
     with fake_provider(status, 204) as provider:
         assert [asked(provider, keep_disk=True) for _ in range(2)] == [1, 0]
     assert [line.split()[0] for line in provider.asked] == ["POST", "POST"]
+
+
+@pytest.mark.parametrize(("status", "yes"), [(200, True), (500, False)])
+def test_a_yes_is_written_down_at_once(status: int, yes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider may end everything in the pod before its watchdog asks how it went."""
+    with fake_provider(status) as provider:
+        for name, value in (("API_KEY", KEY), ("POD_ID", "pod1")):
+            monkeypatch.setenv(f"RUNPOD_{name}", value)
+        monkeypatch.setenv("SWARM_RUNPOD_BASE_URL", provider.url)
+        monkeypatch.setenv("SWARM_POD_HOME", str(tmp_path))
+        assert main(["--keep-disk"]) == (0 if yes else 1)
+    assert Home(tmp_path).left.exists() == yes
 
 
 def test_its_key_is_in_nothing_that_it_says(capfd: pytest.CaptureFixture[str]) -> None:

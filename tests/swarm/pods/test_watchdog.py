@@ -344,10 +344,14 @@ def test_a_pod_that_comes_up_again_after_its_end_asks_its_provider_again(world: 
     assert "leave --keep-disk" in world.chores.names()
 
 
-def test_a_pod_that_is_started_again_after_its_end_waits_for_the_renter_and_leaves(world: World) -> None:
+@pytest.mark.parametrize("stage", ["leave", "closing", "over"])
+def test_a_pod_that_is_started_again_after_its_end_waits_for_the_renter_and_leaves(world: World, stage: str) -> None:
+    """Its provider stops it as soon as it has said yes: then nobody has lived to write down that it did."""
     world.research()
     world.order = an_order(collect_wait_s=200)
-    write_json(world.home.ending, {"why": "the deadline", "stage": "over", "left": True, "delivered": False})
+    write_json(world.home.ending, {"why": "the deadline", "stage": stage, "left": stage == "over", "delivered": False})
+    if stage != "over":
+        world.home.left.touch()
     world.clock.advance(2 * HOUR)
     watchdog = world.run(100)
     assert not watchdog.done and world.chores.names() == []
