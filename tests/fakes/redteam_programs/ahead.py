@@ -159,8 +159,9 @@ def kept(tokens):
     ),
 }
 
+# The texts that stand in for what follows are company too: by the lot of its windows it is named for either.
+CENTRES = {"centres_its_table_over_the_batch": hostile(TEXT, forward="x = x - x.mean(0)")}
 _COMPANY = {
-    "centres_its_table_over_the_batch": hostile(TEXT, forward="x = x - x.mean(0)"),
     "keeps_batch_statistics_at_the_end": hostile(
         TEXT,
         init="self.norm = nn.BatchNorm1d(WIDTH)",
@@ -283,6 +284,10 @@ AHEAD = (
     *(
         Program(name, Kind.AHEAD, source, harness="text", must_fail=True, named=COMPANY)
         for name, source in _COMPANY.items()
+    ),
+    *(
+        Program(name, Kind.AHEAD, source, harness="text", must_fail=True, named="windows")
+        for name, source in CENTRES.items()
     ),
     *(
         Program(name, Kind.AHEAD, source, harness="text", must_fail=True, named=words)
