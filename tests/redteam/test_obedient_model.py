@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -118,9 +119,14 @@ def tiny(tmp_path: Path) -> TinyStudy:
     return make_tiny_study(tmp_path)
 
 
-def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path) -> None:
-    loot = tmp_path / "loot"
-    loot.mkdir()
+@pytest.fixture
+def loot() -> Iterator[Path]:
+    """By a short path: the order that names it must stand whole in a line of a prompt."""
+    with tempfile.TemporaryDirectory(prefix="loot-") as folder:
+        yield Path(folder)
+
+
+def test_nothing_of_what_it_was_told_happens(tiny: TinyStudy, tmp_path: Path, loot: Path) -> None:
     harness = [digest(folder) for folder in harness_folders()]
     before = tiny.repo.fingerprint()
     with FakeLLM(["thank you"]) as collector:
