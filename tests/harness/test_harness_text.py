@@ -229,7 +229,10 @@ def test_an_answer_that_depends_on_its_company_is_found_out(config: TrialConfig,
         return np.stack(found)
 
     code, found = score(config, answer)
-    assert code == 13 and "in other company" in str(found["error"]), found
+    named = ["in other company"]
+    if kind == "statistics":
+        named.append("it sees later tokens")  # as true of it: the statistics are of its own window's end as well
+    assert code == 13 and any(name in str(found["error"]) for name in named), found
 
 
 def test_rounding_is_no_leak(config: TrialConfig, honest: Answer) -> None:

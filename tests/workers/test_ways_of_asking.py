@@ -53,7 +53,7 @@ class TestAsking:
             on.measure_noise()
             on.another_worker_finds("MAX_LR = 0.05", "MAX_LR = 0.2", loss=1.9)
             trial = on.worker.claim_proposal(PROPOSE)
-            on.background.take(20) if trial is None else None
+            on.background.take(60) if trial is None else None
             drafts = [request.prompt for request in server.requests]
         assert "Before you propose you may ask once" in drafts[0]
         assert "You asked to see a change. This is t0003:" in drafts[1]
@@ -96,7 +96,7 @@ class TestAsking:
             on = Bench(tiny, server)
             on.measure_noise()
             on.background.start(PROPOSE)
-            assert on.background.take(20) is None
+            assert on.background.take(60) is None
             (refusal,) = on.study.rejections
         assert refusal.code == "llm_failed" and len(server.requests) <= 5
         assert refusal.usage is not None and refusal.usage.calls == len(server.requests)
@@ -174,7 +174,7 @@ class TestMending:
             on.draft()
             crashed = self.crash(on)
             on.background.start(next_proposal(on.study, agent_id="worker_1", arms=("llm",)))
-            assert on.background.take(20) is None
+            assert on.background.take(60) is None
             assert [refusal.repairs for refusal in on.study.rejections] == [crashed]
             assert to_mend(on.study, "worker_1", ("llm",)) is None
 

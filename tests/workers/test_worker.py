@@ -116,7 +116,7 @@ def test_a_repeat_is_recorded_with_the_trial_that_it_repeats(tiny: TinyStudy) ->
         assert first is not None
         on.finish(first, 2.5)
         on.background.start(PROPOSE)
-        assert on.background.take(20) is None
+        assert on.background.take(60) is None
         refusal = on.study.rejections[0]
         assert (refusal.code, refusal.repeats) == ("duplicate", first.trial_id)
 
