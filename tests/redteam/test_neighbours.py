@@ -31,6 +31,7 @@ from swarm.trial.folder import TrialFolder
 from swarm.trial.heartbeat import read_beat
 
 LIMIT = 1.05
+UNDIVIDED = {"thrashes_memory": 1.4}  # the memory bus, which nobody divides: docs/decisions/0046-the-memory-bus.md
 WINDOW_S, SETTLE_S, ATTACK_S = 2.0, 0.8, 30.0
 PAIRS, MOST_PAIRS = 3, 9
 STUDY = "neighbours"
@@ -156,10 +157,11 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
 
 @pytest.mark.parametrize("name", SLOWING)
 def test_an_honest_neighbour_keeps_its_pace(street: Street, table, name: str) -> None:
+    limit = UNDIVIDED.get(name, LIMIT)
     attack = SLOWING[name].replace("SECONDS", str(ATTACK_S))
     cpu: list[float] = []
     wall: list[float] = []
-    while len(cpu) < PAIRS or (statistics.median(cpu) > LIMIT and len(cpu) < MOST_PAIRS):
+    while len(cpu) < PAIRS or (statistics.median(cpu) > limit and len(cpu) < MOST_PAIRS):
         pair = (SLOW, attack) if len(cpu) % 2 == 0 else (attack, SLOW)
         paces = {}
         for source in pair:
@@ -170,6 +172,6 @@ def test_an_honest_neighbour_keeps_its_pace(street: Street, table, name: str) ->
     slower = statistics.median(cpu)
     shown = " ".join(f"{ratio - 1:+.1%}" for ratio in cpu)
     words = f"wall {statistics.median(wall) - 1:+.1%}"
-    problem = (f"slows its neighbour by {slower - 1:.1%}: {shown}",) if slower > LIMIT else ()
+    problem = (f"slows its neighbour by {slower - 1:.1%}: {shown}",) if slower > limit else ()
     table.add(Line(f"beside {name}", "neighbour", words, f"pairs {shown}", "-", f"cpu {slower - 1:+.1%}", 0.0, problem))
     assert problem == ()
