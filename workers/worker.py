@@ -23,6 +23,7 @@ from swarm.orchestrator.ending import end_trials
 from swarm.orchestrator.orchestrator import zygote_socket
 from swarm.records import MAX_DESCRIPTION, Note
 from swarm.repo import Repo
+from swarm.repo.secret import trial_files
 from swarm.study.hands import deaths, in_hands_of
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState, Trial
@@ -58,13 +59,13 @@ class Worker:
         self.proposing = Proposing(session, background, self._repo, self._sources, secrets, self._device_mib)
         self._base_source = self._sources.of_commit(settings.base_commit)
         self._stumbles = 0
-        executor = _executor(settings, self._admission, clock)
+        executor = _executor(settings, self._admission, clock, secrets)
         self._finals = Finals(session, executor.losses)
         self._runner = TrialRunner(
             settings,
             agent_id,
             session.brain,
-            lambda commit: self._repo.files(commit, settings.target_folder),
+            lambda commit: trial_files(self._repo, settings, commit),
             executor,
             Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,
@@ -213,12 +214,14 @@ def _own_device(settings: RunSettings, clock: Clock) -> tuple[AdmissionControlle
     return AdmissionController(default_root(), probe, clock, cards=settings.cards), largest_mib
 
 
-def _executor(settings: RunSettings, admission: AdmissionController | None, clock: Clock) -> Executor:
+def _executor(
+    settings: RunSettings, admission: AdmissionController | None, clock: Clock, secrets: Mapping[str, str]
+) -> Executor:
     if admission is None:
         return RemoteExecutor(settings.layout, settings.study_id, clock)
     zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
     trials = settings.layout.trials(settings.study_id)
-    return LocalExecutor(trials, settings.data_dir, admission, clock, zygote=zygote)
+    return LocalExecutor(trials, settings.data_dir, admission, clock, zygote=zygote, secrets=secrets)
 
 
 @contextmanager

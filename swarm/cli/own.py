@@ -46,6 +46,7 @@ def check(
     from swarm.orchestrator.checking_target import check_target
     from swarm.orchestrator.trying import Trier, scratch, working_files
     from swarm.repo import Repo
+    from swarm.repo.secret import with_secret
     from swarm.target.file import load_target
 
     repo = Repo.open(Path.cwd())
@@ -57,6 +58,7 @@ def check(
     profile = loaded.profiles.cpu
     with scratch(repo) as folder:
         files = working_files(repo, repo.root / loaded.folder)
+        files = with_secret(files, repo, loaded.grading, str(loaded.folder))
         trier = Trier(files, loaded.terms, loaded.budget.of(profile), profile.memory_mib, folder)
         found = []
         for one in check_target(trier, loaded.grading, loaded.terms, maximized=loaded.objective.maximized):

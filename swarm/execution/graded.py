@@ -19,6 +19,7 @@ from swarm.program.globs import may_change
 from swarm.records import Budget, FailReason, Grading, Score, TargetTerms
 from swarm.supervisor import PhaseResult, PhaseSpec, TrialResult, TrialSpec
 from swarm.trial.contract import Phase, code_root, harness_folders
+from swarm.trial.files import read_json
 from swarm.trial.folder import TrialFolder
 
 SELF_REPORTED = "self_reported"
@@ -91,7 +92,8 @@ def read_graded(folder: TrialFolder, result: TrialResult, order: TrialOrder, ter
         return replace(found, reason=reason, detail=detail)
     score = read_score(folder)
     if isinstance(score, str):
-        return replace(found, reason=FailReason.INVALID_OUTPUT, detail=score)
+        away = (read_json(folder.score) or {}).get("away") is True
+        return replace(found, reason=FailReason.ABANDONED if away else FailReason.INVALID_OUTPUT, detail=score)
     return replace(found, score=_with_own_metrics(score, result))
 
 
@@ -125,7 +127,8 @@ def _flags(folder: TrialFolder, result: TrialResult, order: TrialOrder) -> tuple
         "pried": _PRIED.search(log) is not None,
         "left_processes": any(phase.left_processes for phase in result.phases if phase.name == Phase.RUN),
     }
-    return tuple(name for name, is_odd in odd.items() if is_odd)
+    told = (read_json(folder.score) or {}).get("flags", [])
+    return (*(name for name, is_odd in odd.items() if is_odd), *(told if isinstance(told, list) else ()))
 
 
 def _phases(folder: TrialFolder, order: TrialOrder, grading: Grading) -> tuple[PhaseSpec, ...]:
@@ -143,7 +146,13 @@ def _phases(folder: TrialFolder, order: TrialOrder, grading: Grading) -> tuple[P
         processes=True,
     )
     grade_limit_s = grading.grade_limit_s + GRADE_MARGIN_S
-    return run, PhaseSpec(Phase.GRADE, Phase.GRADE.module, trusted=True, walltime_limit_s=grade_limit_s)
+    return run, PhaseSpec(
+        Phase.GRADE,
+        Phase.GRADE.module,
+        trusted=True,
+        walltime_limit_s=grade_limit_s,
+        environment=grading.environment,
+    )
 
 
 def _walltime_limit_s(budget: Budget) -> float:
@@ -171,6 +180,7 @@ def _config(folder: TrialFolder, order: TrialOrder, grading: Grading) -> GradedC
         outputs=tuple(DeclaredOutput(o.name, o.type, o.dtype, o.shape, o.max_bytes) for o in grading.outputs),
         grade_limit_s=grading.grade_limit_s,
         needs_items=order.terms.noise != "seeds",
+        environment=grading.environment,
     )
 
 

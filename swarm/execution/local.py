@@ -4,6 +4,7 @@ Not promised: that the work goes on if the machine goes down. A trial without a 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.admission import AdmissionController
@@ -19,10 +20,18 @@ class LocalExecutor:
     """Trials of one study on this machine, each in `<trials>/<trial id>/`."""
 
     def __init__(
-        self, trials: Path, data_dir: Path, admission: AdmissionController, clock: Clock, *, zygote: Path | None = None
+        self,
+        trials: Path,
+        data_dir: Path,
+        admission: AdmissionController,
+        clock: Clock,
+        *,
+        zygote: Path | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
-        """`zygote`: socket of a warm process that forks trials; None starts a fresh interpreter for each."""
-        self._machine = Machine(trials, data_dir, admission, clock, zygote)
+        """`zygote`: socket of a warm process that forks trials; None starts a fresh interpreter for each. `secrets`:
+        taken out of the environment, and handed to graders that ask for them by name."""
+        self._machine = Machine(trials, data_dir, admission, clock, zygote, secrets or {})
 
     def submit(self, order: TrialOrder) -> RunningTrial:
         trial = LocalTrial(self._machine, order)

@@ -5,7 +5,7 @@ batch, to see how much memory it takes: a probe, in a folder of its own that is 
 """
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -46,6 +46,7 @@ class Machine:
     admission: AdmissionController
     clock: Clock
     zygote: Path | None
+    secrets: Mapping[str, str]
 
     def folder(self, trial_id: str) -> TrialFolder:
         return TrialFolder(self.trials / trial_id)
@@ -188,7 +189,7 @@ class LocalTrial:
             write_whole(folder.attempt, note.model_dump_json())
             failpoint("trial.after_notes")
         with lease.launching():
-            running = launch(spec, lease.lock_fd, socket=self._machine.zygote)
+            running = launch(spec, lease.lock_fd, socket=self._machine.zygote, secrets=self._machine.secrets)
         with contextlib.suppress(ProcessLookupError):  # it may be over already
             if running.pid is not None:
                 lease.bind(running.pid)

@@ -12,6 +12,8 @@ from swarm.trial.files import MAX_NUMBER, Unreadable, read_plain
 
 MAX_METRICS = 64
 MAX_ITEM_BYTES = 32 << 20
+MAX_FLAGS = 8
+_FLAG = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _PRINTED = re.compile(r"METRIC\s+(?P<name>[A-Za-z_][\w.]*)\s*=\s*(?P<value>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 
@@ -21,12 +23,16 @@ class NoScore(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
+    """`flags`: what the grader found odd and did not refuse; they stand in the trial's record."""
+
     metrics: dict[str, float]
     items: tuple[float, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 def read_answer(text: str, folder: Path, wanted: Sequence[str]) -> Answer:
-    """The one JSON object that a grader prints. `per_item` names a file below `folder`. Raises NoScore."""
+    """The one JSON object that a grader prints. `per_item` names a file below `folder`, `flags` lists words such as
+    "speaks_to_the_grader". Raises NoScore."""
     try:
         fields = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -41,7 +47,8 @@ def read_answer(text: str, folder: Path, wanted: Sequence[str]) -> Answer:
     if missing := [name for name in wanted if name not in metrics]:
         raise NoScore(f"the grader gave no {missing[0]}; it gave {', '.join(metrics) or 'nothing'}")
     per_item = fields.get("per_item")
-    return Answer(metrics, _items(folder, per_item) if per_item is not None else ())
+    items = _items(folder, per_item) if per_item is not None else ()
+    return Answer(metrics, items, _flags(fields.get("flags", [])))
 
 
 def read_printed(log: str, wanted: Sequence[str]) -> Answer:
@@ -86,6 +93,14 @@ def _items(folder: Path, name: object) -> tuple[float, ...]:
     if not isinstance(values, list) or len(values) < 2:
         raise NoScore(f"per_item {name} holds no list of two or more numbers")
     return tuple(_finite(f"{name}[{number}]", value) for number, value in enumerate(values))
+
+
+def _flags(words: object) -> tuple[str, ...]:
+    if not isinstance(words, list) or len(words) > MAX_FLAGS:
+        raise NoScore(f"flags is {str(words)[:60]!r}: a list of at most {MAX_FLAGS} words is wanted")
+    if odd := [word for word in words if not isinstance(word, str) or not _FLAG.fullmatch(word)]:
+        raise NoScore(f"flags has {str(odd[0])[:60]!r}: a word of lower-case letters, digits and _ is wanted")
+    return tuple(dict.fromkeys(words))
 
 
 def _refuse(text: str) -> object:

@@ -21,7 +21,8 @@ class DeclaredOutput:
 @dataclass(frozen=True)
 class GradedConfig:
     """`wanted`: names of all metrics that the study needs, the objective's first. `budget` is in `budget_unit`.
-    `needs_items`: a grader must give a number for each item, since the study's noise is theirs."""
+    `needs_items`: a grader must give a number for each item, since the study's noise is theirs. `environment`: names of
+    the variables that it alone gets; a candidate may read this file, and no value is in it."""
 
     root: Path
     seed: int
@@ -34,6 +35,7 @@ class GradedConfig:
     outputs: tuple[DeclaredOutput, ...]
     grade_limit_s: float
     needs_items: bool = False
+    environment: tuple[str, ...] = ()
 
     @property
     def folder(self) -> TrialFolder:
@@ -51,7 +53,7 @@ class GradedConfig:
                 DeclaredOutput(**{**one, "shape": None if one["shape"] is None else tuple(one["shape"])})
                 for one in raw.pop("outputs")
             )
-            for name in ("run", "grade", "wanted"):
+            for name in ("run", "grade", "wanted", "environment"):
                 raw[name] = tuple(raw[name])
             return cls(**{**raw, "root": Path(raw["root"]), "outputs": outputs})
         except (TypeError, KeyError, AttributeError) as error:

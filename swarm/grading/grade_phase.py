@@ -1,6 +1,7 @@
 """The score of a trial that is not sealed. Trusted: it runs when every process of the command is dead.
 
-What the grader prints goes through a file of its own, in a folder that no candidate could ever write.
+What the grader prints goes through files of its own, in a folder that no candidate could ever write. It is not in a
+sandbox: it may ask a server over the network, with a key that the target names under `environment`.
 """
 
 import json
@@ -13,12 +14,21 @@ from pathlib import Path
 from swarm.grading.answer import Answer, NoScore, read_answer, read_printed
 from swarm.grading.arrays import NotInert
 from swarm.grading.config import GradedConfig
+from swarm.grading.hiding import hide
 from swarm.grading.outputs import take_outputs
 from swarm.trial.contract import CONFIG_VARIABLE, Phase
-from swarm.trial.files import Unreadable, read_plain, write_whole
+from swarm.trial.crash import last_words
+from swarm.trial.files import Unreadable, read_plain, read_tail, write_whole
 
 MAX_ANSWER_BYTES = 1 << 20
+MAX_WORDS_BYTES = 64 << 10  # of what the grader says beside its answer
+AWAY = 75
+"""A grader's exit code for "not now, and not the candidate's fault": EX_TEMPFAIL of sysexits.h."""
 _PYTHONS = ("python", "python3")
+
+
+class NotNow(Exception):
+    """The grader cannot do its work at the moment. The message says why."""
 
 
 def main() -> None:
@@ -26,51 +36,64 @@ def main() -> None:
     folder = config.folder
     try:
         answer = _graded(config) if config.grade else read_printed(folder.log_text(Phase.RUN), config.wanted)
-    except (NoScore, NotInert) as error:
-        write_whole(folder.score, json.dumps({"error": str(error)}))
+    except (NoScore, NotInert, NotNow) as error:
+        write_whole(folder.score, json.dumps({"error": str(error), "away": isinstance(error, NotNow)}))
         return
     if answer.items:
         write_whole(folder.items, json.dumps(answer.items))
-    fields = {"validation_loss": answer.metrics[config.wanted[0]], "metrics": answer.metrics, "rows": len(answer.items)}
+    value, rows = answer.metrics[config.wanted[0]], len(answer.items)
+    fields = {"validation_loss": value, "metrics": answer.metrics, "rows": rows, "flags": answer.flags}
     write_whole(folder.score, json.dumps(fields))
 
 
 def _graded(config: GradedConfig) -> Answer:
-    """Raises NotInert and NoScore."""
-    here = config.folder.grader
+    """Raises NotInert, NoScore and NotNow."""
     take_outputs(config.outputs, config.folder.outputs, config.folder.taken_outputs)
-    printed = config.folder.private / "grader.out"
+    code, text, said = _run(config)
+    if code == AWAY:
+        raise NotNow(f"the grader cannot grade now. {last_words(said)}")
+    if code != 0:
+        raise NoScore(f"the grader ended with exit code {code}. {last_words(said)}")
+    answer = read_answer(text, config.folder.grader, config.wanted)
+    if config.needs_items and not answer.items:
+        raise NoScore("the grader named no per_item, and the target says that its noise is that of items")
+    return answer
+
+
+def _run(config: GradedConfig) -> tuple[int, str, str]:
+    """The grader's exit code, what it printed, and what it said beside that, which goes to the log. Keys in neither."""
+    printed, said = config.folder.private / "grader.out", config.folder.private / "grader.err"
     program, *arguments = config.grade
-    command = [sys.executable if program in _PYTHONS else program, *arguments]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SWARM_SEED": str(config.seed)}
     environment.pop(CONFIG_VARIABLE, None)
     try:
-        with printed.open("wb") as out:
+        with printed.open("wb") as out, said.open("wb") as words:
             ended = subprocess.run(
-                command,
-                cwd=here,
+                [sys.executable if program in _PYTHONS else program, *arguments],
+                cwd=config.folder.grader,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
+                stderr=words,
                 timeout=config.grade_limit_s,
                 check=False,
             )
+        text = read_plain(printed, MAX_ANSWER_BYTES).decode("utf-8")
     except subprocess.TimeoutExpired as error:
         raise NoScore(f"the grader took longer than its limit of {config.grade_limit_s:g} s") from error
     except OSError as error:
         raise NoScore(f"the grader {config.grade[0]!r} cannot be started: {error.strerror}") from error
-    if ended.returncode != 0:
-        raise NoScore(f"the grader ended with exit code {ended.returncode}. {config.folder.log_tail(Phase.GRADE)}")
-    try:
-        text = read_plain(printed, MAX_ANSWER_BYTES).decode("utf-8")
     except (Unreadable, UnicodeDecodeError) as error:
         raise NoScore(f"what the grader printed cannot be read: {error}") from error
-    with suppress(OSError):
-        printed.unlink()
-    answer = read_answer(text, here, config.wanted)
-    if config.needs_items and not answer.items:
-        raise NoScore("the grader named no per_item, and the target says that its noise is that of items")
-    return answer
+    finally:
+        read = read_tail(said, MAX_WORDS_BYTES).decode("utf-8", errors="replace")
+        beside = hide(read, config.environment, os.environ)
+        sys.stderr.write(beside)
+        sys.stderr.flush()
+        for left in (printed, said):
+            with suppress(OSError):
+                left.unlink()
+    return ended.returncode, hide(text, config.environment, os.environ), beside
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from swarm.orchestrator.interrupts import Interrupts
 from swarm.records import MAX_DESCRIPTION, Note, Operator, ProposalClaimed, Record
 from swarm.repo import trial_ref
 from swarm.repo.programs import Programs
+from swarm.repo.secret import trial_files
 from swarm.study.lineage import commit_of
 from swarm.study.state import BrainState, Program, StudyState, Trial
 from swarm.verdict.attribution import ARM, costs_of, smallest, steps, without, worthless
@@ -38,7 +39,7 @@ class Attributing:
             aside.settings,
             AGENT,
             aside.brain,
-            lambda commit: aside.repo.files(commit, aside.settings.target_folder),
+            lambda commit: trial_files(aside.repo, aside.settings, commit),
             aside.executor,
             Interruption(stop_reason=self._stop_reason, leave=lambda: False),
             aside.clock,

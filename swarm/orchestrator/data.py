@@ -4,16 +4,19 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from swarm.errors import SwarmError
+from swarm.errors import SwarmError, UsageError
+from swarm.records import Grading
+from swarm.records.data import named
 from swarm.study.options import DataChoice
+from swarm.study.settings import RunSettings
 from swarm.trial.asked import Harness
 from swarm.trial.config import Device
-from swarm.trial.contract import code_root
+from swarm.trial.contract import code_root, is_secret
 
 
 class DataReport(BaseModel):
@@ -25,12 +28,32 @@ class DataReport(BaseModel):
     data_dir: Path
 
 
-OWN = "own"
+OWN, STANDIN_MODEL = "own", "standin-model"
 
 
-def own_data(root: Path) -> DataReport:
-    """Of a target that is not sealed: it brings its own, with its folder."""
-    return DataReport(dataset=OWN, data_dir=root)
+def own_data(root: Path, grading: Grading, environment: Mapping[str, str]) -> DataReport:
+    """Of a target that is not sealed: it brings its own, with its folder. What its grader is told in variables, such as
+    a server and a model, makes the number too, and is part of the name; keys are not."""
+    if grading.stand_in_without and not environment.get(grading.stand_in_without):
+        return DataReport(dataset=STANDIN_MODEL, data_dir=root)
+    told = sorted(f"{name}={environment[name]}" for name in grading.environment if environment.get(name))
+    told = [one for one in told if not is_secret(one.partition("=")[0])]
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+    return DataReport(dataset=f"{OWN}-{digest}" if told else OWN, data_dir=root)
+
+
+def require_same_grader(settings: RunSettings, environment: Mapping[str, str]) -> None:
+    """Raises UsageError where the grader would be told something else than when the study began."""
+    if settings.grading is None or not settings.grading.environment:
+        return
+    now = own_data(settings.root, settings.grading, environment).dataset
+    if now != settings.dataset:
+        names = ", ".join(settings.grading.environment)
+        raise UsageError(
+            f"--resume: study {settings.study_id} was graded on {named(settings.dataset)} ({settings.dataset}), and "
+            f"with the variables of now it would be {named(now)} ({now}): its results would not be comparable. Set "
+            f"{names} as they were, or start a new study without --resume."
+        )
 
 
 def prepared_as(dataset: str) -> tuple[Harness, DataChoice]:

@@ -10,6 +10,7 @@ from swarm.records import StudyOpened
 from swarm.records.data import named
 from swarm.repo import Repo
 from swarm.repo.programs import Programs
+from swarm.repo.secret import trial_files
 from swarm.study.settings import RunSettings
 from swarm.version import VERSION
 
@@ -63,7 +64,7 @@ def _beyond_sealed(settings: RunSettings, repo: Repo) -> dict[str, object]:
     that no program may change, private ones included. Studies that differ in it are not compared."""
     if settings.grading is None:
         return {}
-    files = repo.files(settings.base_commit, settings.target_folder)
+    files = trial_files(repo, settings, settings.base_commit)
     digest = hashlib.sha256()
     for path in sorted(path for path in files if not may_change(path, settings.terms)):
         digest.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())

@@ -20,7 +20,7 @@ from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import chosen_device, device_name, with_cards
-from swarm.orchestrator.data import own_data, prepare_data
+from swarm.orchestrator.data import own_data, prepare_data, require_same_grader
 from swarm.orchestrator.first_record import first_record
 from swarm.orchestrator.model_servers import check_models, need_extras
 from swarm.orchestrator.settings_file import load_settings, saved_settings
@@ -74,7 +74,9 @@ def open_study(
     changes: tuple[str, ...] = ()
     if options.resume:
         latest = _study_named(brain, options.study)
-        settings, changes = resumed(_settings_of(layout, latest), options, clock.now())
+        had = _settings_of(layout, latest)
+        require_same_grader(had, os.environ)
+        settings, changes = resumed(had, options, clock.now())
         ran_on = latest.opened.device_name if latest is not None else ""
         settings, changes = with_cards(settings, changes, ran_on, options, say)
         _check_proposers(settings.proposers, sealed=settings.grading is None)
@@ -127,8 +129,10 @@ def _fresh(
         raise TargetError(f"{programs.where} cannot be a study's first program: {refusal.detail}")
     runs_on = device_name(device, cards, on_nodes=options.executor != "local")
     mode = options.gpu_mode if options.gpu_mode != "auto" else advice(runs_on, target.name)
-    sealed = target.grading is None
-    data = prepare_data(options.data, device, target.harness, say) if sealed else own_data(repo.root)
+    if target.grading is None:
+        data = prepare_data(options.data, device, target.harness, say)
+    else:
+        data = own_data(repo.root, target.grading, os.environ)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = programs.commit(head, source, f"{study_id}: base program", f"refs/swarm/{study_id}/base")
     budget = target.budget.of(profile)

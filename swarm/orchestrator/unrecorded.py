@@ -6,6 +6,7 @@ from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.execution.memory import evidence_of
 from swarm.orchestrator.aside import Aside
 from swarm.records import Budget, ProposalClaimed
+from swarm.repo.secret import trial_files
 from swarm.trial.config import Split
 
 POLL_S = 0.1
@@ -32,7 +33,7 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
         trial_id=asked.name,
         agent_id=AGENT,
         target=settings.target,
-        files=aside.repo.files(asked.commit, settings.target_folder),
+        files=trial_files(aside.repo, settings, asked.commit),
         editable=settings.editable,
         terms=settings.terms,
         grading=settings.grading,

@@ -9,7 +9,8 @@
 A constant is a module-level `NAME = literal` with a name in capitals and a number, boolean or string as its value, all
 of them short. Its search space, if it has one, is the trailing comment. A name that the module body assigns twice is no
 constant: setting one of the two would not say what the program does. Nothing is executed: positions come from `ast`,
-edits are textual, and every byte outside the replaced literal stays as it is.
+edits are textual, and every byte outside the replaced literal stays as it is. Settings at the head of a program's TOML
+file are constants too (`swarm.program.toml`).
 """
 
 import ast

@@ -32,6 +32,10 @@ class Part:
     def is_python(self) -> bool:
         return self.path.endswith(".py")
 
+    @property
+    def is_toml(self) -> bool:
+        return self.path.endswith(".toml")
+
 
 def is_several(program: str) -> bool:
     return program.startswith(_BEGINS)

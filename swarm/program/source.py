@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from swarm.errors import TargetError
 from swarm.program import several
+from swarm.program.toml import settings_head
 
 TREES = 32  # kept of the latest programs: a study asks the same few over and over
 MAX_INT_BITS = 1024  # of a number written out; Python writes none of more than 4300 digits, a float holds none beyond
@@ -53,13 +54,14 @@ def _parse(text: str, name: str, before: int) -> ast.Module:
 
 
 def _parse_several(source: str) -> ast.Module:
-    """The statements of all its Python files in one module, at the lines where they stand in the one text."""
+    """The statements of all its Python files in one module, at the lines where they stand in the one text; of a TOML
+    file the settings at its head."""
     body: list[ast.stmt] = []
     for part in several.parts(source):
-        if part.is_python:
-            tree = _parse(part.text, part.path, part.line - 1)
-            ast.increment_lineno(tree, part.line - 1)
-            body += tree.body
+        text = part.text if part.is_python else settings_head(part.path, part.text) if part.is_toml else ""
+        tree = _parse(text, part.path, part.line - 1)
+        ast.increment_lineno(tree, part.line - 1)
+        body += tree.body
     return ast.Module(body=body, type_ignores=[])
 
 

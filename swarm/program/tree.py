@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from swarm.errors import TargetError
 from swarm.program import several
 from swarm.program.constants import PROGRAMS
 from swarm.program.source import parse_module
+from swarm.program.toml import read_toml
 
 # Where a name is read or written follows from the node around it; u"" is "".
 _MEANINGLESS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
@@ -20,8 +22,8 @@ def tree_sha256(source: str) -> str:
 
     Spellings of one literal are equal (1e-2 and 0.01), different types are not (1 and 1.0). Renamed variables and
     reordered statements are other programs. Comparable within one version of Python. Raises TargetError if the text is
-    not Python. Of several files each counts with its path; those that are not Python by their text, without blanks at
-    the ends of lines.
+    not Python. Of several files each counts with its path: a TOML file by its values, others that are not Python by
+    their text without blanks at the ends of lines.
     """
     if several.is_several(source):
         whole = "".join(f"{part.path}\0{_of_part(part)}\0" for part in several.parts(source))
@@ -32,6 +34,8 @@ def tree_sha256(source: str) -> str:
 def _of_part(part: several.Part) -> str:
     if part.is_python:
         return _of_text(part.text)
+    if part.is_toml:
+        return json.dumps(read_toml(part.path, part.text), sort_keys=True, default=str)
     return "\n".join(line.rstrip() for line in part.text.rstrip().split("\n"))
 
 

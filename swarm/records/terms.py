@@ -68,6 +68,9 @@ class Grading(Value):
     outputs: tuple[Output, ...] = ()
     read: tuple[str, ...] = Field(default=(), description="absolute paths that the command may read besides")
     grade_limit_s: float = Field(default=120.0, gt=0)
+    environment: tuple[str, ...] = Field(default=(), description="variables that the grader gets, and nothing else")
+    stand_in_without: str = Field(default="", description="variable without which the grader uses a stand-in")
+    secret: str = Field(default="", description="file in the private folder with a random key of this clone")
     inputs: str = "inputs"
     private: str = "private"
     test_inputs: str = ""

@@ -26,9 +26,11 @@ def allowed(parent: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.defpath, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", **passed}
 
 
-def supervisor_environment(parent: Mapping[str, str], folder: str, pythonpath: tuple[str, ...]) -> dict[str, str]:
-    own = {"PYTHONPATH": import_path(parent, pythonpath), FOLDER_VARIABLE: folder}
-    return {**allowed(parent), **for_child(parent), **own}
+def supervisor_environment(parent: Mapping[str, str], spec: TrialSpec) -> dict[str, str]:
+    """With what its phases ask for by name, which it hands on to them and to no other."""
+    own = {"PYTHONPATH": import_path(parent, spec.pythonpath), FOLDER_VARIABLE: spec.folder}
+    asked = _named(parent, tuple(name for phase in spec.phases for name in phase.environment))
+    return {**asked, **allowed(parent), **for_child(parent), **own}
 
 
 _CUDA_CACHE_BYTES = 256 * 1024**2
@@ -41,6 +43,7 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
     home = str(folder.private if phase.trusted else folder.scratch)
     caches = {} if phase.trusted else _caches(folder.scratch)
     return {
+        **_named(parent, phase.environment),
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
         CONFIG_VARIABLE: str(folder.config),
@@ -52,6 +55,10 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
         "PYTHONPATH": import_path(parent, spec.pythonpath),
         FOLDER_VARIABLE: spec.folder,
     }
+
+
+def _named(parent: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: parent[name] for name in names if name in parent}
 
 
 def _caches(scratch: Path) -> dict[str, str]:

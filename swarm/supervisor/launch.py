@@ -72,12 +72,16 @@ class Running:
         return self.identity is not None and _lives(self.identity)
 
 
-def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None) -> Running:
+def launch(
+    spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None, secrets: Mapping[str, str] | None = None
+) -> Running:
     """Starts the supervisor of a trial in a folder that no trial ran in before; returns once it is findable.
 
     `lease_fd` stays open here and is passed on; close your own copy when the trial is to be its only holder. With the
     `socket` of a zygote the trial starts in a fork of it; if that is gone or stale, in a fresh interpreter, with the
-    same results. Raises TrialError, and SandboxError when `strict` cannot be had on this machine.
+    same results. `secrets`: variables that a phase may ask for by name although they have left the environment; no
+    zygote has them, so such a trial starts in a fresh interpreter. Raises TrialError, and SandboxError when `strict`
+    cannot be had on this machine.
     """
     folder = Path(spec.folder)
     files = spec.trial_folder
@@ -91,9 +95,10 @@ def launch(spec: TrialSpec, lease_fd: int | None, *, socket: Path | None = None)
     write_whole(files.spec, spec.to_json(), durable=True)
     failpoint("launch.after_spec")
     files.logs.mkdir(mode=0o700, exist_ok=True)
-    if socket is not None and ask(socket, files.spec, lease_fd):
+    asks = any(phase.environment for phase in spec.phases)
+    if socket is not None and not asks and ask(socket, files.spec, lease_fd):
         return _wait_for_identity(folder, None)
-    return _wait_for_identity(folder, _spawn(spec, lease_fd))
+    return _wait_for_identity(folder, _spawn(spec, lease_fd, {**os.environ, **(secrets or {})}))
 
 
 def attach(folder: Path) -> Running | None:
@@ -129,7 +134,7 @@ def kill_leftovers(folder: Path) -> list[int]:
     return sorted(killed)
 
 
-def _spawn(spec: TrialSpec, lease_fd: int | None) -> int:
+def _spawn(spec: TrialSpec, lease_fd: int | None, parent: Mapping[str, str]) -> int:
     """The supervisor as a fresh interpreter in its own session. Safe in a process with threads."""
     command = [sys.executable, *INTERPRETER_FLAGS, "-m", "swarm.supervisor", str(spec.trial_folder.spec)]
     log = str(spec.trial_folder.supervisor_log)
@@ -141,7 +146,7 @@ def _spawn(spec: TrialSpec, lease_fd: int | None) -> int:
     if lease_fd is not None:
         actions.append((os.POSIX_SPAWN_DUP2, lease_fd, lease_fd))  # onto itself: inherited from here on
         command += ["--lease-fd", str(lease_fd)]
-    environment = supervisor_environment(os.environ, spec.folder, spec.pythonpath)
+    environment = supervisor_environment(parent, spec)
     failpoint("launch.before_spawn")
     child = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
     failpoint("launch.after_spawn")

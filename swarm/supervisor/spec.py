@@ -29,6 +29,7 @@ class PhaseSpec:
     `stall_limit_s`: longest pause between two heartbeats (three times that until the first step is done). `gate`: lock
     files whose holding is measured (`PhaseResult.gate_held_s`). `rungs`: percentages of the budget at which the
     training leaves something to be judged. `processes`: may start others even where their CPU time is not counted.
+    `environment`: names of variables that this phase alone gets from whoever launched the trial; no value is written.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PhaseSpec:
     gate: tuple[str, ...] = ()
     rungs: tuple[int, ...] = ()
     processes: bool = False
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -158,12 +158,23 @@ def _grading(read: TargetFile) -> Grading | None:
         metric=read.objective.key,
         outputs=read.run.outputs,
         read=read.run.read,
-        grade_limit_s=read.grade.limit_s if read.grade else 120.0,
         inputs=read.run.inputs,
-        private=read.grade.private if read.grade else "private",
         test_inputs=test.inputs if test else "",
         test_private=test.private if test else "",
+        **_of_grader(read.grade),
     )
+
+
+def _of_grader(grade: GradeTable | None) -> dict[str, Any]:
+    if grade is None:
+        return {}
+    return {
+        "private": grade.private,
+        "grade_limit_s": grade.limit_s,
+        "environment": grade.environment,
+        "stand_in_without": grade.stand_in_without,
+        "secret": grade.secret,
+    }
 
 
 def _require_files(read: TargetFile, folder: Path, shown: str) -> None:

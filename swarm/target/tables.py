@@ -1,10 +1,11 @@
 """`target.toml`, key by key: what may stand in it, and what has to go together."""
 
+import re
 import shlex
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from swarm.records import Budget, Grade, Guard, NoiseKind, Output, Scalar, Shown
 from swarm.target.objective import Objective
@@ -91,6 +92,20 @@ def _relative(path: str) -> str:
 _Inside = Annotated[str, BeforeValidator(_relative)]
 
 
+_FileName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,79})?$")]
+
+
+def _is_passable(name: str) -> str:
+    if name in _OURS or name.startswith(("LD_", "PYTHON", "SWARM_TRIAL")) or not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is no variable to hand on: capitals, digits and _, and none set here anyway")
+    return name
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,79}")
+_OURS = ("PATH", "HOME", "USER", "TMPDIR", "SWARM_SEED", "SWARM_CHANNEL")
+_Variable = Annotated[str, AfterValidator(_is_passable)]
+
+
 class Run(Table):
     """The command of a target that is not sealed, run in the sandbox in a copy of the target's folder."""
 
@@ -118,11 +133,26 @@ class GradeTable(Table):
     command: str = Field(min_length=1, description="prints one JSON object: metrics, valid, why, per_item")
     private: _Inside = Field(default="private", description="folder that only the grader sees")
     limit_s: _Amount = Field(default=120.0, description="after which it is killed")
+    environment: tuple[_Variable, ...] = Field(
+        default=(), description="variables of yours, such as a key, that the grader alone gets"
+    )
+    stand_in_without: str = Field(
+        default="", description="one of environment: without it the grader uses a stand-in, and all numbers say so"
+    )
+    secret: _FileName = Field(
+        default="", description="a file in the private folder that holds a random key of this clone, 64 hex digits"
+    )
 
     @field_validator("command")
     @classmethod
     def _splits(cls, command: str) -> str:
         return _command(command)
+
+    @model_validator(mode="after")
+    def _is_listed(self) -> "GradeTable":
+        if self.stand_in_without and self.stand_in_without not in self.environment:
+            raise ValueError(f"stand_in_without is {self.stand_in_without!r}: name one of environment")
+        return self
 
 
 class TestTable(Table):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,6 +55,14 @@ TEXT_VARIABLE = "SWARM_TEXT"  # a text file, or a folder of them, for a target t
 
 BEGINS = b"begins"
 PRELOAD = "swarm.harness.preload"  # the module that imports what the phases import
+
+_SECRET = re.compile(r"(_|^)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)")
+
+
+def is_secret(variable: str) -> bool:
+    """Whether a variable of this name holds something that is written nowhere."""
+    return _SECRET.search(variable) is not None
+
 
 _CODE_SUFFIXES = (".py", ".pyc", ".so")
 _MOST_FILES = 20_000

@@ -24,6 +24,14 @@ def crash_told(output: str) -> str | None:
     return "\n".join([*frames[-MAX_FRAMES:], *raised])[:MAX_TEXT]
 
 
+def last_words(output: str, lines: int = 6, limit: int = 800) -> str:
+    """The end of an output, or what its traceback says, as one short text for a person or a record."""
+    text = output.strip()
+    if (told := crash_told(text)) is not None:
+        return told
+    return "\n".join(text.splitlines()[-lines:])[-limit:]
+
+
 def _frames(lines: list[str]) -> tuple[list[str], int]:
     """Those of the program, and where what was raised begins: behind the last frame of anybody."""
     frames, end = [], 0

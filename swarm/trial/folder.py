@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.trial.crash import crash_told
+from swarm.trial.crash import last_words
 from swarm.trial.files import read_json, read_tail, remove_tree
 
 MAX_LOG_BYTES = 16 << 20
@@ -250,7 +250,4 @@ class TrialFolder:
 
     def log_tail(self, phase: str, lines: int = 6, limit: int = 800) -> str:
         """The end of a phase's output, or what its traceback says, as one short text for a person or a record."""
-        text = read_tail(self.log(phase), 16_384).decode("utf-8", "replace").strip()
-        if (told := crash_told(text)) is not None:
-            return told
-        return "\n".join(text.splitlines()[-lines:])[-limit:]
+        return last_words(read_tail(self.log(phase), 16_384).decode("utf-8", "replace"), lines, limit)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.admission import AdmissionController
@@ -80,15 +81,17 @@ def graded_order(fit: str = FIT, **more: object) -> TrialOrder:
     return TrialOrder.model_validate({**values, **more})
 
 
-def run_graded(folder: Path, order: TrialOrder, sandbox: Sandbox = "auto") -> Outcome:
+def run_graded(
+    folder: Path, order: TrialOrder, sandbox: Sandbox = "auto", secrets: Mapping[str, str] | None = None
+) -> Outcome:
     """To its end, in `folder`/trials. Nothing of it runs on."""
-    executor = graded_executor(folder)
+    executor = graded_executor(folder, secrets)
     running = executor.submit(order.model_copy(update={"sandbox": sandbox}))
     while isinstance(now := running.poll(), Progress):
         time.sleep(0.02)
     return now
 
 
-def graded_executor(folder: Path) -> LocalExecutor:
+def graded_executor(folder: Path, secrets: Mapping[str, str] | None = None) -> LocalExecutor:
     admission = AdmissionController(folder / "ledger", CpuProbe(), SystemClock())
-    return LocalExecutor(folder / "trials", folder, admission, SystemClock())
+    return LocalExecutor(folder / "trials", folder, admission, SystemClock(), secrets=secrets)

@@ -561,9 +561,9 @@ ROWS = (
     _row(
         "crash-line-told",
         "a crash is told with the line of the program that failed",
-        "swarm/trial/folder.py",
-        "        if (told := crash_told(text)) is not None:\n",
-        "        if (told := None) is not None:\n",
+        "swarm/trial/crash.py",
+        "    if (told := crash_told(text)) is not None:\n",
+        "    if (told := None) is not None:\n",
         ("swarm/trial/test_crash.py",),
     ),
     _row(

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from swarm.execution.graded import seen_by_command, seen_by_grader
 from swarm.grading.answer import NoScore, read_answer, read_printed
 from swarm.grading.arrays import NotInert, floats, read_head
 from swarm.grading.config import DeclaredOutput, GradedConfig
+from swarm.grading.hiding import hide
 from swarm.grading.outputs import take_outputs
 from swarm.records import FailReason, TargetTerms
 
@@ -175,3 +177,54 @@ def test_a_self_reported_trial_is_flagged_as_one(tmp_path: Path) -> None:
     terms = TargetTerms(grade="self-reported", editable=("fit.py",))
     outcome = run_graded(tmp_path, graded_order(FIT + "print('METRIC mse=0.25')\n", grading=grading, terms=terms))
     assert outcome.score is not None and outcome.score.validation_loss == 0.25 and "self_reported" in outcome.flags
+
+
+KEY = "sk-canary-0123456789"
+ASKS = """import json, os, sys
+key = os.environ["TOY_API_KEY"]
+print("the server said: bad key", key, file=sys.stderr)
+print(json.dumps({"metrics": {"mse": len(key), "worst": int(os.environ["SWARM_SEED"])}, "valid": True, "why": key,
+                  "flags": ["odd_words"]}))
+"""
+
+
+def everything_said(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_grader_alone_gets_the_variables_it_asks_for_and_no_key_is_written(tmp_path: Path) -> None:
+    """The worker has taken the key out of its environment by then."""
+    prints_all = FIT + "import os\nprint(dict(os.environ))\n"
+    tree = {**files(prints_all), "grading/grade.py": ASKS.encode()}
+    grading = GRADING.model_copy(update={"grade": ("python", "grading/grade.py"), "environment": ("TOY_API_KEY",)})
+    outcome = run_graded(tmp_path, graded_order(files=tree, grading=grading), secrets={"TOY_API_KEY": KEY, "B": "x"})
+    assert outcome.score is not None, outcome
+    assert (outcome.score.metrics["mse"], outcome.score.metrics["worst"]) == (len(KEY), 1)
+    assert "odd_words" in outcome.flags
+    told = everything_said(tmp_path)
+    assert KEY not in told and "bad key [redacted]" in told
+    refused = {**tree, "grading/grade.py": ASKS.replace('"valid": True', '"valid": False').encode()}
+    outcome = run_graded(tmp_path, graded_order(files=refused, grading=grading), secrets={"TOY_API_KEY": KEY})
+    assert outcome.score is None and outcome.detail.endswith("not valid: [redacted]")
+
+
+def test_a_grader_that_cannot_work_now_blames_nobody(tmp_path: Path) -> None:
+    away = {**files(), "grading/grade.py": b"import sys\nprint('the server is down', file=sys.stderr)\nsys.exit(75)\n"}
+    outcome = run_graded(tmp_path, graded_order(files=away))
+    assert (outcome.reason, outcome.score) == (FailReason.ABANDONED, None)
+    assert outcome.detail == "the grader cannot grade now. the server is down"
+
+
+@pytest.mark.parametrize("flags", ["odd", [1], ["Odd"], ["a b"], ["x"] * 9])
+def test_a_graders_flags_are_a_few_plain_words(tmp_path: Path, flags: object) -> None:
+    with pytest.raises(NoScore, match="flags"):
+        read_answer(json.dumps({**GOOD, "flags": flags}), tmp_path, ("mse",))
+
+
+def test_a_key_is_hidden_in_its_usual_spellings() -> None:
+    key = 'a/"key"+\\b'
+    said = f"{key} {json.dumps(key)} {urllib.parse.quote(key, safe='')} {key.encode().hex()}"
+    assert hide(said, ("TOY_TOKEN", "TOY_URL", "GONE_KEY"), {"TOY_TOKEN": key, "TOY_URL": "http"}) == (
+        '[redacted] "[redacted]" [redacted] [redacted]'
+    )
+    assert hide("http and abc", ("TOY_URL", "TOY_KEY"), {"TOY_URL": "http", "TOY_KEY": "abc"}) == "http and abc"

@@ -1,5 +1,6 @@
 """A program of several files as one text: what goes in comes out, and each question about a program has an answer."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,41 @@ def test_the_gate_keeps_to_the_globs_and_the_limits() -> None:
 )  # fmt: skip
 def test_what_may_change(path: str, may: bool) -> None:
     assert may_change(path, TERMS.model_copy(update={"editable": ("*.py", "lib/*.py", "*.toml", "*/a.py")})) is may
+
+
+PROMPT = """# Settings
+TEMPERATURE = 0.7  # search: linear(0, 1.5)
+ORDER = "item \\"last\\""  # search: {"item first", "item last"}
+
+text = \"\"\"
+HIDDEN = 3  # search: int(1, 9)
+\"\"\"
+
+[wordings]
+SHORT = 2  # search: int(1, 3)
+"""
+TEXTS = several.joined({"prompt.toml": PROMPT})
+
+
+def test_settings_at_the_head_of_a_toml_file_are_constants() -> None:
+    assert {name: one.value for name, one in constants.parse(TEXTS).items()} == {
+        "TEMPERATURE": 0.7,
+        "ORDER": 'item "last"',
+    }
+    changed = constants.assign(TEXTS, {"TEMPERATURE": 0.25, "ORDER": "item first"})
+    told = several.files_of(changed, "")["prompt.toml"]
+    assert told == PROMPT.replace("0.7", "0.25").replace(r'"item \"last\""', '"item first"', 1)
+    assert tomllib.loads(told)["TEMPERATURE"] == 0.25
+    assert constants.changed(TEXTS, changed) == {"TEMPERATURE": (0.7, 0.25), "ORDER": ('item "last"', "item first")}
+
+
+def test_a_toml_file_is_what_its_values_are_and_one_that_is_none_is_refused() -> None:
+    same = several.joined({"prompt.toml": "# another comment\n" + PROMPT.replace("0.7 ", "7e-1")})
+    assert tree_sha256(same) == tree_sha256(TEXTS)
+    assert tree_sha256(several.joined({"prompt.toml": PROMPT.replace("= 2", "= 3")})) != tree_sha256(TEXTS)
+    broken = several.joined({"prompt.toml": PROMPT + "x = ]\n"})
+    terms = TargetTerms(grade="graded", editable=("prompt.toml",))
+    refused = gate.check(broken, TEXTS, [], terms)
+    assert isinstance(refused, Refusal) and refused.code == "syntax" and "prompt.toml is no TOML" in refused.detail
+    deep = several.joined({"prompt.toml": "a = " + "[" * 3000 + "]" * 3000 + "\n"})
+    assert isinstance(gate.check(deep, TEXTS, [], terms), Refusal)
