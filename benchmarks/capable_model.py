@@ -113,7 +113,8 @@ class Study:
             proposers={"worker_1": chosen, "worker_2": chosen}, finals="off",
         )  # fmt: skip
         (tiny.root / ".swarm/studies/s").mkdir(parents=True)
-        self.brain.append(study_opened(study_id="s", base_commit=head, workers=2, noise_replicates=5))
+        self.opened = study_opened(study_id="s", base_commit=head, workers=2, noise_replicates=5, trials=FIRST_TRIALS)
+        self.brain.append(self.opened)
         self.restarts = 0
 
     @property
@@ -214,6 +215,7 @@ def main() -> int:
         study = Study(Path(folder), server.url, model)
         study.run(study.settings)
         stopped = outcome(study)
+        study.brain.append(study.opened.model_copy(update={"trials": TRIALS, "finals": "auto"}))
         study.run(study.settings.model_copy(update={"trials": TRIALS, "finals": "auto"}))
         ended = outcome(study)
     if options.json:

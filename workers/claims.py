@@ -212,7 +212,9 @@ def study_with_room(state: BrainState, settings: RunSettings) -> StudyState:
     if study is None:
         raise StaleSnapshot(f"study {settings.study_id} is not in the brain")
     if not search_is_open(study, settings):
-        raise StaleSnapshot(f"the search has had its trials; the study has {len(study.trials)} of {settings.trials}")
+        raise StaleSnapshot(
+            f"the search has had its trials; the study has {len(study.trials)} of {study.limits.trials}"
+        )
     return study
 
 

@@ -18,7 +18,7 @@ def search_is_open(study: StudyState, settings: RunSettings) -> bool:
     """Whether the study's limits leave room for one more trial of the search, finals aside that are held."""
     if settings.finals == "now":
         return False
-    return slots.may_search(study, settings.trials, hold=settings.finals == "auto")
+    return slots.may_search(study, hold=settings.finals == "auto")
 
 
 class Session:
@@ -77,15 +77,15 @@ class Session:
             return opened.slots
         if self.settings.finals == "now":
             return slots.asked_for(study)
-        return min(slots.slots_due(study, self.settings.trials), self._slots_in_time(study))
+        return min(slots.slots_due(study), self._slots_in_time(study))
 
     def _slots_in_time(self, study: StudyState) -> int:
         """Those that end before the study's time is up."""
-        settings = self.settings
-        one = slots.seconds(study, 0, settings.workers)
-        if settings.deadline_at is None or one is None:
+        workers, deadline_at = self.settings.workers, study.limits.deadline_at
+        one = slots.seconds(study, 0, workers)
+        if deadline_at is None or one is None:
             return MOST_SLOTS
-        return max(0, int((settings.deadline_at - self.clock.now()) / one - 1) * settings.workers)
+        return max(0, int((deadline_at - self.clock.now()) / one - 1) * workers)
 
     def _asked(self) -> Control | None:
         """None when nobody asks any more."""

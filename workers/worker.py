@@ -20,7 +20,6 @@ from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
 from swarm.nodes.remote import RemoteExecutor
 from swarm.orchestrator.ending import end_trials
-from swarm.orchestrator.orchestrator import zygote_socket
 from swarm.records import MAX_DESCRIPTION, Note
 from swarm.repo import Repo
 from swarm.repo.secret import trial_files
@@ -219,7 +218,7 @@ def _executor(
 ) -> Executor:
     if admission is None:
         return RemoteExecutor(settings.layout, settings.study_id, clock)
-    zygote = zygote_socket(settings.layout) if settings.start_up == "zygote" else None
+    zygote = settings.layout.zygote_socket if settings.start_up == "zygote" else None
     trials = settings.layout.trials(settings.study_id)
     return LocalExecutor(trials, settings.data_dir, admission, clock, zygote=zygote, secrets=secrets)
 

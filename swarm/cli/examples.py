@@ -97,6 +97,10 @@ EXAMPLES: dict[str, Words] = {
     "steer allow": Words("Lift a veto.", ("swarm steer allow augmentation",)),
     "steer pin": Words("Ask the models to build on a program.", ("swarm steer pin t0012",)),
     "steer boost": Words("Ask the models for more of a family.", ("swarm steer boost schedule",)),
+    "steer budget": Words(
+        "Give the study more trials or time, or less.",
+        ("swarm steer budget --trials 120", "swarm steer budget --hours 2 --trials unlimited"),
+    ),
     "pod": Words("Rent a card by the hour, and bring all home.", ("swarm pod list",)),
     "pod up": Words(
         "Rent a pod and run a study in it.",

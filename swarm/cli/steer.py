@@ -19,7 +19,12 @@ steer_app = typer.Typer(
 Text = Annotated[str, typer.Argument(help="One line, up to 300 characters.")]
 Program = Annotated[str, typer.Argument(help="A program or trial such as t0007 or 7.")]
 Why = Annotated[str, typer.Option(help="The reason, told to the models.")]
+Trials = Annotated[str | None, typer.Option(help="Trials in all, its finals included, or `unlimited`.")]
+Hours = Annotated[str | None, typer.Option(help="It ends so many hours from now, or `unlimited`.")]
 Family = Annotated[str, typer.Argument(help="Such as schedule, augmentation or architecture.")]
+
+
+LATER = " The study has ended: it counts when you go on with `swarm up --resume`."
 
 
 @steer_app.command()
@@ -52,6 +57,23 @@ def boost(family: Family, why: Why = "", study: Study = None, brain: Brain = Non
     _steer(brain, study, "boost", family, why)
 
 
+@steer_app.command()
+def budget(trials: Trials = None, hours: Hours = None, why: Why = "", study: Study = None, brain: Brain = None) -> None:
+    """Give the study more trials or more time, or less: not below what it has claimed. The workers go by it at once."""
+    from swarm.cli.read import find_study, open_brain
+    from swarm.clock import SystemClock
+    from swarm.errors import UsageError
+    from swarm.watch.steering import change_limits
+
+    asked = {name: text for name, text in (("trials", trials), ("hours", hours)) if text is not None}
+    if not asked:
+        raise UsageError("nothing is asked for: give --trials, --hours or both")
+    opened = open_brain(brain)
+    chosen = find_study(opened, study)
+    said = change_limits(opened, chosen.study_id, asked, why, SystemClock().now())
+    print(f"{said}{'' if chosen.closed is None else LATER}")
+
+
 def _steer(brain: Path | None, study_id: str | None, action: "Action", subject: str, text: str) -> None:
     from swarm.cli.read import find_study, find_trial, open_brain
     from swarm.study.steering import steer
@@ -62,5 +84,5 @@ def _steer(brain: Path | None, study_id: str | None, action: "Action", subject: 
         subject = find_trial(study, subject).claim.program
     opened.append(steer(study, action, subject, text))
     vetoed = f" Vetoed now: {', '.join(find_study(opened, study.study_id).vetoes) or 'nothing'}."
-    when = "." if study.closed is None else ", which has ended: it counts when you go on with `swarm up --resume`."
-    print(f"Written to {study.study_id}{when}{vetoed if action in ('veto', 'allow') else ''}")
+    when = "" if study.closed is None else LATER
+    print(f"Written to {study.study_id}.{when}{vetoed if action in ('veto', 'allow') else ''}")

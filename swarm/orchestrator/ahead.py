@@ -39,7 +39,7 @@ def finals_ahead(study: StudyState, settings: RunSettings) -> Ahead | None:
         )
         runs = max(left, len(where(study, opened).owed))
     else:
-        asked = slots.asked_for(study) if settings.finals == "now" else slots.slots_due(study, settings.trials)
+        asked = slots.asked_for(study) if settings.finals == "now" else slots.slots_due(study)
         runs = plan.runs(plan.rounds(asked, len(contenders(study))))
     return Ahead(runs, slots.seconds(study, runs, settings.workers)) if runs else None
 
@@ -50,9 +50,10 @@ class Foresight:
     def __init__(self, settings: RunSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        # On the monotonic clock: a night is as long as it was meant to be when the machine's clock is set meanwhile.
-        bounded = settings.deadline_at is not None and settings.finals != "now"
-        self._ends_at = clock.monotonic() + (settings.deadline_at or 0.0) - clock.now() if bounded else None
+        self._deadline_at: float | None = None
+        self._ends_at: float | None = None
+        self._bound(settings.deadline_at)
+        self._trials: int | None = settings.trials
         self._look_at = 0.0
         self.ahead: Ahead | None = None  # the finals that follow
 
@@ -67,6 +68,13 @@ class Foresight:
             return Control.DRAIN
         return Control.FINALS if must_begin and asked is Control.RUN else None
 
+    def gave_more(self, study: StudyState | None) -> bool:
+        """Whether a person has raised the number of trials since this was asked last."""
+        if study is None or (now := study.limits.trials) == self._trials:
+            return False
+        before, self._trials = self._trials, now
+        return before is not None and (now is None or now > before)
+
     def _must_begin(self, study_now: Callable[[], StudyState | None]) -> bool:
         """Whether the time that is left is what the finals take, or a fifth of all if that is less."""
         now = self._clock.monotonic()
@@ -74,8 +82,16 @@ class Foresight:
             return False
         self._look_at = now + LOOK_EVERY_S
         study = study_now()
+        if study is not None and study.limits.deadline_at != self._deadline_at:  # a person has changed it
+            self._bound(study.limits.deadline_at)
         self.ahead = finals_ahead(study, self._settings) if study is not None else None
         if study is None or self._ends_at is None or self.ahead is None or self.ahead.seconds is None:
             return False
-        whole_s = (self._settings.deadline_at or 0.0) - study.opened.at
+        whole_s = (self._deadline_at or 0.0) - study.opened.at
         return self._ends_at - now <= min(self.ahead.seconds, SHARE_OF_TIME * whole_s)
+
+    def _bound(self, deadline_at: float | None) -> None:
+        """On the monotonic clock: a night is as long as it was meant to be if the machine's clock is set meanwhile."""
+        self._deadline_at = deadline_at
+        bounded = deadline_at is not None and self._settings.finals != "now"
+        self._ends_at = self._clock.monotonic() + (deadline_at or 0.0) - self._clock.now() if bounded else None

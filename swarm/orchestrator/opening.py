@@ -190,7 +190,8 @@ def _study_named(brain: Brain, name: str | None) -> StudyState | None:
 
 
 def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
-    """What the latest study was run with. Raises UsageError and SwarmError where it cannot go on here."""
+    """What the latest study was run with, and the limits that it has now. Raises UsageError and SwarmError where it
+    cannot go on here."""
     if study is None:
         raise UsageError("--resume: there is no study in this brain. Start one without --resume.")
     path = layout.settings(study.study_id)
@@ -205,7 +206,8 @@ def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
             f"--resume: the harness has changed since study {study.study_id} began, so new results would not be "
             "comparable. Start a new study without --resume, or check out the old harness."
         )
-    return settings
+    limits = study.limits  # as a person has left them
+    return settings.model_copy(update={"trials": limits.trials, "deadline_at": limits.deadline_at})
 
 
 def _check_proposers(proposers: Mapping[str, ProposerSettings], *, sealed: bool) -> None:

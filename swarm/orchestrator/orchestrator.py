@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from swarm.brain import Brain
 from swarm.brain.room import LOOK_EVERY_S, shortage
@@ -30,6 +29,7 @@ from swarm.orchestrator.worker_process import (
     RESTARTS_ALLOWED,
     WorkerProcess,
     WorkerSlot,
+    call_back,
     exit_text,
     last_line,
     start_worker,
@@ -37,7 +37,7 @@ from swarm.orchestrator.worker_process import (
 from swarm.records import FailReason, Note, Record, StudyClosed, TrialFinished, WorkerStatus
 from swarm.repo import Repo
 from swarm.study.hands import in_hands_of
-from swarm.study.settings import Layout, RunSettings
+from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState
 from swarm.supervisor import Zygote
 from swarm.trial.contract import PRELOAD, code_root
@@ -122,6 +122,8 @@ class Orchestrator:
         self._restore_runtime()
         if (word := self.foresight.word(self._study, self._asked())) is not None:
             self._ask(word)
+        if self.foresight.gave_more(self._study()):
+            call_back(self._workers)
         for worker in self._workers:
             if not worker.done:
                 self._tend(worker)
@@ -139,7 +141,7 @@ class Orchestrator:
         try:
             failpoint("zygote.before_start")
             self._zygote = Zygote.start(
-                PRELOAD, zygote_socket(self._settings.layout), pythonpath=path, wanted=lambda: not self._is_to_stop
+                PRELOAD, self._settings.layout.zygote_socket, pythonpath=path, wanted=lambda: not self._is_to_stop
             )
             failpoint("zygote.after_start")
         except TrialError as error:
@@ -292,8 +294,3 @@ class Orchestrator:
     def _ask(self, control: Control) -> None:
         self._last_asked = control
         write_control(self._settings.layout, self._settings.study_id, control)
-
-
-def zygote_socket(layout: Layout) -> Path:
-    """Where workers find the zygote. One a repository; the orchestrator's lock keeps a second one away."""
-    return layout.runtime / "zygote.sock"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +83,14 @@ class WorkerSlot:
     def pause(self, now: float) -> None:
         """No start before a pause, which doubles with each death in the window."""
         self.not_before = now + RESTART_PAUSE_S * 2 ** min(len(self.starts) - 1, 5)
+
+
+def call_back(workers: Iterable[WorkerSlot]) -> None:
+    """Those that had nothing left to do. It is no restart: nothing of theirs was lost."""
+    for worker in workers:
+        if worker.done and not worker.given_up:
+            worker.done = False
+            worker.starts.clear()
 
 
 def last_line(log: Path) -> str:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from swarm.records import TrialState, one_line
+from swarm.records import Steer, TrialState, one_line
+from swarm.study.options import UNLIMITED
 from swarm.study.state import StudyState, Trial
 from swarm.verdict.standing import changes, standing_of_trial
 
@@ -50,9 +51,8 @@ class Events:
         self._rejections = len(study.rejections)
         events.extend(Event(note.seq, note.at, f"  note: {note.description}") for note in study.notes[self._notes :])
         self._notes = len(study.notes)
-        for steer in study.steers[self._steers :]:
-            text = ": ".join(filter(None, (" ".join((steer.action, steer.subject)).strip(), steer.description)))
-            events.append(Event(steer.seq, steer.at, f"{steer.agent_id} steers: {text}"))
+        said = study.steers[self._steers :]
+        events.extend(Event(steer.seq, steer.at, f"{steer.agent_id} steers: {_word(steer)}") for steer in said)
         self._steers = len(study.steers)
         for agent_id, count in study.restarts.items():
             if count > self._restarts.get(agent_id, 0):
@@ -64,6 +64,17 @@ class Events:
                 self._stopped.add(status.seq)
                 events.append(Event(status.seq, status.at, status.description))
         return sorted(events, key=lambda event: (event.seq, event.at, event.text))
+
+
+def _word(steer: Steer) -> str:
+    """An end is told in hours from the moment at which it was given."""
+    subject, value, number = steer.subject, steer.value, ""
+    if steer.action == "budget":
+        if subject == "deadline_at":
+            subject, value = "hours", None if value is None else (value - steer.at) / 3600
+        number = UNLIMITED if value is None else f"{value:.7g}"
+    head = " ".join(filter(None, (steer.action, subject, number)))
+    return ": ".join(filter(None, (head, steer.description)))
 
 
 def _ending(study: StudyState, trial: Trial) -> str:

@@ -102,7 +102,7 @@ def summarize(study: StudyState) -> StudySummary:
         budget=f"{opened.budget.amount:g} {opened.budget.kind}",
         closed=study.closed.reason if study.closed else None,
         trials=len(trials),
-        trials_wanted=opened.trials,
+        trials_wanted=study.limits.trials,
         running=sum(trial.state is TrialState.RUNNING for trial in trials),
         complete=len(complete),
         failed=_count(trial.reason for trial in trials if trial.reason is not None),

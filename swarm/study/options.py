@@ -11,6 +11,7 @@ from swarm.study.model_server import split_specs
 from swarm.study.settings import Finals, Memory, Sandbox
 
 UNLIMITED = "unlimited"
+MOST_TRIALS, FEWEST_HOURS, MOST_HOURS = 1_000_000, 0.0001, 10_000.0
 MAY_BE_UNLIMITED = ("--trials", "--hours", "--max-usd", "--max-tokens")
 DataChoice = Literal["auto", "cifar100", "kjv", "standin"]
 DeviceChoice = Literal["auto", "cuda", "cpu"]
@@ -73,8 +74,8 @@ def check_options(options: UpOptions) -> None:
     """Raises UsageError naming the flag, its value and what is allowed."""
     limits: tuple[tuple[str, float | None, float, float], ...] = (
         ("--workers", options.workers, 1, 64),
-        ("--trials", options.trials, 1, 1_000_000),
-        ("--hours", options.hours, 0.0001, 10_000),
+        ("--trials", options.trials, 1, MOST_TRIALS),
+        ("--hours", options.hours, FEWEST_HOURS, MOST_HOURS),
         ("--budget-s", options.budget_s, 0.1, 86_400),
         ("--max-usd", options.max_usd, 0, 1_000_000),
         ("--max-tokens", options.max_tokens, 1, 10**12),

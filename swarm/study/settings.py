@@ -45,6 +45,11 @@ class Layout(BaseModel):
     def orchestrator_record(self) -> Path:
         return self.runtime / "orchestrator.json"
 
+    @property
+    def zygote_socket(self) -> Path:
+        """Where workers find the warm process. One a repository; the orchestrator's lock keeps a second one away."""
+        return self.runtime / "zygote.sock"
+
     def study(self, study_id: str) -> Path:
         return self.runtime / "studies" / study_id
 

@@ -61,7 +61,7 @@ def terms_of(study: StudyState, slots: int | None) -> Terms | None:
     noise = study_noise(study)
     if noise is None or noise.sigma <= 0.0:
         return None
-    wanted = slots if slots is not None else study.opened.trials or SLOTS
+    wanted = slots if slots is not None else study.limits.trials or SLOTS
     return Terms(wanted, noise.sigma, study.opened.workers, study.opened.noise_replicates)
 
 

@@ -49,7 +49,7 @@ class Ours:
         study = self.study
         if len(study.trials) < self._world.noise_runs:
             return self._claim(Operator.BASELINE, next(iter(study.programs), None))
-        if slots.may_search(study, self._world.slots):
+        if slots.may_search(study):
             if owed := replicates_owed(study):
                 return self._claim(Operator.REPLICATE, owed[0])
             return self._claim(Operator.TUNE, None)

@@ -9,11 +9,12 @@ from swarm.verdict.finals import open_finals
 from swarm.verdict.replication import contenders
 
 
-def may_search(study: StudyState, limit: int | None, *, hold: bool = True) -> bool:
-    """Whether a study with so many trials in all (None: no limit) may claim one more for its search.
+def may_search(study: StudyState, *, hold: bool = True) -> bool:
+    """Whether a study may claim one more trial for its search.
 
     With `hold` a fifth of the trials since the last finals is held, as long as finals could decide something.
     """
+    limit = study.limits.trials
     if open_finals(study) is not None:
         return False
     if limit is None:
@@ -25,17 +26,17 @@ def may_search(study: StudyState, limit: int | None, *, hold: bool = True) -> bo
 
 def held_now(study: StudyState) -> int:
     """Slots of a running study that nothing but its finals may take, as long as somebody contends in the end."""
-    limit, opened = study.opened.trials, study.opened
+    limit, opened = study.limits.trials, study.opened
     if limit is None or opened.finals != "auto" or study.closed is not None or open_finals(study) is not None:
         return 0
     return max(0, min(plan.held(limit - _before_this_night(study)), limit - len(study.trials)))
 
 
-def slots_due(study: StudyState, limit: int | None) -> int:
+def slots_due(study: StudyState) -> int:
     """Slots of the finals that follow if the search ends now: a quarter of its trials since the last finals, within
     the study's limit. 0 where that decides nothing."""
     due = plan.after(len(study.trials) - _before_this_night(study))
-    if limit is not None:
+    if (limit := study.limits.trials) is not None:
         due = min(due, limit - len(study.trials))
     return due if due >= plan.FEWEST_SLOTS and contenders(study) else 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from IPython.display import display
 
 from swarm.brain import Brain
+from swarm.clock import SystemClock
 from swarm.errors import SwarmError
 from swarm.watch.cell import drawing_html, fault_html, frame_html, head_text
 from swarm.watch.shown import Shown, chosen, find_brain
@@ -73,11 +74,11 @@ class LiveDashboard:
             await self._task
 
     def tell(self, action: str, subject: str = "", text: str = "") -> str:
-        """Note, veto, allow, boost or pin, as `swarm steer` does; what was written. Raises SwarmError."""
+        """Note, veto, allow, boost, pin, trials or hours, as `swarm steer` does; what it wrote. Raises SwarmError."""
         study = chosen(self._brain, self._brain.snapshot(), self._study_id).study
         if study is None:
             raise SwarmError("there is no study to steer yet: `swarm up` begins one")
-        return tell(Brain(self._brain.path), study.study_id, action, subject, text)
+        return tell(Brain(self._brain.path), study.study_id, action, subject, text, SystemClock().now())
 
     def _place(self, seconds: float | None) -> tuple[str, Iterator[Shown]]:
         """Shows the frame and, in it, the study as it is now. The name of the place, and what comes after."""

@@ -30,13 +30,13 @@ def forecast(study: StudyState, rate: float | None, spent: tuple[float, float] |
 
     None for a study that has ended, or that no limit ends as far as one can tell.
     """
-    opened = study.opened
+    opened, limits = study.opened, study.limits
     if study.closed is not None:
         return None
-    ends = [End(opened.deadline_at, "hours")] if opened.deadline_at is not None else []
-    if opened.trials is not None and rate:
+    ends = [End(limits.deadline_at, "hours")] if limits.deadline_at is not None else []
+    if limits.trials is not None and rate:
         ended = sum(trial.finished is not None for trial in study.trials.values())
-        ends.append(End(now + 3600 * max(0, opened.trials - ended) / rate, "trials"))
+        ends.append(End(now + 3600 * max(0, limits.trials - ended) / rate, "trials"))
     if spent is not None and spent[0] > 0 and now > opened.at:
         usd, most = spent
         ends.append(End(now + max(0.0, most - usd) * (now - opened.at) / usd, "spend"))
@@ -48,7 +48,7 @@ def finals_ahead(study: StudyState, rate: float | None, now: float) -> Finals | 
 
     None where none follow: they are off, nobody contends, too few slots are held, or no limit says when.
     """
-    opened, going = study.opened, open_finals(study)
+    opened, limits, going = study.opened, study.limits, open_finals(study)
     if study.closed is not None:
         return None
     if going is not None:
@@ -57,14 +57,14 @@ def finals_ahead(study: StudyState, rate: float | None, now: float) -> Finals | 
     if opened.finals != "auto":
         return None
     found = []
-    if opened.trials is not None and rate and (held := slots.held_now(study)):
+    if limits.trials is not None and rate and (held := slots.held_now(study)):
         ended = sum(trial.finished is not None for trial in study.trials.values())
-        found.append(_finals(study, now + 3600 * max(0, opened.trials - held - ended) / rate, held, now))
-    runs = plan.runs(plan.rounds(slots.slots_due(study, opened.trials), len(contenders(study))))
+        found.append(_finals(study, now + 3600 * max(0, limits.trials - held - ended) / rate, held, now))
+    runs = plan.runs(plan.rounds(slots.slots_due(study), len(contenders(study))))
     takes_s = slots.seconds(study, runs, opened.workers)
-    if opened.deadline_at is not None and runs and takes_s is not None:
-        most_s = float(plan.SHARE) * (opened.deadline_at - opened.at)  # as the orchestrator gives them
-        found.append(_finals(study, max(now, opened.deadline_at - min(takes_s, most_s)), runs, now))
+    if limits.deadline_at is not None and runs and takes_s is not None:
+        most_s = float(plan.SHARE) * (limits.deadline_at - opened.at)  # as the orchestrator gives them
+        found.append(_finals(study, max(now, limits.deadline_at - min(takes_s, most_s)), runs, now))
     return min(found, key=lambda finals: finals.begins_at or now, default=None)
 
 

@@ -155,7 +155,7 @@ def _counts(study: StudyState) -> Counts:
     ended = [standing_of_trial(study, trial) for trial in trials if trial.reason is not None]
     return Counts(
         trials=len(trials),
-        wanted=study.opened.trials,
+        wanted=study.limits.trials,
         complete=sum(trial.cost is not None for trial in trials),
         failed=sum(word is Standing.FAILED for word in ended),
         pruned=sum(word in WITHOUT_RESULT and word is not Standing.FAILED for word in ended),

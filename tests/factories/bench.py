@@ -57,7 +57,7 @@ class Bench:
         )
         self.brain = Brain(tiny.brain)
         self.repo = Repo.open(tiny.root)
-        self.brain.append(study_opened(study_id="s", base_commit=head, workers=1))
+        self.brain.append(study_opened(study_id="s", base_commit=head, workers=1, trials=trials))
         self.worker = Worker(self.settings, "worker_1", SystemClock(), KEY)
 
     @property

@@ -27,6 +27,7 @@ from swarm.records import (
     WorkerStatus,
 )
 from swarm.study.state import BrainState, StudyState
+from swarm.study.steering import steer_limit
 from swarm.verdict import conclude, finals, replicates_owed
 
 SIGMA = 0.012
@@ -83,6 +84,10 @@ class FakeStudy:
         self.records.append(filled)
         self.brain.apply(filled)
         return filled
+
+    def limit(self, trials: int | str) -> None:
+        """A person's word: so many trials in all, or unlimited."""
+        self.write(steer_limit(self.study, "trials", str(trials), self.now))
 
     def claim(
         self,

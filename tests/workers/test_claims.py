@@ -49,7 +49,8 @@ def test_the_search_takes_nothing_of_what_is_held_for_the_finals(fake: FakeStudy
     leader = fake.try_change(effect=-0.5)
     while len(fake.study.trials) < 24:
         fake.try_change(effect=1.0, parent="t0001")
-    held, free = (run_settings(tmp_path, trials=30, finals=word) for word in ("auto", "off"))
+    fake.limit(30)
+    held, free = (run_settings(tmp_path, finals=word) for word in ("auto", "off"))
     with pytest.raises(StaleSnapshot, match="the study has 24 of 30"):
         replicate_claim(fake.brain, held, "worker_1", leader)
     assert replicate_claim(fake.brain, free, "worker_1", leader).program == leader
@@ -83,9 +84,19 @@ def test_a_program_is_not_run_again_more_often_than_it_is_owed(fake: FakeStudy, 
 
 
 def test_a_study_has_no_more_trials_than_were_asked_for(fake: FakeStudy, tmp_path: Path) -> None:
-    settings = run_settings(tmp_path, trials=len(fake.study.trials))
+    fake.limit(5)
     with pytest.raises(StaleSnapshot, match="the study has 5 of 5"):
-        replicate_claim(fake.brain, settings, "worker_1", "t0001")
+        replicate_claim(fake.brain, run_settings(tmp_path), "worker_1", "t0001")
+
+
+def test_more_trials_count_from_the_next_claim_on(fake: FakeStudy, tmp_path: Path) -> None:
+    """The worker was started with settings that say 5; the brain says what holds now."""
+    settings, name = run_settings(tmp_path, trials=5), fake.try_change(effect=-0.5)
+    fake.limit(6)
+    with pytest.raises(StaleSnapshot, match="the study has 6 of 6"):
+        replicate_claim(fake.brain, settings, "worker_1", name)
+    fake.limit(7)
+    assert replicate_claim(fake.brain, settings, "worker_1", name).program == name
 
 
 def test_a_noise_floor_that_is_complete_is_not_measured_again(fake: FakeStudy, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def session(root: Path, clock: FakeClock | None = None, **fields: object) -> Ses
     settings.layout.study("s").mkdir(parents=True, exist_ok=True)
     brain = Brain(settings.brain, clock)
     if brain.snapshot().study("s") is None:
-        brain.append(study_opened(study_id="s"))
+        brain.append(study_opened(study_id="s", trials=settings.trials, deadline_at=settings.deadline_at))
     return Session(settings, "worker_1", brain, clock)
 
 

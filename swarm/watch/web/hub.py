@@ -82,4 +82,4 @@ class Hub:
 
         It may wait for the brain's lock: call it where that holds nobody up.
         """
-        return tell(self._open_brain(), study_id, action, subject, text)
+        return tell(self._open_brain(), study_id, action, subject, text, self._clock.now())

@@ -8,6 +8,7 @@ from swarm.report.contents import FIGURE_TITLES, PARTS
 from swarm.report.evidence import NOTHING, Evidence
 from swarm.report.markup import result_html, section_html
 from swarm.report.results import results
+from swarm.study.options import UNLIMITED
 from swarm.study.state import StudyState
 from swarm.study.steering import KNOWN_FAMILIES
 from swarm.watch.frame import Frame, Mean, Slot
@@ -86,6 +87,7 @@ def steering(seen: Frame, *, may_steer: bool) -> str:
         return '<h2>Steer</h2><p class="note">This is a copy of a brain: steer the study where it runs.</p>'
     families = "".join(f"<option>{escape(family)}</option>" for family in KNOWN_FAMILIES)
     programs = "".join(f"<option>{escape(mean.program)}</option>" for mean in seen.best)
+    trials = seen.counts.wanted if seen.counts.wanted is not None else UNLIMITED
     return f"""<h2>Steer</h2>
 <form data-actions="note"><label>Tell the models <input name="text" maxlength="300" autocomplete="off"></label>
 <button value="note">Send</button></form>
@@ -95,9 +97,14 @@ def steering(seen: Frame, *, may_steer: bool) -> str:
 <button value="boost">Boost</button></form>
 <form data-actions="pin"><label>Program <select name="subject">{programs}</select></label>
 <button value="pin">Pin</button></form>
+<form data-actions="limit"><label>Trials in all <input name="subject" inputmode="numeric" autocomplete="off"
+placeholder="{trials}"></label><button value="trials">Set</button></form>
+<form data-actions="limit"><label>Ends in hours <input name="subject" inputmode="decimal" autocomplete="off"
+placeholder="8"></label><button value="hours">Set</button></form>
 <form data-actions="stop"><button value="drain" class="grave">Stop when running trials are done</button>
 <button value="now" class="grave">Stop now</button></form>
-<p class="note">A veto is enforced. Boost, pin and a note are hints that language models read.</p>
+<p class="note">A veto is enforced, and so are trials and hours, also <code>unlimited</code>. Boost, pin and a note are
+hints that language models read.</p>
 <p id="said" role="status" aria-live="polite"></p>"""
 
 

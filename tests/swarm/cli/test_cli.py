@@ -243,6 +243,19 @@ def test_a_person_steers_and_it_stands_in_status_and_log(tmp_path: Path) -> None
     assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["vetoed"] == []
 
 
+def test_a_person_gives_a_study_more_trials_and_more_time(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    done = swarm("steer", "budget", "--trials", "900", "--hours", "unlimited", "--why", "it gains", cwd=repo.root)
+    assert done.returncode == 2 and "has deadline_at unlimited already" in done.stderr
+    done = swarm("steer", "budget", "--trials", "900", "--hours", "3", "--why", "it gains", cwd=repo.root)
+    assert (done.returncode, "has 900 trials, until 2" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert json.loads(swarm("status", "--json", cwd=repo.root).stdout)["trials_wanted"] == 900
+    log = swarm("log", cwd=repo.root).stdout
+    assert "person steers: budget trials 900: it gains" in log
+    assert "person steers: budget hours 3" in log
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -250,6 +263,9 @@ def test_a_person_steers_and_it_stands_in_status_and_log(tmp_path: Path) -> None
         (("allow", "loss"), "loss is not vetoed in"),
         (("note", "x" * 301), "the text has 301 characters; at most 300"),
         (("note", " "), "the note is empty"),
+        (("budget",), "nothing is asked for: give --trials, --hours or both"),
+        (("budget", "--trials", "3"), "has claimed"),
+        (("budget", "--trials", "900", "--hours", "-1"), "hours is -1, counted from now"),
     ],
 )
 def test_steering_that_means_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -6,6 +6,7 @@ from fakes.fake_clock import FakeClock
 
 from swarm.orchestrator.ahead import LOOK_EVERY_S, Foresight, finals_ahead
 from swarm.orchestrator.control import Control
+from swarm.study.steering import steer_limit
 
 
 def a_study(trials: int = 40) -> FakeStudy:
@@ -34,8 +35,8 @@ def test_nothing_follows_without_finals_or_too_few_trials() -> None:
 def test_the_search_of_a_night_ends_when_the_finals_need_what_is_left() -> None:
     fake, clock = a_study(), FakeClock()
     clock.jump(fake.study.opened.at - clock.now())
-    hours = run_settings(workers=2, finals="auto", deadline_at=clock.now() + 3600)
-    foresight = Foresight(hours, clock)
+    fake.write(steer_limit(fake.study, "hours", "1", clock.now()))
+    foresight = Foresight(run_settings(workers=2, finals="auto", deadline_at=clock.now() + 3600), clock)
     assert foresight.word(lambda: fake.study, Control.RUN) is None
     clock.sleep(3600 - 121)
     assert foresight.word(lambda: fake.study, Control.RUN) is None
@@ -43,3 +44,32 @@ def test_the_search_of_a_night_ends_when_the_finals_need_what_is_left() -> None:
     assert foresight.word(lambda: fake.study, Control.RUN) is Control.FINALS
     clock.sleep(120)
     assert foresight.word(lambda: fake.study, Control.FINALS) is Control.DRAIN
+
+
+def test_a_person_moves_the_end_of_a_night_that_runs() -> None:
+    fake, clock = a_study(), FakeClock()
+    clock.jump(fake.study.opened.at - clock.now())
+    foresight = Foresight(run_settings(workers=2, finals="off", deadline_at=clock.now() + 3600), clock)
+    fake.write(steer_limit(fake.study, "hours", "2", clock.now()))
+    foresight.word(lambda: fake.study, Control.RUN)
+    clock.sleep(3601)
+    assert foresight.word(lambda: fake.study, Control.RUN) is None and not foresight.time_is_up()
+    fake.write(steer_limit(fake.study, "hours", "0.01", clock.now()))
+    clock.sleep(LOOK_EVERY_S)
+    assert foresight.word(lambda: fake.study, Control.RUN) is None
+    clock.sleep(36)
+    assert foresight.word(lambda: fake.study, Control.RUN) is Control.DRAIN
+    fake.write(steer_limit(fake.study, "hours", "unlimited", clock.now()))
+    clock.sleep(LOOK_EVERY_S)
+    assert foresight.word(lambda: fake.study, Control.RUN) is None
+
+
+def test_only_a_larger_number_of_trials_gives_more() -> None:
+    fake = a_study()
+    foresight = Foresight(run_settings(trials=50), FakeClock())
+    said = []
+    for trials in (60, 45, "unlimited", 70):
+        fake.limit(trials)
+        said.append(foresight.gave_more(fake.study))
+        assert not foresight.gave_more(fake.study), "once"
+    assert said == [True, False, True, False]

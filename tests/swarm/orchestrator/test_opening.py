@@ -19,6 +19,7 @@ from swarm.records import Budget
 from swarm.repo import Repo
 from swarm.study.options import UpOptions
 from swarm.study.settings import GpuMode, Layout
+from swarm.study.steering import steer_limit
 
 NO_GPU = UpOptions(target="tiny", device="cpu", data="standin")
 
@@ -205,6 +206,16 @@ def test_a_resumed_study_keeps_all_that_is_not_given_and_records_what_is(tiny: T
     assert list(state.studies) == [first.study_id]
     said = state.studies[first.study_id].opened
     assert (said.trials, said.changes, said.workers) == (9, again.changes, 3)
+
+
+def test_a_study_that_goes_on_has_the_limits_that_a_person_left_it(tiny: TinyStudy) -> None:
+    first = opened(tiny, trials=5, hours=8.0)
+    study = first.brain.snapshot().studies[first.settings.study_id]
+    first.brain.append(steer_limit(study, "trials", "12", 0.0), steer_limit(study, "hours", "unlimited", 0.0))
+    again = opened(tiny, resume=True)
+    assert (again.settings.trials, again.settings.deadline_at, again.changes) == (12, None, ())
+    more = opened(tiny, resume=True, trials=20)
+    assert more.settings.trials == 20 and more.changes == ("trials: 12 -> 20",)
 
 
 def test_a_refused_change_leaves_the_study_as_it_was(tiny: TinyStudy) -> None:

@@ -23,7 +23,7 @@ from swarm.orchestrator.ending import STOP_GRACE_S
 from swarm.orchestrator.orchestrator import POLL_S, Orchestrator
 from swarm.orchestrator.settings_file import load_settings, save_settings
 from swarm.orchestrator.worker_process import GIVEN_UP_IN_A_ROW, RESTART_WINDOW_S, RESTARTS_ALLOWED
-from swarm.records import FailReason, Record
+from swarm.records import FailReason, Record, Steer
 from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
@@ -73,7 +73,7 @@ class Stage:
         )  # fmt: skip
         self.clock = FakeClock()
         self.brain = Brain(self.settings.brain, clock=self.clock)
-        self.brain.append(study_opened())
+        self.brain.append(study_opened(trials=self.settings.trials, deadline_at=self.settings.deadline_at))
         save_settings(self.settings)
         self.starts: list[tuple[str, float]] = []
         self.processes: list[FakeProcess] = []
@@ -161,6 +161,16 @@ def test_a_worker_that_dies_is_started_again_after_a_pause_that_doubles(tmp_path
     assert pauses == pytest.approx([1, 2, 4], abs=3 * POLL_S)
     assert stage.study.restarts == {"worker_1": 3}
     assert (stage.study.workers["worker_1"].status, stage.study.workers["worker_1"].pid) == ("restarted", 4711)
+
+
+def test_workers_that_were_done_go_on_when_a_person_gives_more_trials(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, trials=5)
+    lives = iter([1.0, 60.0, 1.0])
+    stage.cast = lambda agent_id: stage.process(life_s=next(lives))
+    more = Steer(study_id="fake-study", action="budget", subject="trials", value=9.0)
+    assert stage.run(stage.at(20, lambda: stage.brain.append(more))) == "all trials done"
+    assert [agent_id for agent_id, _ in stage.starts] == ["worker_1", "worker_2", "worker_1"]
+    assert stage.study.restarts == {}, "it lost nothing, so it was not restarted"
 
 
 def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(stage: Stage) -> None:

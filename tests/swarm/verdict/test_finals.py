@@ -67,32 +67,36 @@ class TestPlan:
 
 class TestSlots:
     def test_a_fifth_is_held_while_there_is_something_to_decide(self, fake: FakeStudy) -> None:
+        fake.limit(40)
         fake.try_change(loss=2.1)
-        while slots.may_search(fake.study, 40):
+        while slots.may_search(fake.study):
             fake.try_change(loss=2.4, parent="t0001")
         assert len(fake.study.trials) == 32
 
     def test_what_is_held_goes_back_to_the_search_where_nobody_contends(self, fake: FakeStudy) -> None:
-        while slots.may_search(fake.study, 40):
+        fake.limit(40)
+        while slots.may_search(fake.study):
             fake.try_change(loss=2.4, parent="t0001")
         assert len(fake.study.trials) == 40
 
     def test_no_limit_holds_nothing_and_open_finals_end_the_search(self, fake: FakeStudy) -> None:
         fake.try_change(loss=2.1)
-        assert slots.may_search(fake.study, None)
+        assert slots.may_search(fake.study)
         opened = finals.begin(fake.study, 8)
         assert opened is not None
         fake.write(opened)
-        assert not slots.may_search(fake.study, None)
+        assert not slots.may_search(fake.study)
 
     def test_more_trials_after_the_finals_hold_a_fifth_of_those(self, fake: FakeStudy) -> None:
+        fake.limit(40)
         fake.try_change(loss=2.1)
-        while slots.may_search(fake.study, 40):
+        while slots.may_search(fake.study):
             fake.try_change(loss=2.4, parent="t0001")
         fake.hold_finals(slots=8)
         assert len(fake.study.trials) == 40
         fake.try_change(loss=2.09, parent="t0001")
-        while slots.may_search(fake.study, 80):
+        fake.limit(80)
+        while slots.may_search(fake.study):
             fake.try_change(loss=2.4, parent="t0001")
         assert len(fake.study.trials) == 80 - 8
 

@@ -270,6 +270,12 @@ def test_the_form_writes_what_the_command_writes_and_only_when_it_is_pressed(
     action.value, text.value = "note", "try it"
     button.click()
     assert steers()[1] == ("person", "note", "", "try it")
+    action.value, subject.value = "trials", "-1"
+    button.click()
+    assert said.value.startswith("Refused: trials is -1, and mine has claimed") and len(steers()) == 2
+    subject.value = "900"
+    button.click()
+    assert said.value.startswith("mine has 900 trials") and steers()[2] == ("person", "budget", "trials", "try it")
 
 
 def test_a_recorded_study_takes_no_word(clone: GitRepository) -> None:

@@ -1,6 +1,7 @@
 """The page as text, and who may have it. Values in, values out."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -73,7 +74,14 @@ def test_only_what_has_changed_is_another_text() -> None:
 
 def test_a_copy_has_no_buttons() -> None:
     assert "button" not in Markup(page(frame(), TOKEN, may_steer=False)).tags
-    assert Markup(page(frame(), TOKEN, may_steer=True)).tags.count("button") == 7
+    assert Markup(page(frame(), TOKEN, may_steer=True)).tags.count("button") == 9
+
+
+def test_the_fields_for_the_limits_show_what_the_study_has() -> None:
+    counts = frame().counts
+    for wanted, shown in ((60, "60"), (None, "unlimited")):
+        text = page(frame(counts=replace(counts, wanted=wanted)), TOKEN, may_steer=True)
+        assert f'placeholder="{shown}"' in text
 
 
 @pytest.mark.parametrize(

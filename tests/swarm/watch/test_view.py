@@ -6,11 +6,12 @@ from statistics import median
 
 import pytest
 from factories.frames import frame as made
-from factories.studies import FakeStudy, demo_study
+from factories.studies import EPOCH, FakeStudy, demo_study
 
 from swarm.records import ProposalRejected, StudyClosed, Usage
 from swarm.report.events import Events
 from swarm.report.summary import summarize
+from swarm.study.limits import Limits
 from swarm.verdict import NoiseFloor, finals, plan
 from swarm.verdict.interval import half_width, t_quantile
 from swarm.watch.frame import Finals, Frame, Slot, Waiting
@@ -130,11 +131,11 @@ def test_the_limit_that_comes_first_ends_the_study() -> None:
     fake = measured()
     study, now = fake.study, fake.now
     assert forecast(study, 60.0, None, now) is None, "no limit"
-    study.opened = study.opened.model_copy(update={"trials": 15})
+    study.limits = Limits(15, None)
     end = forecast(study, 60.0, None, now)
     assert end is not None and (end.limit, end.at) == ("trials", now + 600)
     assert forecast(study, None, None, now) is None
-    study.opened = study.opened.model_copy(update={"deadline_at": now + 60})
+    study.limits = Limits(15, now + 60)
     end = forecast(study, 60.0, None, now)
     assert end is not None and end.limit == "hours"
     half_spent = forecast(study, 60.0, (1.0, 1.0), now)
@@ -159,8 +160,7 @@ def test_the_finals_are_foretold_by_the_slots_that_are_held_for_them() -> None:
 
 
 def test_the_finals_before_a_deadline_begin_so_that_they_fit() -> None:
-    fake = FakeStudy(finals="auto")
-    fake.study.opened = fake.study.opened.model_copy(update={"deadline_at": fake.now + 100_000})
+    fake = FakeStudy(finals="auto", deadline_at=EPOCH + 100_000)
     fake.measure_noise()
     assert finals_ahead(fake.study, 60.0, fake.now) is None, "nobody contends"
     for loss in (2.1, 2.0):
@@ -169,7 +169,7 @@ def test_the_finals_before_a_deadline_begin_so_that_they_fit() -> None:
         fake.try_change(loss=2.5)
     ahead = finals_ahead(fake.study, 60.0, fake.now)
     assert ahead is not None and ahead.begins_at is not None and ahead.runs >= 6
-    assert ahead.ends_at == pytest.approx(fake.study.opened.deadline_at)
+    assert ahead.ends_at == pytest.approx(EPOCH + 100_000)
     assert finals_ahead(fake.study, 60.0, fake.now + 10**6) is not None, "past its end they are due"
 
 

@@ -155,9 +155,28 @@ def test_a_button_writes_the_record_that_the_command_writes(own: Site) -> None:
     ]
 
 
+def test_trials_and_hours_are_set_from_the_page(own: Site) -> None:
+    claimed = _claimed(own)
+    said = own.say("trials", str(claimed + 9))
+    assert said[0] == 200 and f"has {claimed + 9} trials" in said[1] and f"{claimed} claimed" in said[1]
+    assert own.say("hours", "2.5")[0] == 200
+    study = Brain(own.brain).snapshot().latest
+    assert study is not None and study.limits.trials == claimed + 9 and study.limits.deadline_at is not None
+    status, text = own.say("trials", str(claimed - 1))
+    assert status == 409 and f"has claimed {claimed} already" in text
+    assert own.say("trials", "unlimited")[0] == 200
+
+
+def _claimed(own: Site) -> int:
+    study = Brain(own.brain).snapshot().latest
+    assert study is not None
+    return len(study.trials)
+
+
 def test_what_makes_no_sense_is_refused_and_writes_nothing(own: Site) -> None:
     for action, subject, text in (
         ("veto", "no such family", ""), ("allow", "schedule", ""), ("pin", "t9999", ""), ("note", "", " "),
+        ("trials", "many", ""), ("hours", "0", ""), ("trials", "", ""), ("budget", "trials", ""),
         ("note", "", "x" * 301), ("delete", "", ""), ("now", "", ""),
     ):  # fmt: skip
         assert own.say(action, subject, text)[0] == 409, action
