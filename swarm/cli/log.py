@@ -12,7 +12,7 @@ from swarm.records import Record, block
 from swarm.study.lineage import commit_of
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
-from swarm.trial.contract import GRADED_PHASES, TRIAL_PHASES
+from swarm.trial.contract import TRIAL_PHASES, Phase
 from swarm.verdict.standing import standing, standing_of_trial
 
 SCHEMA_VERSION = 1
@@ -65,7 +65,7 @@ def trial_lines(study: StudyState, trial: Trial, root: Path | None) -> Iterator[
     if root is None:
         return
     folder = Layout(root=root).trial(study.study_id, trial.trial_id)
-    for phase in (*TRIAL_PHASES, *GRADED_PHASES):
+    for phase in (*TRIAL_PHASES, Phase.MAKE, *folder.logged_runs(), Phase.GRADE):
         tail = folder.log_tail(phase, lines=40, limit=4000)
         said = [line for line in block(tail or "").splitlines() if not any(noise in line for noise in _NOISE)]
         if said:

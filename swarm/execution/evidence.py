@@ -176,7 +176,8 @@ class Evidence:
         if self.terms.device == "cuda":
             return round(self.train.peak_reserved_mib) if self.train.peak_reserved_mib else None
         untrusted = (Phase.PROBE, Phase.TRAIN, Phase.PREDICT, Phase.RUN)
-        return max((int(phase.peak_rss_mib) for phase in self.result.phases if phase.name in untrusted), default=None)
+        found = (phase for phase in self.result.phases if phase.name.split(".")[0] in untrusted)  # of rounds: run.1
+        return max((int(phase.peak_rss_mib) for phase in found), default=None)
 
     @property
     def unaccounted_s(self) -> float | None:

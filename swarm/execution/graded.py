@@ -1,6 +1,7 @@
 """Trials of targets that are not sealed: how they are laid out, and what is read from them once they are over.
 
-run    the target's command, sandboxed: reads its copy of the target's folder without what is private
+run    the target's command, sandboxed: reads its copy of the target's folder without what is private; where it is
+       timed it runs in rounds (see `swarm.execution.rounds`)
 grade  trusted: takes the declared outputs and runs the grader, or reads what was printed
 """
 
@@ -14,6 +15,7 @@ from swarm.execution.attempt import Attempt, explain, read_score
 from swarm.execution.evidence import Evidence, Terms, TrainReport
 from swarm.execution.executor import TrialOrder
 from swarm.execution.phases import LOG_LIMIT_BYTES, UNTOUCHED_MIB
+from swarm.execution.rounds import of_reference, processes_of, round_phases, runs_of, without_reference
 from swarm.grading.config import DeclaredOutput, GradedConfig
 from swarm.program.globs import may_change
 from swarm.records import Budget, FailReason, Grading, Score, TargetTerms
@@ -38,8 +40,7 @@ def lay_out_graded(folder: TrialFolder, order: TrialOrder, lease: Lease) -> Tria
     """Makes the trial's folder: what the command sees, what only the grader sees, and what both phases are told."""
     assert order.grading is not None, "the target is not sealed"
     folder.make()
-    _write(folder.program, seen_by_command(order.files, order.grading, order.split))
-    folder.outputs.mkdir(mode=0o700)
+    _lay_out_programs(folder, order, order.grading)
     if order.grading.grade:
         _write(folder.grader, seen_by_grader(order.files, order.terms, order.grading, order.split))
         folder.grader.mkdir(mode=0o700, exist_ok=True)
@@ -54,9 +55,22 @@ def lay_out_graded(folder: TrialFolder, order: TrialOrder, lease: Lease) -> Tria
         memory_limit_mib=lease.cap_mib + UNTOUCHED_MIB if order.device == "cpu" else None,
         log_limit_bytes=LOG_LIMIT_BYTES,
         pythonpath=(str(code_root()),),
-        cores=order.threads if order.device == "cpu" else 0,
+        cores=order.threads if order.device == "cpu" or order.grading.rounds is not None else 0,
         cores_folder=str(default_root() / "cores"),
     )
+
+
+def _lay_out_programs(folder: TrialFolder, order: TrialOrder, grading: Grading) -> None:
+    seen, rounds = seen_by_command(order.files, grading, order.split), grading.rounds
+    places = [(Phase.RUN.value, without_reference(seen, rounds))]
+    if rounds is not None:
+        numbers = range(1, rounds.count + 1)
+        places = [(f"run.{number}", without_reference(seen, rounds)) for number in numbers]
+        places += [(f"reference.{number}", of_reference(seen, order.terms, rounds)) for number in numbers]
+    for phase, files in places:
+        place = folder.workplace(phase)
+        _write(place, files)
+        (place / folder.outputs.name).mkdir(mode=0o700, parents=True)
 
 
 def seen_by_command(files: dict[str, bytes], grading: Grading, split: str) -> dict[str, bytes]:
@@ -109,23 +123,24 @@ def explain_graded(phase: PhaseResult, stopped_reason: str | None, tail: str) ->
 
 def _with_own_metrics(score: Score, result: TrialResult) -> Score:
     """What the supervisor has measured itself, under names that no grader can take."""
-    run = next(phase for phase in result.phases if phase.name == Phase.RUN)
+    runs = runs_of(result)
     own = {
-        "run.seconds": round(run.own_s, 4),
-        "run.cpu_seconds": round(run.own_cpu_s, 4),
-        "run.peak_mib": round(run.peak_rss_mib, 1),
+        "run.seconds": round(sum(run.own_s for run in runs), 4),
+        "run.cpu_seconds": round(sum(run.own_cpu_s for run in runs), 4),
+        "run.peak_mib": round(max(run.peak_rss_mib for run in runs), 1),
     }
     return score.model_copy(update={"metrics": {**score.metrics, **own}})
 
 
 def _flags(folder: TrialFolder, result: TrialResult, order: TrialOrder) -> tuple[str, ...]:
-    log = folder.log_text(Phase.RUN)
+    runs = runs_of(result)
+    log = "\n".join(folder.log_text(run.name) for run in runs)
     odd = {
         SELF_REPORTED: order.terms.grade == "self-reported",
         "forged": order.terms.grade == "graded" and _FORGED.search(log) is not None,
         "denied": _DENIED.search(log) is not None,
         "pried": _PRIED.search(log) is not None,
-        "left_processes": any(phase.left_processes for phase in result.phases if phase.name == Phase.RUN),
+        "left_processes": any(run.left_processes for run in runs),
     }
     told = (read_json(folder.score) or {}).get("flags", [])
     return (*(name for name, is_odd in odd.items() if is_odd), *(told if isinstance(told, list) else ()))
@@ -136,7 +151,7 @@ def _phases(folder: TrialFolder, order: TrialOrder, grading: Grading) -> tuple[P
         name=Phase.RUN,
         module=Phase.RUN.module,
         trusted=False,
-        walltime_limit_s=_walltime_limit_s(order.budget),
+        walltime_limit_s=_walltime_limit_s(order.budget) / processes_of(grading.rounds),
         cpu_limit_s=_cpu_limit_s(order),
         read=(*map(str, harness_folders()), str(folder.config), str(folder.program), *grading.read),
         write=(str(folder.scratch), str(folder.outputs)),
@@ -146,13 +161,17 @@ def _phases(folder: TrialFolder, order: TrialOrder, grading: Grading) -> tuple[P
         processes=True,
     )
     grade_limit_s = grading.grade_limit_s + GRADE_MARGIN_S
-    return run, PhaseSpec(
+    grade = PhaseSpec(
         Phase.GRADE,
         Phase.GRADE.module,
         trusted=True,
         walltime_limit_s=grade_limit_s,
         environment=grading.environment,
     )
+    if grading.rounds is None:
+        return run, grade
+    make = PhaseSpec(Phase.MAKE, Phase.MAKE.module, trusted=True, walltime_limit_s=grade_limit_s)
+    return make, *round_phases(folder, run, grading.rounds), grade
 
 
 def _walltime_limit_s(budget: Budget) -> float:
@@ -163,7 +182,8 @@ def _cpu_limit_s(order: TrialOrder) -> float | None:
     """CPU seconds after which the command is over its budget; on a GPU only the wall is limited."""
     if order.device != "cpu" or order.budget.kind != "solo_seconds":
         return None
-    return (1 + ALLOWANCE_SHARE) * order.budget.amount + ALLOWANCE_S
+    rounds = order.grading.rounds if order.grading is not None else None
+    return (1 + ALLOWANCE_SHARE) * order.budget.amount / processes_of(rounds) + ALLOWANCE_S
 
 
 def _config(folder: TrialFolder, order: TrialOrder, grading: Grading) -> GradedConfig:
@@ -181,6 +201,9 @@ def _config(folder: TrialFolder, order: TrialOrder, grading: Grading) -> GradedC
         grade_limit_s=grading.grade_limit_s,
         needs_items=order.terms.noise != "seeds",
         environment=grading.environment,
+        rounds=grading.rounds.count if grading.rounds is not None else 0,
+        make=grading.rounds.make if grading.rounds is not None else (),
+        inputs=grading.inputs,
     )
 
 

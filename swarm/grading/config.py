@@ -22,7 +22,8 @@ class DeclaredOutput:
 class GradedConfig:
     """`wanted`: names of all metrics that the study needs, the objective's first. `budget` is in `budget_unit`.
     `needs_items`: a grader must give a number for each item, since the study's noise is theirs. `environment`: names of
-    the variables that it alone gets; a candidate may read this file, and no value is in it."""
+    the variables that it alone gets; a candidate may read this file, and no value is in it. `rounds`: how often the
+    command runs beside a fixed program, with inputs that `make` has made; 0 where it runs once, with those it has."""
 
     root: Path
     seed: int
@@ -36,6 +37,9 @@ class GradedConfig:
     grade_limit_s: float
     needs_items: bool = False
     environment: tuple[str, ...] = ()
+    rounds: int = 0
+    make: tuple[str, ...] = ()
+    inputs: str = "inputs"
 
     @property
     def folder(self) -> TrialFolder:
@@ -53,7 +57,7 @@ class GradedConfig:
                 DeclaredOutput(**{**one, "shape": None if one["shape"] is None else tuple(one["shape"])})
                 for one in raw.pop("outputs")
             )
-            for name in ("run", "grade", "wanted", "environment"):
+            for name in ("run", "grade", "wanted", "environment", "make"):
                 raw[name] = tuple(raw[name])
             return cls(**{**raw, "root": Path(raw["root"]), "outputs": outputs})
         except (TypeError, KeyError, AttributeError) as error:

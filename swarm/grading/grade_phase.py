@@ -6,16 +6,17 @@ sandbox: it may ask a server over the network, with a key that the target names 
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from swarm.grading.answer import Answer, NoScore, read_answer, read_printed
 from swarm.grading.arrays import NotInert
+from swarm.grading.commands import run_trusted
 from swarm.grading.config import GradedConfig
 from swarm.grading.hiding import hide
 from swarm.grading.outputs import take_outputs
+from swarm.grading.timing import take_rounds
 from swarm.trial.contract import CONFIG_VARIABLE, Phase
 from swarm.trial.crash import last_words
 from swarm.trial.files import Unreadable, read_plain, read_tail, write_whole
@@ -24,7 +25,6 @@ MAX_ANSWER_BYTES = 1 << 20
 MAX_WORDS_BYTES = 64 << 10  # of what the grader says beside its answer
 AWAY = 75
 """A grader's exit code for "not now, and not the candidate's fault": EX_TEMPFAIL of sysexits.h."""
-_PYTHONS = ("python", "python3")
 
 
 class NotNow(Exception):
@@ -48,7 +48,10 @@ def main() -> None:
 
 def _graded(config: GradedConfig) -> Answer:
     """Raises NotInert, NoScore and NotNow."""
-    take_outputs(config.outputs, config.folder.outputs, config.folder.taken_outputs)
+    if config.rounds:
+        take_rounds(config)
+    else:
+        take_outputs(config.outputs, config.folder.outputs, config.folder.taken_outputs)
     code, text, said = _run(config)
     if code == AWAY:
         raise NotNow(f"the grader cannot grade now. {last_words(said)}")
@@ -63,26 +66,11 @@ def _graded(config: GradedConfig) -> Answer:
 def _run(config: GradedConfig) -> tuple[int, str, str]:
     """The grader's exit code, what it printed, and what it said beside that, which goes to the log. Keys in neither."""
     printed, said = config.folder.private / "grader.out", config.folder.private / "grader.err"
-    program, *arguments = config.grade
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SWARM_SEED": str(config.seed)}
-    environment.pop(CONFIG_VARIABLE, None)
+    told = {"SWARM_SEED": str(config.seed)}
     try:
         with printed.open("wb") as out, said.open("wb") as words:
-            ended = subprocess.run(
-                [sys.executable if program in _PYTHONS else program, *arguments],
-                cwd=config.folder.grader,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=words,
-                timeout=config.grade_limit_s,
-                check=False,
-            )
+            code = run_trusted("the grader", config.grade, config, told, out, words)
         text = read_plain(printed, MAX_ANSWER_BYTES).decode("utf-8")
-    except subprocess.TimeoutExpired as error:
-        raise NoScore(f"the grader took longer than its limit of {config.grade_limit_s:g} s") from error
-    except OSError as error:
-        raise NoScore(f"the grader {config.grade[0]!r} cannot be started: {error.strerror}") from error
     except (Unreadable, UnicodeDecodeError) as error:
         raise NoScore(f"what the grader printed cannot be read: {error}") from error
     finally:
@@ -93,7 +81,7 @@ def _run(config: GradedConfig) -> tuple[int, str, str]:
         for left in (printed, said):
             with suppress(OSError):
                 left.unlink()
-    return ended.returncode, hide(text, config.environment, os.environ), beside
+    return code, hide(text, config.environment, os.environ), beside
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from swarm.grading.commands import python_of
 from swarm.grading.config import GradedConfig
-from swarm.trial.contract import CONFIG_VARIABLE, ExitCode, candidate_begins
-
-_PYTHONS = ("python", "python3")
+from swarm.trial.contract import CONFIG_VARIABLE, PHASE_VARIABLE, ExitCode, candidate_begins
 
 
 def main() -> None:
@@ -22,10 +21,9 @@ def main() -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     program, *arguments = config.run
-    if program in _PYTHONS:
-        program = sys.executable
-    os.chdir(config.folder.program)
-    candidate_begins()
+    program = python_of(program)
+    os.chdir(config.folder.workplace(environment.pop(PHASE_VARIABLE)))
+    candidate_begins(wait=True)
     environment.pop("SWARM_CHANNEL", None)
     try:
         os.execvpe(program, [program, *arguments], environment)

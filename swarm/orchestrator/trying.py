@@ -16,7 +16,7 @@ from swarm.records import Budget, Grading, TargetTerms
 from swarm.repo import Repo
 from swarm.repo.runtime import make_runtime
 from swarm.study.settings import Layout, Sandbox
-from swarm.trial.contract import Phase, harness_sha256
+from swarm.trial.contract import harness_sha256
 from swarm.trial.files import remove_tree
 from swarm.trial.folder import TrialFolder
 
@@ -73,7 +73,8 @@ class Trier:
             while isinstance(running.poll(), Progress):
                 time.sleep(POLL_S)
             raise
-        return Tried(now, TrialFolder(self.folder / name).log_text(Phase.RUN))
+        folder = TrialFolder(self.folder / name)
+        return Tried(now, "\n".join(map(folder.log_text, folder.logged_runs())))
 
 
 @contextmanager

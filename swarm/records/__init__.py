@@ -27,7 +27,7 @@ from swarm.records.kinds import (
     WorkerStatus,
     parse_record,
 )
-from swarm.records.terms import Grade, Grading, Guard, NoiseKind, Output, Shown, TargetTerms
+from swarm.records.terms import Grade, Grading, Guard, NoiseKind, Output, Rounds, Shown, TargetTerms
 from swarm.records.text import Block, Line, block, one_line
 from swarm.records.values import (
     BESIDE_TRAINING_S,
@@ -76,6 +76,7 @@ __all__ = [
     "ProposalRejected",
     "Record",
     "Resources",
+    "Rounds",
     "Scalar",
     "Score",
     "Shown",

@@ -59,6 +59,14 @@ class Output(Value):
     max_bytes: int = Field(default=1 << 20, ge=1, le=MAX_OUTPUT_BYTES)
 
 
+class Rounds(Value):
+    """The command is run so often, each time beside a fixed program, as fresh processes with new inputs."""
+
+    count: int = Field(ge=2, le=20, description="of the command, and of the fixed program, in turn")
+    make: tuple[str, ...] = Field(min_length=1, description="command, already split, which makes the inputs")
+    reference: str = Field(description="folder of the fixed program, which takes the place of the editable files")
+
+
 class Grading(Value):
     """How a trial of a target that is not sealed is run and graded. Folders are relative to the target's."""
 
@@ -75,3 +83,4 @@ class Grading(Value):
     private: str = "private"
     test_inputs: str = ""
     test_private: str = ""
+    rounds: Rounds | None = Field(default=None, description="of a target whose command is timed")

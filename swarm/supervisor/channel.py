@@ -4,6 +4,7 @@ phase -> supervisor   "up"               it waits, and can be looked at
 supervisor -> phase   "counted" or not   go; whether its CPU time is counted from outside
 phase -> supervisor   ready              the sandbox it got, and when it entered the phase module
 phase -> supervisor   begins             the candidate's code is next (see `swarm.trial.contract.candidate_begins`)
+supervisor -> phase   noted              what was used up to here has been read; a phase may wait for it
 outer -> supervisor   left               how many processes were left in its namespaces
 """
 
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from swarm.sandbox.policy import SandboxReport
-from swarm.trial.contract import BEGINS
+from swarm.trial.contract import BEGINS, NOTED
 
 _MESSAGE = 8192
 _START_LIMIT_S = 20.0
@@ -85,6 +86,11 @@ class Channel:
             self.heard.left = int(values["left"])
         elif self.heard.ready is None:
             self.heard.ready = Ready(SandboxReport(**values["sandbox"]), float(values["at"]))
+
+    def say_noted(self) -> None:
+        """Nobody may be there any more to hear it."""
+        with suppress(OSError):
+            self.socket.send(NOTED)
 
     def close(self) -> None:
         self.socket.close()

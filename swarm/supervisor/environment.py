@@ -6,7 +6,7 @@ from pathlib import Path
 
 from swarm.failpoints import for_child
 from swarm.supervisor.spec import PhaseSpec, TrialSpec
-from swarm.trial.contract import CONFIG_VARIABLE, FOLDER_VARIABLE, code_root
+from swarm.trial.contract import CONFIG_VARIABLE, FOLDER_VARIABLE, PHASE_VARIABLE, code_root
 
 _ALLOWED = frozenset({"PATH", "LD_LIBRARY_PATH", "TZ", "PYTHONPATH"})
 _ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "PYTORCH_", "OMP_", "MKL_")
@@ -47,6 +47,7 @@ def phase_environment(spec: TrialSpec, phase: PhaseSpec, parent: Mapping[str, st
         **allowed(parent),
         **dict.fromkeys(_THREAD_VARIABLES, str(phase.threads)),
         CONFIG_VARIABLE: str(folder.config),
+        PHASE_VARIABLE: phase.name,
         **spec.env,
         "HOME": home,
         "USER": "trial",  # a user of its own has no name, and libraries ask for one

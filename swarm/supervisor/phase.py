@@ -125,6 +125,7 @@ class _Watch:
         begun = self._channel.heard.begins
         if self._channel.listen().begins and not begun:
             self.cpu_before, self.began = self._tree.cpu_seconds(), moment
+            self._channel.say_noted()
         if self._phase.rungs:
             self.rungs.look(self._tree.cpu_seconds() - self.cpu_before, moment - self.began)
 

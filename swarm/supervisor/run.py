@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from swarm.errors import TrialError
@@ -105,7 +105,10 @@ def _run_phases(
         if lease_fd is not None and not any(later.holds_lease for later in spec.phases[index:]):
             os.close(lease_fd)
             lease_fd = None
-        if not phase.trusted:
+        if phase.trusted:
+            ended = [asdict(outcome.result) for outcome in outcomes]
+            write_whole(spec.trial_folder.ended, json.dumps(ended))
+        else:
             _clear_scratch(spec.trial_folder)
         outcome = run_phase(spec, phase, trial_start=start, lease_fd=lease_fd, in_fork=in_fork, cores=cores)
         outcomes.append(outcome)

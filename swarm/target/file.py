@@ -37,7 +37,7 @@ from pydantic import BaseModel, Field, ValidationError
 from swarm.errors import TargetError
 from swarm.program import constants
 from swarm.program.globs import is_literal, may_change
-from swarm.records import Grading, TargetTerms
+from swarm.records import Grading, Rounds, TargetTerms
 from swarm.target.objective import Objective
 from swarm.target.tables import (
     BYTES,
@@ -49,6 +49,7 @@ from swarm.target.tables import (
     OutputTable,
     Profile,
     Profiles,
+    RoundsTable,
     Run,
     ShownTable,
     Table,
@@ -144,14 +145,15 @@ def _terms(read: TargetFile) -> TargetTerms:
 def _closed(grading: Grading | None) -> tuple[str, ...]:
     if grading is None:
         return ()
-    folders = (grading.inputs, grading.private, grading.test_inputs, grading.test_private)
+    reference = grading.rounds.reference if grading.rounds else ""
+    folders = (grading.inputs, grading.private, grading.test_inputs, grading.test_private, reference)
     return tuple(dict.fromkeys(folder for folder in folders if folder))
 
 
 def _grading(read: TargetFile) -> Grading | None:
     if read.run is None:
         return None
-    test = read.test
+    test, rounds = read.test, read.rounds
     return Grading(
         run=tuple(shlex.split(read.run.command)),
         grade=tuple(shlex.split(read.grade.command)) if read.grade else (),
@@ -161,6 +163,9 @@ def _grading(read: TargetFile) -> Grading | None:
         inputs=read.run.inputs,
         test_inputs=test.inputs if test else "",
         test_private=test.private if test else "",
+        rounds=Rounds(count=rounds.count, make=tuple(shlex.split(rounds.make)), reference=rounds.reference)
+        if rounds
+        else None,
         **_of_grader(read.grade),
     )
 
@@ -196,11 +201,26 @@ def _require_files(read: TargetFile, folder: Path, shown: str) -> None:
             f"{shown}: the {len(found)} editable file(s) have {used} bytes, the limit is {terms.max_bytes}: name fewer"
             + ("." if read.measured == "sealed" else ", or raise limits.bytes (up to 262144).")
         )
-    if grading is not None and (own := sorted(set(grading.grade) & set(found))):
-        raise TargetError(
-            f"{shown}: grade.command names {own[0]}, which editable allows to change ({json.dumps(read.editable)}): "
-            "whoever may edit the grader makes the number. Move it into a folder that no glob names."
-        )
+    if grading is not None:
+        _require_own_grader(grading, found, folder, shown)
+
+
+def _require_own_grader(grading: Grading, editable: list[str], folder: Path, shown: str) -> None:
+    """That nobody may edit what makes the number, and that there is a program to measure against."""
+    commands = {"grade.command": grading.grade, "rounds.make": grading.rounds.make if grading.rounds else ()}
+    for key, command in commands.items():
+        if own := sorted(set(command) & set(editable)):
+            raise TargetError(
+                f"{shown}: {key} names {own[0]}, which editable allows to change: "
+                "whoever may edit the grader makes the number. Move it into a folder that no glob names."
+            )
+    if grading.rounds is not None:
+        reference = folder / grading.rounds.reference
+        if missing := [path for path in editable if not (reference / path).is_file()]:
+            raise TargetError(
+                f"{shown}: rounds.reference is {grading.rounds.reference}, and there is no {missing[0]} in it: it "
+                "holds the fixed program, a copy of each editable file"
+            )
 
 
 def _plain_files(folder: Path, top: Path) -> list[str]:
@@ -278,6 +298,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "limits": Limits,
     "guard": GuardTable,
     "report": ShownTable,
+    "rounds": RoundsTable,
     "run": Run,
     "grade": GradeTable,
     "test": TestTable,

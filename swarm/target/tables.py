@@ -155,6 +155,19 @@ class GradeTable(Table):
         return self
 
 
+class RoundsTable(Table):
+    """For a program that is timed: `run` goes so often, beside a fixed program, each time with new inputs."""
+
+    count: int = Field(ge=2, le=20, strict=True, description="of the command, and of the fixed program, in turn")
+    make: str = Field(min_length=1, description="command that makes rounds/1/inputs and so on; it sees what grade sees")
+    reference: _Inside = Field(default="reference", description="folder of the fixed program's editable files")
+
+    @field_validator("make")
+    @classmethod
+    def _splits(cls, command: str) -> str:
+        return _command(command)
+
+
 class TestTable(Table):
     """What `swarm certify` alone uses, in place of `inputs` and `private`."""
 
@@ -183,6 +196,7 @@ class TargetFile(Table):
     grade: GradeTable | None = Field(
         default=None, description="without it what `run` prints is the number: self-reported"
     )
+    rounds: RoundsTable | None = Field(default=None, description="of a graded target whose command is timed")
     test: TestTable | None = Field(default=None, description="a graded target's second data, for `swarm certify`")
 
     @field_validator("grade", mode="before")
@@ -229,7 +243,7 @@ class TargetFile(Table):
         return SEALED_METRICS[self.harness or "images"] if self.run is None else None
 
     def _sealed_problem(self) -> str | None:
-        given = [name for name in ("grade", "test") if getattr(self, name) is not None]
+        given = [name for name in ("grade", "rounds", "test") if getattr(self, name) is not None]
         if given:
             return f"[{given[0]}] is there and [run] is missing: give the command that runs the program"
         if len(self.editable) != 1 or not self.editable[0].endswith(".py") or "*" in self.editable[0]:
@@ -253,8 +267,8 @@ class TargetFile(Table):
         return None if run.outputs else "run.outputs is empty: the grader sees nothing but declared outputs"
 
     def _printed_problem(self, run: Run) -> str | None:
-        if self.test is not None or run.outputs:
-            return "test and run.outputs are for a grader: give [grade] command, or leave them out"
+        if self.test is not None or self.rounds is not None or run.outputs:
+            return "rounds, test and run.outputs are for a grader: give [grade] command, or leave them out"
         return "noise is items: a printed number has no items; set seeds" if self.noise != "seeds" else None
 
 

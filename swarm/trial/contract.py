@@ -19,6 +19,7 @@ class Phase(StrEnum):
     PREDICT = "predict"  # sandboxed: rebuilds the model and leaves logits
     REPEAT = "repeat"  # the same once more for a tenth of the images, in other company
     SCORE = "score"  # trusted: holds the labels
+    MAKE = "make"  # trusted, of a target that is run in rounds: makes the inputs of each, and what it expects
     RUN = "run"  # sandboxed, of a target that is not sealed: its own command
     GRADE = "grade"  # trusted, once the command is dead: makes or reads the number
 
@@ -30,7 +31,7 @@ class Phase(StrEnum):
 
 
 TRIAL_PHASES = (Phase.TRAIN, Phase.STAGE, Phase.PREDICT, Phase.REPEAT, Phase.SCORE)
-GRADED_PHASES = (Phase.RUN, Phase.GRADE)
+GRADED_PHASES = (Phase.MAKE, Phase.RUN, Phase.GRADE)
 
 
 class ExitCode(IntEnum):
@@ -48,12 +49,13 @@ class ExitCode(IntEnum):
 
 CONFIG_VARIABLE = "SWARM_TRIAL"  # path of the trial's harness.json
 FOLDER_VARIABLE = "SWARM_TRIAL_DIR"  # the trial's folder, in every process of it: how what is left over is found
+PHASE_VARIABLE = "SWARM_PHASE"  # which of the trial's processes it is
 CHANNEL_VARIABLE = "SWARM_CHANNEL"  # the descriptor on which a phase tells its supervisor that the candidate begins
 CACHE_VARIABLE = "SWARM_CACHE"  # where prepared data lies; ~/.cache/swarm without it
 DATA_VARIABLE = "SWARM_DATA"  # a CIFAR-100 archive to use instead of a download
 TEXT_VARIABLE = "SWARM_TEXT"  # a text file, or a folder of them, for a target that trains a language model
 
-BEGINS = b"begins"
+BEGINS, NOTED = b"begins", b"noted"
 PRELOAD = "swarm.harness.preload"  # the module that imports what the phases import
 
 _SECRET = re.compile(r"(_|^)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)")
@@ -68,11 +70,16 @@ _CODE_SUFFIXES = (".py", ".pyc", ".so")
 _MOST_FILES = 20_000
 
 
-def candidate_begins() -> None:
-    """Tells the supervisor that the candidate's code is next, and closes the line. Before it everything is ours."""
+def candidate_begins(*, wait: bool = False) -> None:
+    """Tells the supervisor that the candidate's code is next, and closes the line. Before it everything is ours.
+
+    `wait`: until the supervisor has read what was used so far, so that nothing of what follows is taken for ours.
+    """
     named = os.environ.pop(CHANNEL_VARIABLE, None)
     if named is not None:
         os.write(int(named), BEGINS)
+        if wait:
+            os.read(int(named), len(NOTED))
         os.close(int(named))
 
 

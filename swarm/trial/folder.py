@@ -12,7 +12,10 @@ T/predict_in/, predict_out/       images without labels, or windows of text; the
 T/repeat_in/, repeat_out/         a tenth of them once more, in another order; the candidate's logits
 T/private/                        trusted phases only: secret order, secret cuts, scores, losses row by row
 T/program/outputs/                what the command of a target that is not sealed leaves
+T/rounds/1/run/, reference/       where it runs in rounds: the folder of the command, and of the fixed program beside it
+T/private/ended.json              for a trusted phase: how those before it went
 T/private/grader/                 its grader's code and private data, and the outputs as they were taken
+T/private/grader/rounds/1/        inputs of a round, what is expected, and the outputs as they were taken
 T/logs/                           output of each phase, as far as the supervisor keeps it
 """
 
@@ -176,6 +179,19 @@ class TrialFolder:
         return self.program / "outputs"
 
     @property
+    def rounds(self) -> Path:
+        return self.root / "rounds"
+
+    def workplace(self, phase: str) -> Path:
+        """Where the command of a phase runs: `run`, or of a round `run.1` and `reference.1`."""
+        kind, _, number = phase.partition(".")
+        return self.rounds / number / kind if number else self.program
+
+    @property
+    def ended(self) -> Path:
+        return self.private / "ended.json"
+
+    @property
     def grader(self) -> Path:
         """Where a target's own grader runs: its code, private data, and the outputs that were taken."""
         return self.private / "grader"
@@ -223,8 +239,8 @@ class TrialFolder:
 
     def drop_working_files(self) -> None:
         """What no process of the trial needs once it is over."""
-        remove_tree(self.program)
-        remove_tree(self.scratch)
+        for folder in (self.program, self.scratch, self.rounds):
+            remove_tree(folder)
 
     def drop_predictions(self) -> None:
         """Images and logits, about 17 MB a trial; the score is made of them."""
@@ -243,6 +259,10 @@ class TrialFolder:
         for percent in _RUNGS:
             if (fields := read_json(self.rung_score(percent))) is not None:
                 yield fields
+
+    def logged_runs(self) -> list[str]:
+        """Phases of a target's own command that have a log: `run`, or of rounds `run.1` and so on."""
+        return sorted((path.stem for path in self.logs.glob("run*.log")), key=lambda name: (len(name), name))
 
     def log_text(self, phase: str) -> str:
         """The output of a phase, at most its last MAX_LOG_BYTES; empty when there is none."""
