@@ -5,8 +5,8 @@
     {% if order.gift %} ... {% else %} ... {% end %}
     {# a comment #}
 
-A value is escaped for HTML unless `raw` is among its filters; what is not there is an empty text. Inside a loop its name
-stands for the item, and after it for what it stood for before. Templates are well-formed.
+A value is escaped for HTML unless `raw` is among its filters; what is not there is an empty text. Inside a loop its
+name stands for the item, and after it for what it stood for before. Templates are well-formed.
 """
 
 import gc

@@ -17,7 +17,9 @@ def right(pages, wanted):
     """How many pages are what they must be; None where these are no pages."""
     if not isinstance(pages, list) or not all(isinstance(page, str) for page in pages):
         return None
-    return sum(page == true for page, true in zip(pages, wanted)) if len(pages) == len(wanted) else 0
+    if len(pages) != len(wanted):
+        return 0
+    return sum(page == true for page, true in zip(pages, wanted, strict=True))
 
 
 def main():
