@@ -1,7 +1,9 @@
 """Second numbers with a limit: does a program keep them, as far as its runs can tell? Pure.
 
 A guard is judged as the objective is: by the mean of a program's runs, with the noise of that number pooled over the
-study and shrunk for the program. A number that never varies is exact. A program leads or is kept only where each guard
+study and shrunk for the program. A number that never varies is exact, and so is one that each run of a program has
+exactly at its limit: a share that is whole, a count that is none. So what one program gets wrong now and then puts no
+other one in doubt, and one that got it wrong once has a mean beyond the limit and never holds. A program leads or is kept only where each guard
 holds with a probability of 0.70, as a lead asks of the objective, and is discarded where one holds with 0.30 or less.
 """
 
@@ -71,6 +73,8 @@ def _judge(study: StudyState, program: Program, guard: Guard, finals: int) -> Ju
     if not known or len(known) < len(values):
         return Judged(guard, None, len(values), 0.0)
     mean = fmean(known)
+    if "=" in guard.op and all(value == guard.limit for value in known):
+        return Judged(guard, mean, len(known), 1.0)
     groups = [[v for v in values_of(one, guard.name, finals) if v is not None] for one in study.programs.values()]
     pooled = measure_noise(groups)
     sigma = own_noise(known, pooled).sigma if pooled is not None else 0.0

@@ -157,6 +157,14 @@ ROWS = (
         f"{_GUARDS}test_a_run_without_the_number_does_not_hold_its_guard",
     ),
     _row(
+        "guard-at-its-limit-is-exact",
+        "what one program gets wrong now and then puts no other one in doubt",
+        "swarm/verdict/guards.py",
+        '    if "=" in guard.op and all(value == guard.limit for value in known):\n',
+        "    if False:\n",
+        f"{_GUARDS}test_what_is_at_its_limit_in_each_run_is_exact_and_one_slip_is_never_forgiven",
+    ),
+    _row(
         "no-noise-is-not-certainty",
         "equal numbers do not make every change certain",
         "swarm/verdict/decisions.py",

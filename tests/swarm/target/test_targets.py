@@ -171,6 +171,7 @@ threads = 1
 RUN = '\n[run]\ncommand = "python fit.py"\n'
 OUTPUTS = 'outputs = [{ name = "y.npy", type = "npy", shape = [10] }]\n'
 GRADE = '\n[grade]\ncommand = "python grade.py"\n'
+ROUNDS = '\n[rounds]\ncount = 3\nmake = "python make.py"\n'
 
 
 @pytest.mark.parametrize(
@@ -192,8 +193,27 @@ def test_what_a_target_brings_says_its_grade(tmp_path: Path, more: str, grade: s
         (GRADED + RUN + OUTPUTS, "give [grade] command, or leave them out"),
         (GRADED + RUN + GRADE, "run.outputs is empty"),
         ('grade = "graded"\n' + GRADED + RUN, "a table, [grade] command ="),
+        (GRADED + RUN + ROUNDS, "rounds, test and run.outputs are for a grader"),
+        (GRADED + ROUNDS, "[rounds] is there and [run] is missing"),
+        (GRADED + RUN + OUTPUTS + GRADE + ROUNDS.replace("3", "1"), "greater than or equal to 2"),
     ],
 )
 def test_a_grade_that_is_no_command_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(problem)):
         TargetFile.model_validate(tomllib.loads(text))
+
+
+def test_rounds_need_a_fixed_program_and_inputs_that_no_candidate_makes(root: Path) -> None:
+    folder = root / "models" / "timed"
+    write(folder, GRADED + RUN + OUTPUTS + GRADE + ROUNDS)
+    (folder / "fit.py").write_text("")
+    with pytest.raises(TargetError, match=r"rounds.reference is reference, and there is no fit.py in it"):
+        load_target("timed", root)
+    (folder / "reference").mkdir()
+    (folder / "reference" / "fit.py").write_text("")
+    target = load_target("timed", root)
+    assert target.grading is not None and target.grading.rounds is not None
+    assert target.grading.rounds.make == ("python", "make.py") and "reference" in target.terms.closed
+    (folder / "target.toml").write_text((GRADED + RUN + OUTPUTS + GRADE + ROUNDS).replace("make.py", "fit.py"))
+    with pytest.raises(TargetError, match=r"rounds.make names fit.py, which editable allows to change"):
+        load_target("timed", root)

@@ -120,3 +120,16 @@ def test_higher_is_better_where_the_target_says_so() -> None:
     (better,) = night.run(0.90)
     assert better.leads and better.delta < 0 and "better by 0.19" in better.why
     assert next(program.name for program in night.study.ranked()) == "t0007"
+
+
+def test_what_is_at_its_limit_in_each_run_is_exact_and_one_slip_is_never_forgiven() -> None:
+    night = Night(Guard(name="ms", op="<=", limit=0.0))
+    night.floor(1.00, 1.01, 0.99, 1.00, 1.01, ms=0.0)
+    night.run(0.50, ms=0.0, program="t0006")
+    for slip in (0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0):
+        night.run(0.50, ms=slip, program="t0006")
+    night.run(0.60, ms=0.0)
+    (once,) = judge_guards(night.study, night.study.programs["t0006"])
+    (never,) = judge_guards(night.study, night.study.programs["t0015"])
+    assert (never.probability, never.holds) == (1.0, True), never
+    assert not once.holds and once.probability < 0.5, once
