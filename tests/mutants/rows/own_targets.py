@@ -5,6 +5,7 @@ from mutants.safeguard import Edit, Safeguard
 _GRADING = "swarm/grading/test_grading.py::"
 _GUARDS = "swarm/verdict/test_guards.py::"
 _SEVERAL = "swarm/program/test_several.py::"
+_ROUNDS = "swarm/grading/test_rounds.py::"
 
 
 def _row(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Safeguard:
@@ -51,6 +52,54 @@ ROWS = (
         '    if not fields["valid"]:\n',
         "    if False:\n",
         f"{_GRADING}test_what_a_grader_says_is_a_number_or_a_reason",
+    ),
+    _row(
+        "timed-from-its-first-instruction",
+        "nothing that a timed program does is taken for the sandbox's own work",
+        "swarm/trial/contract.py",
+        "        if wait:\n            os.read(int(named), len(NOTED))\n",
+        "",
+        f"{_ROUNDS}test_a_program_begins_when_what_was_used_before_it_has_been_read",
+    ),
+    _row(
+        "rounds-share-no-folder",
+        "each process of a timed program has a folder of its own",
+        "swarm/trial/folder.py",
+        "return self.rounds / number / kind if number else self.program",
+        "return self.rounds / kind if number else self.program",
+        f"{_ROUNDS}test_programs_take_turns_in_folders_of_their_own_and_start_nothing_that_is_not_counted",
+    ),
+    _row(
+        "rounds-from-a-secret",
+        "what a timed program is asked follows a secret that it is not told",
+        "swarm/grading/make_phase.py",
+        "{SECRET_VARIABLE: secret, ",
+        "{SECRET_VARIABLE: str(config.seed), ",
+        f"{_ROUNDS}test_inputs_follow_a_secret_that_no_program_is_told",
+    ),
+    _row(
+        "rounds-inputs-alone",
+        "of what is made for a round a timed program sees the inputs alone",
+        "swarm/grading/make_phase.py",
+        "shutil.copytree(made, place)",
+        "shutil.copytree(made.parent, place)",
+        f"{_ROUNDS}test_both_programs_get_the_inputs_of_a_round_and_nothing_else_of_it",
+    ),
+    _row(
+        "uncounted-work-is-not-started",
+        "a timed program starts no process where nobody counts its time",
+        "swarm/execution/rounds.py",
+        "        processes=False,\n",
+        "",
+        f"{_ROUNDS}test_programs_take_turns_in_folders_of_their_own_and_start_nothing_that_is_not_counted",
+    ),
+    _row(
+        "reference-out-of-sight",
+        "the fixed program is not in the folder of the timed one",
+        "swarm/execution/rounds.py",
+        'if not path.startswith(f"{rounds.reference}/")}',
+        "}",
+        f"{_ROUNDS}test_the_fixed_program_runs_where_the_other_one_does_and_is_not_shown_to_it",
     ),
     _row(
         "self-report-flagged",
