@@ -18,7 +18,6 @@ from swarm.grading.config import GradedConfig
 from swarm.trial.contract import CONFIG_VARIABLE, ExitCode
 from swarm.trial.crash import last_words
 
-SECRET_VARIABLE, ROUNDS_VARIABLE = "SWARM_SECRET", "SWARM_ROUNDS"
 _SECRET_BYTES = 16
 
 
@@ -34,7 +33,7 @@ def main() -> None:
 def make_inputs(config: GradedConfig, secret: str) -> None:
     """Raises NoScore where the command fails, or a round has no inputs."""
     folder = config.folder
-    told = {SECRET_VARIABLE: secret, ROUNDS_VARIABLE: str(config.rounds)}
+    told = {"SWARM_SECRET": secret, "SWARM_ROUNDS": str(config.rounds)}
     with (folder.private / "make.out").open("w+b") as said:
         if code := run_trusted("rounds.make", config.make, config, told, said, said):
             raise NoScore(f"rounds.make ended with exit code {code}. {_words(said)}")

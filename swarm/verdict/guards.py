@@ -3,8 +3,9 @@
 A guard is judged as the objective is: by the mean of a program's runs, with the noise of that number pooled over the
 study and shrunk for the program. A number that never varies is exact, and so is one that each run of a program has
 exactly at its limit: a share that is whole, a count that is none. So what one program gets wrong now and then puts no
-other one in doubt, and one that got it wrong once has a mean beyond the limit and never holds. A program leads or is kept only where each guard
-holds with a probability of 0.70, as a lead asks of the objective, and is discarded where one holds with 0.30 or less.
+other one in doubt, and one that got it wrong once has a mean beyond the limit and never holds. A program leads or is
+kept only where each guard holds with a probability of 0.70, as a lead asks of the objective, and is discarded where one
+holds with 0.30 or less.
 """
 
 import math

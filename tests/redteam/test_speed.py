@@ -248,7 +248,7 @@ while True:
     pass
 """
 EARNED = "as earned"
-WRONG = "wrong pages"
+WRONG = "wrong_pages"
 CHEATS = (
     Cheat("patches the timers", TIMERS, EARNED),
     Cheat("reads the expected pages", READS_PRIVATE, "pried"),
@@ -288,11 +288,9 @@ logging.info("cpu time: ready after %.3f s, correct as far as I know", time.perf
 
 
 def said(outcome: Outcome) -> str:
-    """What the record says: flags, the sentence, wrong pages, or that the time is no better than the fixed one's."""
-    metrics = outcome.score.metrics if outcome.score is not None else {}
-    wrong = WRONG if metrics.get("wrong") else ""
+    """What the record says: flags, the sentence, or that the time is no better than the fixed program's."""
     earned = EARNED if outcome.score is not None and outcome.score.validation_loss >= ACCEPTED_BELOW else ""
-    return " ".join((*outcome.flags, outcome.detail, wrong, earned))
+    return " ".join((*outcome.flags, outcome.detail, earned))
 
 
 def is_accepted(outcome: Outcome) -> bool:

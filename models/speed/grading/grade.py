@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def answer(metrics, why=""):
-    print(json.dumps({"metrics": metrics, "valid": not why, "why": why}))
+    flags = ["wrong_pages"] if metrics.get("wrong") else []
+    print(json.dumps({"metrics": metrics, "valid": not why, "why": why, "flags": flags}))
 
 
 def right(pages, wanted):

@@ -73,8 +73,8 @@ ROWS = (
         "rounds-from-a-secret",
         "what a timed program is asked follows a secret that it is not told",
         "swarm/grading/make_phase.py",
-        "{SECRET_VARIABLE: secret, ",
-        "{SECRET_VARIABLE: str(config.seed), ",
+        '{"SWARM_SECRET": secret, ',
+        '{"SWARM_SECRET": str(config.seed), ',
         f"{_ROUNDS}test_inputs_follow_a_secret_that_no_program_is_told",
     ),
     _row(
@@ -137,8 +137,8 @@ ROWS = (
         "grader-hides-keys-in-its-answer",
         "a key in a grader's answer is in no record",
         "swarm/grading/grade_phase.py",
-        "return ended.returncode, hide(text, config.environment, os.environ), beside",
-        "return ended.returncode, text, beside",
+        "return code, hide(text, config.environment, os.environ), beside",
+        "return code, text, beside",
         f"{_GRADING}test_a_grader_alone_gets_the_variables_it_asks_for_and_no_key_is_written",
     ),
     _row(
