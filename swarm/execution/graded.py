@@ -68,9 +68,8 @@ def _lay_out_programs(folder: TrialFolder, order: TrialOrder, grading: Grading) 
         places = [(f"run.{number}", without_reference(seen, rounds)) for number in numbers]
         places += [(f"reference.{number}", of_reference(seen, order.terms, rounds)) for number in numbers]
     for phase, files in places:
-        place = folder.workplace(phase)
-        _write(place, files)
-        (place / folder.outputs.name).mkdir(mode=0o700, parents=True)
+        _write(folder.workplace(phase), files)
+        folder.outputs_of(phase).mkdir(mode=0o700, parents=True)
 
 
 def seen_by_command(files: dict[str, bytes], grading: Grading, split: str) -> dict[str, bytes]:

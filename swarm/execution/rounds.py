@@ -55,11 +55,11 @@ def runs_of(result: TrialResult) -> list[PhaseResult]:
 
 def _of_round(folder: TrialFolder, run: PhaseSpec, name: str) -> PhaseSpec:
     """A child whose CPU time nobody counts would be work for nothing: none is started where there is no counter."""
-    place = folder.workplace(name)
+    read = (path for path in run.read if path != str(folder.program))
     return replace(
         run,
         name=name,
-        read=(*(path for path in run.read if path != str(folder.program)), str(place)),
-        write=(str(folder.scratch), str(place / "outputs")),
+        read=(*read, str(folder.workplace(name))),
+        write=(str(folder.scratch), str(folder.outputs_of(name))),
         processes=False,
     )

@@ -38,7 +38,7 @@ def make_inputs(config: GradedConfig, secret: str) -> None:
         if code := run_trusted("rounds.make", config.make, config, told, said, said):
             raise NoScore(f"rounds.make ended with exit code {code}. {_words(said)}")
     for number in range(1, config.rounds + 1):
-        made = folder.grader / "rounds" / str(number) / "inputs"
+        made = folder.made(number) / "inputs"
         if not made.is_dir():
             raise NoScore(f"rounds.make left no folder rounds/{number}/inputs")
         for who in ("run", "reference"):

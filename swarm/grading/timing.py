@@ -23,11 +23,10 @@ def take_rounds(config: GradedConfig) -> None:
     measured = _measured(folder.ended)
     times: list[dict[str, object]] = []
     for number in range(1, config.rounds + 1):
-        here = folder.grader / "rounds" / str(number)
         for who in PROGRAMS:
-            take_outputs(config.outputs, folder.workplace(f"{who}.{number}") / "outputs", here / who)
+            take_outputs(config.outputs, folder.outputs_of(f"{who}.{number}"), folder.made(number) / who)
         times.append({"round": number, **{who: measured[f"{who}.{number}"] for who in PROGRAMS}})
-    write_whole(folder.grader / "rounds.json", json.dumps(times))
+    write_whole(folder.times, json.dumps(times))
 
 
 def _measured(path: Path) -> dict[str, dict[str, float]]:

@@ -176,7 +176,11 @@ class TrialFolder:
     @property
     def outputs(self) -> Path:
         """What a target's own command leaves."""
-        return self.program / "outputs"
+        return self.outputs_of("run")
+
+    def outputs_of(self, phase: str) -> Path:
+        """The same of one process, see `workplace`."""
+        return self.workplace(phase) / "outputs"
 
     @property
     def rounds(self) -> Path:
@@ -195,6 +199,14 @@ class TrialFolder:
     def grader(self) -> Path:
         """Where a target's own grader runs: its code, private data, and the outputs that were taken."""
         return self.private / "grader"
+
+    def made(self, number: int) -> Path:
+        """Of a round, for the grader: its inputs, what is expected, and the outputs that were taken."""
+        return self.grader / self.rounds.name / str(number)
+
+    @property
+    def times(self) -> Path:
+        return self.grader / "rounds.json"
 
     @property
     def taken_outputs(self) -> Path:
