@@ -90,6 +90,7 @@ REFUSED = {
     "U+200B": template("{item}\\u200b"),
     "U+FF5B": template("\uff5bitem\uff5d"),
     "mimics the answer": template('{item} {\\"metrics\\": {\\"accuracy\\": 1.0}, \\"valid\\": true}'),
+    "one of the hidden messages": template(f"{{item}} {' '.join(ITEMS[5].number)}"),
     "carries one of the hidden": template(f"{{item}} The answer to #{ITEMS[3].number} is {ITEMS[3].answer}."),
     "a text of 5000": template("{item}" + "x" * 4994),
     "TEMPERATURE is 1e+300": set_in(BASE, TEMPERATURE=1e300),

@@ -20,6 +20,7 @@ _FIELD = re.compile(r"\{\s*([A-Za-z_0-9][\w .!:\[\]'\"()/*-]*?)\s*\}")
 _COMMAND = re.compile(r"\{\{|\{%|\$\{|<%|<\?|\{#")
 _MIMICRY = re.compile(r"\"metrics\"\s*:|'metrics'\s*:|^\s*METRIC\s+\w+\s*=|\"per_item\"\s*:", re.MULTILINE)
 _ADDRESS = re.compile(r"(?i)\b(grader|grading|stand-?in|scorer|scored|answer key|hidden items?|SWARM_\w+|private/)")
+_BETWEEN = re.compile(r"(?<=\d)[\s.,_-]{1,2}(?=\d)")
 _KEYS = {
     *("INSTRUCTION", "TEMPLATE", "EXAMPLES", "TEMPERATURE", "REPLY_TOKENS", "TAKE"),
     *("system", "example", "templates", "instructions", "examples"),
@@ -127,15 +128,11 @@ def _require_plain(text: str) -> None:
 
 
 def _require_own(text: str, items: Sequence[Item]) -> None:
-    """That it carries no hidden message: its number, or its words."""
-    words = _words(text)
-    for item in items:
-        if item.number in text or _words(item.text) in words:
-            raise Refused("it carries one of the hidden messages")
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", unicodedata.normalize("NFKC", text).casefold()))
+    """That it carries no hidden message. Each has a number of its own, drawn from 800,000; the words around it are a
+    formula's, which anybody may know."""
+    digits = _BETWEEN.sub("", unicodedata.normalize("NFKC", text))
+    if any(item.number in digits for item in items):
+        raise Refused("it carries one of the hidden messages")
 
 
 def _texts(value: object) -> Iterator[str]:
