@@ -9,7 +9,7 @@ TRIALS ?= 12
 WORKERS ?= 2
 RED := $(addprefix tests/redteam/test_,programs.py redteam.py neighbours.py ordinary_user.py study_of_forty.py obedient_model.py graded.py)
 
-.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-exports test-gpu gpu-evening pictures bench-report docs wheel notebook clean
+.PHONY: up test default-tests mutants mutants-fast lint bench bench-long bench-search chaos drill redteam test-slow test-exports test-agents test-gpu gpu-evening pictures bench-report docs wheel notebook clean
 
 up: $(READY)  ## set up and run a small study with two workers
 	$(BIN)/swarm up --workers $(WORKERS) --trials $(TRIALS)
@@ -49,6 +49,10 @@ gpu-evening: $(READY)  ## half an hour on a card: results, a figure and a table 
 test-exports: $(READY)  ## swarm export against the real libraries of its stores; installs them, about 400 MB
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[parquet,tensorboard,mlflow,wandb,optuna]'
 	$(BIN)/python -m pytest -n 0 -m 'slow or not slow' tests/swarm/report/test_export_stores.py
+
+test-agents: $(READY)  ## the real coding agents on a scripted model; installs them by name in .agents/, about 2 GB
+	$(BIN)/python tests/agents/install.py .agents
+	SWARM_TEST_AGENTS=$(CURDIR)/.agents $(BIN)/python -m pytest -n 0 -s -rs -m agents $(ARGS) tests/agents
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -n 0 -m gpu --timeout 1200

@@ -17,6 +17,7 @@ from pathlib import Path
 from swarm.clock import Clock
 from swarm.errors import BrainError, Escaped, MissingExtra, contained
 from swarm.records import MAX_DESCRIPTION, Proposal, one_line
+from swarm.sandbox.landlock import can_restrict_writing
 from swarm.sharing.publishing import ARM
 from swarm.study.model_server import names_a_model
 from swarm.study.settings import ProposerSettings, RunSettings
@@ -71,6 +72,15 @@ class Arms:
         others alone are no search: then too the others stand in."""
         chosen = self._awake(self._chosen)
         return chosen if any(not name.startswith(ARM) for name in chosen) else self._awake(tuple(self._proposers))
+
+    def announced(self) -> str:
+        """The arms that the policy may pick, in words; where a coding agent has no wall they say so."""
+        said = ", ".join(self.available())
+        if any(isinstance(proposer, CliAgentProposer) for proposer in self._proposers.values()) and not (
+            can_restrict_writing()
+        ):
+            said += "; a coding agent may write wherever its user may, since this kernel has no Landlock 3"
+        return said
 
     def at_once(self, first: str) -> tuple[str, ...]:
         """Arms that propose without waiting for anybody, beginning with `first` if it is one of them."""

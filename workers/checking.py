@@ -1,4 +1,5 @@
-"""`python -m workers.checking call SPEC`: what only a worker can check before a night, one JSON line a finding.
+"""`python -m workers.checking call SPEC` and `... agents`: what only a worker can check before a night, one JSON line a
+finding.
 
 Started by `swarm doctor`, which may import nothing of ours.
 """
@@ -8,13 +9,17 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from swarm.clock import Clock, SystemClock
 from swarm.errors import SwarmError, UsageError
 from swarm.records import one_line
 from swarm.study.model_server import split_model
+from workers.agent_check.check import check_agents
+from workers.arms import OWN_AGENTS
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
+from workers.proposers.cli_agent import load_agents
 from workers.proposers.openai_api.caller import Caller, CutOff, Turn
 from workers.proposers.openai_api.environment import chosen
 from workers.proposers.openai_api.rules import RuleBook, Rules
@@ -33,13 +38,24 @@ QUESTION: tuple[Message, ...] = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workers.checking", description=__doc__)
-    parser.add_argument("what", choices=("call",))
+    parser.add_argument("what", choices=("call", "agents"))
     parser.add_argument("spec", nargs="?", default="openai", help="openai[:MODEL[@URL]]")
     arguments = parser.parse_args()
     secrets = take_secrets()
-    for finding in call(arguments.spec, secrets, os.environ, SystemClock()):
+    clock = SystemClock()
+    asked = call(arguments.spec, secrets, os.environ, clock) if arguments.what == "call" else agents(os.environ, clock)
+    for finding in asked:
         print(json.dumps(finding), flush=True)
     return 0
+
+
+def agents(environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    """Each coding agent that is installed, asked through a scripted model on loopback: no key, no money."""
+    own = environ.get(OWN_AGENTS)
+    try:
+        yield from check_agents(load_agents(Path(own) if own else None), environ, clock)
+    except SwarmError as error:
+        yield {"check": "coding agents", "verdict": "fail", "detail": str(error)}
 
 
 def call(spec: str, secrets: Mapping[str, str], environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:

@@ -72,6 +72,10 @@ class Proposing:
         """The arms that the policy may pick now."""
         return self._arms.available()
 
+    def announced(self) -> str:
+        """Those arms for the worker's first record."""
+        return self._arms.announced()
+
     def will_wake(self) -> bool:
         """Whether an arm rests that will be there again."""
         return self._arms.will_wake()

@@ -71,7 +71,7 @@ class Worker:
         )
 
     def start(self) -> None:
-        self._session.status("started", f"{self.agent_id} proposes with {', '.join(self.proposing.arms())}")
+        self._session.status("started", f"{self.agent_id} proposes with {self.proposing.announced()}")
 
     def close(self) -> None:
         self.proposing.clear()

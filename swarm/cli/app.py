@@ -271,18 +271,7 @@ def compare(
     return run_compare(options, Path.cwd(), out, as_json=as_json)
 
 
-@app.command()
-def doctor(
-    as_json: flags.Json = False,
-    call: Annotated[bool, typer.Option("--call", help="Ask the model server once; it costs one small call.")] = False,
-    proposer: Annotated[str, typer.Option(metavar="SPEC", help="Whom --call asks: openai:MODEL@URL.")] = "openai",
-) -> int:
-    """Say what this machine can do: git, sandbox, devices, locks, disk, model server."""
-    from swarm.cli.doctor import print_doctor
-
-    return print_doctor(Path.cwd(), as_json=as_json, more=[("call", proposer)] if call else [])
-
-
+app.command()(checking.doctor)
 app.command()(own.init)
 app.command()(drill.drill)
 app.command()(watch.watch)

@@ -1,6 +1,7 @@
-"""The commands that ask whether what is recorded is so: verify, attribute. Each builds its arguments and calls one
-function."""
+"""The commands that ask whether what is recorded is so, verify and attribute, and what this machine can do, doctor.
+Each builds its arguments and calls one function."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,3 +45,21 @@ def attribute(
     from swarm.cli.again import run_attribution
 
     return run_attribution(trial, study, brain, as_json=as_json)
+
+
+def doctor(
+    as_json: flags.Json = False,
+    call: Annotated[bool, typer.Option("--call", help="Ask the model server once; it costs one small call.")] = False,
+    proposer: Annotated[str, typer.Option(metavar="SPEC", help="Whom --call asks: openai:MODEL@URL.")] = "openai",
+    agents: Annotated[
+        bool,
+        typer.Option(
+            "--agents", help="Try each installed coding agent on a scripted model here, a minute each at most."
+        ),
+    ] = False,
+) -> int:
+    """Say what this machine can do: git, sandbox, devices, locks, disk, model server."""
+    from swarm.cli.doctor import print_doctor
+
+    more = [*([("call", proposer)] if call else []), *([("agents",)] if agents else [])]
+    return print_doctor(Path.cwd(), as_json=as_json, more=more)

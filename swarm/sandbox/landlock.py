@@ -84,11 +84,16 @@ def restrict(policy: SandboxPolicy) -> int:
     return version
 
 
+def can_restrict_writing() -> bool:
+    """Whether `restrict_writing` closes anything here."""
+    return abi() >= ABI_THAT_KNOWS_TRUNCATION
+
+
 def restrict_writing(roots: Iterable[str], devices: Iterable[str]) -> bool:
     """Closes all writing outside of the roots and the devices, for this process and its descendants, for good; reading
     and the network stay open. False, and nothing is closed, where the kernel cannot keep files from being emptied.
     Raises OSError."""
-    if abi() < ABI_THAT_KNOWS_TRUNCATION:
+    if not can_restrict_writing():
         return False
     ruleset = syscall(_CREATE_RULESET, _Ruleset(handled_access_fs=_WRITING), 8, 0)
     try:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 
 from factories.records import claim, finished, started, study_opened
 from factories.settings import run_settings
@@ -48,17 +49,27 @@ class Counting:
 class Bench:
     """One worker and its study; the records of the other worker are written by hand."""
 
-    def __init__(self, tiny: TinyStudy, server: FakeLLM, *, trials: int | None = None) -> None:
+    def __init__(
+        self,
+        tiny: TinyStudy,
+        server: FakeLLM | None = None,
+        *,
+        trials: int | None = None,
+        chosen: ProposerSettings | None = None,
+        secrets: Mapping[str, str] = KEY,
+    ) -> None:
         self.server = server
         head = tiny.repo.git("rev-parse", "HEAD")
-        chosen = ProposerSettings(spec="openai", model="fake", base_url=server.url)
+        if chosen is None:
+            assert server is not None
+            chosen = ProposerSettings(spec="openai", model="fake", base_url=server.url)
         self.settings = run_settings(
             tiny.root, study_id="s", base_commit=head, noise_replicates=2, trials=trials, proposers={"worker_1": chosen}
         )
         self.brain = Brain(tiny.brain)
         self.repo = Repo.open(tiny.root)
         self.brain.append(study_opened(study_id="s", base_commit=head, workers=1, trials=trials))
-        self.worker = Worker(self.settings, "worker_1", SystemClock(), KEY)
+        self.worker = Worker(self.settings, "worker_1", SystemClock(), secrets)
 
     @property
     def study(self) -> StudyState:
@@ -91,9 +102,9 @@ class Bench:
         assert self.study.incumbent is not None and self.study.incumbent.name == name
         return name
 
-    def draft(self) -> Background:
+    def draft(self, limit_s: float = 60.0) -> Background:
         """The prepared draft, once it is there."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + limit_s
         while self.background.leftover() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.background.leftover() is not None

@@ -299,3 +299,13 @@ def test_arms_that_answer_at_once_begin_with_the_one_that_was_asked_for():
     arms = Arms({name: Always(name) for name in (LLM, *EMBEDDED)}, (LLM,), FakeClock())
     assert arms.at_once("library") == ("library", "model-based", "climb", "recombine")
     assert arms.at_once(LLM) == EMBEDDED
+
+
+@pytest.mark.parametrize("walled", [True, False])
+def test_a_worker_with_a_coding_agent_says_first_whether_it_has_no_wall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walled: bool
+) -> None:
+    monkeypatch.setattr("workers.arms.can_restrict_writing", lambda: walled)
+    said = arms_of(tmp_path, ProposerSettings(spec="cli:codex")).announced()
+    assert ("may write wherever its user may" in said) is not walled
+    assert "wherever" not in arms_of(tmp_path, ProposerSettings(spec="embedded")).announced()

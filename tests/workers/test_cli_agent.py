@@ -109,7 +109,9 @@ def test_traps_of_each_agent_are_in_its_arguments():
     assert set(agents) == set(AGENTS)
     values = {"prompt": "P {file}", "prompt_file": "F", "folder": "D", "file": "train.py", "home": "H", "model": "M"}
     lines = {name: shlex.join(spec.command(values)) for name, spec in agents.items()}
-    assert lines["codex"].startswith("codex exec --json -s workspace-write -C D --skip-git-repo-check")
+    assert lines["codex"].startswith("codex exec --json -s danger-full-access -C D --skip-git-repo-check")
+    without = shlex.join(agents["codex"].command(values, walled=False))
+    assert "-s workspace-write -c sandbox_workspace_write.exclude_slash_tmp=true" in without
     assert lines["codex"].endswith("-c shell_environment_policy.ignore_default_excludes=false -m M -")
     assert "--bare" in lines["claude"] and "--bare" not in lines["claude-login"]
     assert (
@@ -132,7 +134,8 @@ def test_the_environment_is_an_allow_list(bench):
     assert not {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "RUNPOD_API_KEY", "SSH_AUTH_SOCK"} & env.keys()
     assert load_agents()["claude"].variables(bench.variables, {}) == {
         "ANTHROPIC_API_KEY": KEY,
-        "CLAUDE_CODE_MAX_RETRIES": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "0",
     }
 
 

@@ -16,19 +16,21 @@ from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study
 from swarm.clock import SystemClock
 from swarm.errors import MergeConflict, UsageError
 from swarm.program import constants
-from swarm.records import FailReason
+from swarm.records import FailReason, Proposal
 from swarm.study.model_server import split_specs
 from swarm.study.options import UpOptions, check_options, check_proposer
 from swarm.study.resuming import proposer_settings
 from swarm.study.settings import ProposerSettings
 from swarm.study.usage import total_usage, usages_of
-from workers.arms import Surroundings, build_arms
+from workers.arms import Arms, Surroundings, build_arms
+from workers.briefing import Briefing
 from workers.dispatch import Propose, next_proposal
 from workers.dispatch.mending import to_mend
 from workers.dispatch.shares import arm_shares
 from workers.moving import moved
+from workers.proposers import ProposalFailed
+from workers.proposers.requests import Asked, request_in
 from workers.proposers.requests import Request as Wish
-from workers.proposers.requests import request_in
 from workers.worker import Worker
 
 PROPOSE = Propose(arm="llm", role="climber", seed=1)
@@ -100,6 +102,23 @@ class TestAsking:
             (refusal,) = on.study.rejections
         assert refusal.code == "llm_failed" and len(server.requests) <= 5
         assert refusal.usage is not None and refusal.usage.calls == len(server.requests)
+
+    def test_an_arm_that_only_ever_asks_is_heard_once(self, tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+        heard = []
+
+        def only_asks(_arms: Arms, _arm: str, briefing: Briefing) -> Proposal:
+            heard.append(briefing.may_ask)
+            if len(heard) > 5:
+                raise ProposalFailed("llm_failed", "it would have gone on")
+            raise Asked(Wish(look="t0001"), None)
+
+        monkeypatch.setattr(Arms, "propose", only_asks)
+        with FakeLLM([faster]) as server:
+            on = Bench(tiny, server)
+            on.measure_noise()
+            on.background.start(PROPOSE)
+            assert on.background.take(60) is None
+        assert heard == [True, False]
 
     @pytest.mark.parametrize("name", ["t9999", "../../etc", "x" * 99])
     def test_what_nobody_knows_is_not_shown_and_the_model_goes_on(self, tiny: TinyStudy, name: str) -> None:

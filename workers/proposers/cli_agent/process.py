@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from swarm.sandbox import writes
+from swarm.sandbox.landlock import can_restrict_writing
 from workers.proposers.cli_agent.agents import AgentSpec
 from workers.proposers.cli_agent.guard import Report, Request
-from workers.proposers.cli_agent.workspace import Workspace
+from workers.proposers.cli_agent.workspace import Workspace, put_files
 
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 MAX_READ_CHARS = 4 * 1024 * 1024
@@ -61,9 +62,13 @@ def run_agent(
         "file": workspace.editable,
         "home": str(home),
         "model": model or "",
+        "base_url": spec.base_url(variables),
     }
+    spec = spec.here(variables)
+    put_files(home, spec.home_files(values))
+    command = spec.command(values, walled=can_restrict_writing())
     request = Request(
-        argv=[sys.executable, "-I", str(_WALL), str(workspace.folder), str(home), "--", *spec.command(values)],
+        argv=[sys.executable, "-I", str(_WALL), str(workspace.folder), str(home), "--", *command],
         cwd=str(workspace.folder),
         stdin=str(prompt_file) if spec.prompt == "stdin" else os.devnull,
         stdout=str(call / "stdout"),

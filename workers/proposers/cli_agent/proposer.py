@@ -4,8 +4,8 @@ The agent gets a scratch copy with the one editable file and the briefing as its
 and nothing of it counts but that file's text afterwards: the swarm commits, trains and judges. Its claim of success is
 not believed, an unchanged file is `no_change`, every other file is deleted and counted.
 
-ProposalFailed codes: `no_change`, `llm_failed`, `llm_rate_limited`, `llm_auth` and `llm_config` (refused),
-`llm_budget` (a ceiling of ours).
+ProposalFailed codes: `no_change`, `outside_write` (nothing but an attempt elsewhere), `llm_failed`, `llm_timeout`,
+`llm_rate_limited`, `llm_quota`, `llm_auth` and `llm_config` (refused), `llm_budget` (a ceiling of ours).
 
 An agent writes in its folder and its home alone, where the kernel has Landlock (`swarm.sandbox.writes`).
 
@@ -13,17 +13,18 @@ Not promised: a wall against reading. It runs as the user, with the network, and
 own; a program that reads elsewhere on purpose is stopped by that sandbox or not at all.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.clock import Clock, SystemClock
 from swarm.errors import UsageError
 from swarm.records import Proposal, Usage, one_line
+from swarm.sandbox.landlock import can_restrict_writing
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.breaker import Breaker
 from workers.proposers.cli_agent.agents import AgentSpec, load_agents
+from workers.proposers.cli_agent.failures import failure_of
 from workers.proposers.cli_agent.output import AgentOutput, read_output
 from workers.proposers.cli_agent.process import GRACE_S, Ran, run_agent
 from workers.proposers.cli_agent.workspace import Workspace, make_home, open_workspace
@@ -35,12 +36,9 @@ from workers.redact import MIN_SECRET, Redactor
 from workers.render import DEFAULT_MAX_TOKENS
 
 EXPECTED_TOKENS = 20_000  # of one call of an agent, for the ceilings before it
-RATE_LIMIT_COOLDOWN_S = 900.0
-
-_RATE_LIMITED = re.compile(r"(?i)rate.?limit|too many requests|\b429\b|usage limit|quota|resource.?exhausted")
-_NOT_SIGNED_IN = re.compile(
-    r"(?i)unauthori[sz]ed|\b401\b|invalid.{0,9}api.?key|not logged in|please (log|sign) ?in|/login"
-)
+RESTS_S = {"llm_rate_limited": 900.0, "llm_quota": 3600.0}
+IDLE_LIMIT = 3  # calls in a row that changed nothing, before a rest
+IDLE_REST_S = 300.0
 
 
 class CliAgentProposer:
@@ -76,6 +74,7 @@ class CliAgentProposer:
         self._grace_s = grace_s
         self._spend_limit = spend_limit or SpendLimit()
         self._breaker = breaker or Breaker(self._clock)
+        self._idle = Breaker(self._clock, failures=IDLE_LIMIT, cooldown_s=IDLE_REST_S)
         self._redact = Redactor(_secrets(spec, variables))
         self._transcripts = Transcripts(transcripts, self._redact)
         self._max_prompt_tokens = max_prompt_tokens
@@ -141,6 +140,10 @@ class CliAgentProposer:
     def _check(self) -> None:
         """Raises ProposalFailed if the agent may not be started now."""
         self._breaker.check(self._agent)
+        if (rest_s := self._idle.remaining_s) > 0:
+            raise ProposalFailed("no_change", f"{self._agent} rests: it kept changing nothing", cooldown_s=rest_s)
+        if self._spec.needs_model and not self._model:
+            self._breaker.refused("llm_config", f"{self._agent} needs a model: --proposer cli:{self._agent}:MODEL")
         self._spend_limit.check(tokens=EXPECTED_TOKENS, usd=self._last_usd)
 
     def _run(self, workspace: Workspace, prompt: str) -> Ran:
@@ -183,6 +186,7 @@ class CliAgentProposer:
             {
                 "at": self._clock.now(),
                 "agent": self.name,
+                "walled": can_restrict_writing(),
                 "prompt": prompt,
                 "ended": ran.report.ended,
                 "exit_code": ran.report.exit_code,
@@ -197,46 +201,44 @@ class CliAgentProposer:
 
     def _require_success(self, ran: Ran, output: AgentOutput, usage: Usage | None) -> None:
         """Raises ProposalFailed unless it ended by itself, in time and without an error."""
-        report, stderr = ran.report, self._redact(ran.stderr)
+        report = ran.report
         if report.ended == "not_started":
             binary = self._spec.argv[0]
             detail = f"{binary} cannot be started: {report.detail}. Install it, or choose another --proposer."
             self._breaker.refused("llm_config", self._redact(detail))
-        reason = _failure(ran, output, self._deadline_s)
-        if reason is None:
+        failure = failure_of(self._spec.output, report, output, self._redact(ran.stderr), self._deadline_s)
+        if failure is None:
             return
-        words = " ".join(f"{output.error or ''} {stderr[-2000:]}".split())
-        detail = f"{self._agent} {reason}: {words[-600:]}" if words else f"{self._agent} {reason}"
-        if report.ended == "exit" and _NOT_SIGNED_IN.search(words):
-            self._breaker.refused("llm_auth", f"{detail}. Sign in with {self._agent} or set its key.", usage)
+        detail = f"{self._agent} {failure.reason}"
+        if failure.code in ("llm_auth", "llm_config"):
+            self._breaker.refused(failure.code, f"{detail}. {failure.remedy}", usage)
         self._breaker.failed()
-        if report.ended == "exit" and _RATE_LIMITED.search(words):
-            raise ProposalFailed("llm_rate_limited", detail, usage=usage, cooldown_s=RATE_LIMIT_COOLDOWN_S)
-        raise ProposalFailed("llm_failed", detail, usage=usage, cooldown_s=self._breaker.remaining_s)
+        rest_s = max(self._breaker.remaining_s, RESTS_S.get(failure.code, 0.0))
+        raise ProposalFailed(failure.code, f"{detail}. {failure.remedy}".strip(". "), usage=usage, cooldown_s=rest_s)
 
     def _draft(self, workspace: Workspace, briefing: Briefing, output: AgentOutput, usage: Usage | None) -> Draft:
         try:
             source = self._redact(workspace.read_back())
             if source == briefing.incumbent.source:
-                raise ProposalFailed(
-                    "no_change", f"{self._agent} ended without editing {briefing.editable}", usage=usage
-                )
+                self._idle.failed()
+                raise self._nothing(workspace, briefing.editable, output, usage)
+            self._idle.succeeded()
             return checked(Draft(parse_header(output.message), source), briefing)
         except EditFailed as failure:
             raise ProposalFailed("llm_failed", f"{self._agent}: {failure}", usage=usage) from failure
 
-
-def _failure(ran: Ran, output: AgentOutput, deadline_s: float) -> str | None:
-    match ran.report.ended:
-        case "deadline":
-            return f"was stopped after {deadline_s:g} s"
-        case "too_much_output":
-            return "printed too much and was stopped"
-        case "stopped":
-            return f"was stopped {ran.report.detail}".strip()
-    if ran.report.exit_code != 0:
-        return f"ended with exit code {ran.report.exit_code}"
-    return "failed" if output.error is not None else None
+    def _nothing(self, workspace: Workspace, editable: str, output: AgentOutput, usage: Usage | None) -> ProposalFailed:
+        """It has ended and changed nothing that counts. After IDLE_LIMIT of these in a row it rests."""
+        elsewhere = workspace.outside(output.denied)
+        if elsewhere:
+            code, words = "outside_write", f"tried to write {', '.join(elsewhere[:3])}, was kept from it, and left"
+            detail = f"{self._agent} {words} {editable} as it was"
+        else:
+            code, detail = "no_change", f"{self._agent} ended without editing {editable}"
+        rest_s = self._idle.remaining_s
+        if rest_s > 0:
+            detail += f", {IDLE_LIMIT} times or more in a row: it rests {rest_s:.0f} s"
+        return ProposalFailed(code, one_line(self._redact(detail), 600), usage=usage, cooldown_s=rest_s)
 
 
 def _secrets(spec: AgentSpec, variables: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -86,6 +86,12 @@ class Workspace:
         if terms is None:
             return [name for name in self.found() if name != self.editable]
         return [name for name in self.found() if not may_change(name, terms)]
+
+    def outside(self, paths: Iterable[str]) -> list[str]:
+        """Those that do not lie in the folder, whatever they were called."""
+        folder = os.path.realpath(self.folder)
+        resolved = ((path, os.path.realpath(os.path.join(folder, path))) for path in paths)  # noqa: PTH118
+        return [path for path, real in resolved if os.path.commonpath((folder, real)) != folder]
 
     def found(self) -> list[str]:
         """What lies in the folder now, links not followed, at most MAX_STRAYS; folders count only when they are empty,
@@ -163,6 +169,15 @@ def make_home(scratch: Path, login: tuple[str, ...], users_home: Path) -> AgentH
             ours.write_bytes(content)
             taken.append((theirs, ours, content))
     return AgentHome(home, tuple(taken))
+
+
+def put_files(home: Path, files: Mapping[str, str]) -> None:
+    """Writes them anew, below the home of the agents. A link that one of them left is not followed."""
+    for name, text in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _plain(path: Path) -> bytes:
