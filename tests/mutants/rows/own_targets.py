@@ -4,6 +4,7 @@ from mutants.safeguard import Edit, Safeguard
 
 _GRADING = "swarm/grading/test_grading.py::"
 _GUARDS = "swarm/verdict/test_guards.py::"
+_PROMPTS = "harness/test_target_prompts.py::"
 _SEVERAL = "swarm/program/test_several.py::"
 _ROUNDS = "swarm/grading/test_rounds.py::"
 
@@ -180,6 +181,54 @@ ROWS = (
         "    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:\n        raise TargetError(",
         "    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:\n        return {}\n        raise TargetError(",
         f"{_SEVERAL}test_a_toml_file_is_what_its_values_are_and_one_that_is_none_is_refused",
+    ),
+    _row(
+        "prompt-fields-alone",
+        "nothing in a prompt's braces is followed but the names of a closed list",
+        "models/prompts/grading/filling.py",
+        "        if field[1] not in values:\n",
+        "        if field[1] not in values:\n            return field[0]\n        if False:\n",
+        f"{_PROMPTS}test_what_is_no_prompt_is_refused_by_its_name",
+    ),
+    _row(
+        "prompt-without-hidden-items",
+        "a prompt that carries a hidden message is not asked with",
+        "models/prompts/grading/filling.py",
+        "    if any(item.number in digits for item in items):\n",
+        "    if False:\n",
+        f"{_PROMPTS}test_what_is_no_prompt_is_refused_by_its_name",
+    ),
+    _row(
+        "prompt-has-its-item",
+        "a prompt that leaves out the message is not asked with",
+        "models/prompts/grading/filling.py",
+        '    if _FIELD.findall(template).count("item") != 1:\n',
+        "    if False:\n",
+        f"{_PROMPTS}test_what_is_no_prompt_is_refused_by_its_name",
+    ),
+    _row(
+        "prompt-plain-characters",
+        "a prompt hides no characters",
+        "models/prompts/grading/filling.py",
+        '        if not char.isprintable() and char not in "\\n\\t":\n',
+        "        if False:\n",
+        f"{_PROMPTS}test_what_is_no_prompt_is_refused_by_its_name",
+    ),
+    _row(
+        "prompt-cost-bounded",
+        "a prompt that would cost a fortune is refused before anybody is asked",
+        "models/prompts/grading/filling.py",
+        "> MAX_PROMPT:\n",
+        "> 1000 * MAX_PROMPT:\n",
+        f"{_PROMPTS}test_a_prompt_that_grows_is_refused_before_anybody_is_asked",
+    ),
+    _row(
+        "prompt-stand-in-says-so",
+        "a trial that the stand-in answered is flagged",
+        "models/prompts/grading/grade.py",
+        '"stand_in_model": at_once == 1',
+        '"stand_in_model": False',
+        f"{_PROMPTS}test_a_grade_has_its_items_its_cost_and_says_stand_in",
     ),
     _row(
         "guard-keeps-from-leading",
