@@ -16,9 +16,7 @@ Study = Annotated[
 ]
 Trial = Annotated[str, typer.Argument(help="A trial such as t0007 or 7.")]
 
-Target = Annotated[
-    str, typer.Option(metavar="NAME|PATH", help="resnext, efficientnet, gpt, prompts, or a target folder.")
-]
+Target = Annotated[str, typer.Option(metavar="NAME|PATH", help="resnext, gpt, prompts, ... or a target folder.")]
 Device = Annotated[str, typer.Option(metavar="auto|cuda|cpu", help="auto: a GPU where there is one.")]
 Data = Annotated[
     str,

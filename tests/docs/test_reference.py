@@ -73,7 +73,7 @@ def test_every_setting_is_on_the_page_and_no_other() -> None:
 
 
 def test_every_variable_of_ours_is_on_the_page_and_no_other() -> None:
-    sources = [path for part in ("swarm", "workers") for path in (ROOT / part).rglob("*.py")]
+    sources = [path for part in ("swarm", "workers", "models") for path in (ROOT / part).rglob("*.py")]
     used = {name for path in sources for name in re.findall(r"\bSWARM_[A-Z_]*[A-Z]\b", path.read_text())}
     shown = {name for name in first_columns(page("environment.md")) if name.startswith("SWARM_")}
     assert sorted(used) == sorted(shown)
