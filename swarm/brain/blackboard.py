@@ -50,7 +50,7 @@ class Brain:
         disk: Disk = _SYSTEM_DISK,
         kept: Path | None = None,
     ) -> None:
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.realpath(path))  # unlike resolve(), no error for links in a circle
         self._clock = clock
         self._disk = disk
         self._lock = WriterLock(self.path.with_name(self.path.name + ".lock"), clock, lock_timeout_s)

@@ -34,7 +34,7 @@ class SyncFailed(BrainError):
 def opened_for_append(path: Path) -> Iterator[int]:
     """A descriptor for reading and appending; the file is created when it is missing. Hold the lock."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
     except OSError as problem:
         raise BrainError(f"cannot write {path}: {problem.strerror}. Check its folder and permissions.") from problem
     try:

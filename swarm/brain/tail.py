@@ -1,6 +1,7 @@
 """Reading a file that others append to: each complete line once, without a lock."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ class RawLine:
 
 
 class Tail:
-    """How far one file was read. Raises BrainReplaced when what was read is no longer there.
+    """How far one file was read. Raises BrainReplaced when what was read is no longer there, and
+    BrainError for what is no plain file: a pipe would wait for ever, and a device has no end.
 
     A file is the same one when the last bytes that were read are where they were: each line holds the hash of the line
     before it, so they stand for all that was read. Another inode with the same bytes is the brain that was put back.
@@ -46,7 +48,7 @@ class Tail:
     def new_lines(self) -> Iterator[RawLine]:
         """The complete lines behind the last one read. A file that does not exist yet has none."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for a writer
         except FileNotFoundError:
             if self._identity is not None:
                 raise BrainReplaced(_gone(self.path, "was deleted")) from None
@@ -78,6 +80,8 @@ class Tail:
 
     def _check_identity(self, fd: int) -> None:
         found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise BrainError(f"{self.path} is a folder, a pipe or a device: a brain is a plain file; name another")
         identity = (found.st_dev, found.st_ino)
         other = self._identity is not None and identity != self._identity
         if found.st_size < self.offset:

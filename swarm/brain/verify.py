@@ -1,5 +1,6 @@
 """Reading a file from the start: its records, and whether its chain holds."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ def verify(path: Path | str) -> VerifyReport:
     Not promised: to notice a change of the very last line, which no link covers yet, or a file that was rewritten
     with its whole chain. Raises BrainError when there is no such file.
     """
-    path = Path(path).resolve()
-    if not path.is_file():
+    path = Path(os.path.realpath(path))
+    if not path.exists():
         raise BrainError(f"{path} does not exist. `swarm up` starts a brain; --brain names another.")
     bad: list[BadLine] = []
     broken: list[BadLine] = []

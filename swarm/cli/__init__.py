@@ -1,39 +1,65 @@
 """The command line. `main` turns every outcome into an exit code: 0 ok, 1 failed, 2 usage, 130 interrupted."""
 
+import io
+import math
 import sys
 from pathlib import Path
 
-from swarm.errors import SwarmError
+from swarm.errors import Escaped, SwarmError, contained
 
 
 def main() -> int:
+    """Nobody is shown a traceback: what no code expected is a sentence too, and a file has the rest."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be bytes that no encoding has
+    try:
+        answer = contained(_outcome, passing=(SystemExit,))
+    except KeyboardInterrupt:
+        print("swarm: interrupted", file=sys.stderr)
+        return 130
+    if isinstance(answer, Escaped):
+        _refuse(f"this is a fault of swarm itself, {answer.text}. {_written_down(answer.error)}", 1)
+        return 1
+    return answer
+
+
+def _outcome() -> int:
     import typer
 
     from swarm.cli.app import app
 
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="swarm")
     except typer.TyperException as error:
         if message := error.format_message():  # without arguments the help has been shown already
-            _refuse(f"{message} See: swarm --help", error.exit_code)
+            command = getattr(getattr(error, "ctx", None), "command_path", "swarm")
+            _refuse(f"{message.rstrip('.')}. See: {command} --help", error.exit_code)
         return error.exit_code
     except SwarmError as error:
         _refuse(str(error), error.exit_code)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("swarm: interrupted", file=sys.stderr)
-        return 130
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say to it
         return 0
     except OSError as error:  # a folder that cannot be written to, a disk without room
-        from swarm.brain.room import free_mib
-
-        where = Path(str(error.filename)).parent if error.filename else Path.cwd()
-        text = f"{error.strerror or error}: {error.filename or where}"
-        _refuse(f"{text} ({free_mib(where):.0f} MiB are free there). Check its permissions and disk.", 1)
+        _refuse(_told(error), 1)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _told(error: OSError) -> str:
+    from swarm.brain.room import free_mib
+
+    said = error.strerror or str(error)
+    try:
+        where = Path(str(error.filename)).parent if error.filename else Path.cwd()
+        mib = free_mib(where)
+        free = f" ({mib:.0f} MiB are free there)" if math.isfinite(mib) else ""
+    except OSError:  # the folder that we are in was deleted
+        where, free = Path("this folder"), ""
+    return f"{said}: {error.filename or where}{free}. Check its permissions and disk."
 
 
 def _refuse(text: str, exit_code: int) -> None:
@@ -43,3 +69,16 @@ def _refuse(text: str, exit_code: int) -> None:
 
         print(json.dumps({"schema_version": 1, "error": text, "exit_code": exit_code}), flush=True)
     print(f"swarm: {text}", file=sys.stderr)
+
+
+def _written_down(error: BaseException) -> str:
+    """Where the traceback is, for whoever mends it."""
+    import tempfile
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="swarm-fault-", suffix=".txt", delete=False) as file:
+            file.write(f"{sys.argv}\n\n{''.join(traceback.format_exception(error))}")
+    except OSError as refused:
+        return f"Where it happened could not be written down: {refused.strerror}."
+    return f"Where it happened is in {file.name}: report it with that file, which holds your command line."

@@ -149,7 +149,7 @@ def _card(_cwd: Path) -> tuple[Verdict, str]:
 
     probe = detect_probe("auto")
     if not isinstance(probe, NvmlProbe):
-        return "ok", "there is no NVIDIA card here; trials run on the CPU"
+        return "warn", "there is no NVIDIA card here: trials run on the CPU, by default on stand-in data"
     if missing("train"):
         return "warn", "not tried: torch is not installed"
     return "ok", str(require_usable(probe))
@@ -171,11 +171,13 @@ def _data(_cwd: Path) -> tuple[Verdict, str]:
 
 
 def _model(_cwd: Path) -> tuple[Verdict, str]:
-    from swarm.orchestrator.model_servers import check_models
+    from swarm.orchestrator.model_servers import check_models, model_without_a_server
     from swarm.study.settings import ProposerSettings
 
     url = os.environ.get("OPENAI_BASE_URL")
     if not os.environ.get("OPENAI_API_KEY") and not url:
+        if said := model_without_a_server([ProposerSettings(spec="auto")], os.environ):
+            return "warn", said
         return "ok", "no OPENAI_API_KEY and no OPENAI_BASE_URL: the embedded proposers do the work"
     model = os.environ.get("SWARM_MODEL")
     if not model:

@@ -74,12 +74,15 @@ def simulate(
     from swarm.admission.simulator import POLICIES, Peaks, Workload
     from swarm.admission.simulator import simulate as run_simulation
     from swarm.errors import UsageError
+    from swarm.study.options import require_between
 
     if policy not in POLICIES:
         raise UsageError(f"--policy is {policy!r}; it is one of {', '.join(POLICIES)}")
-    for flag, value in (("--cards", cards), ("--workers", workers), ("--jobs", jobs)):
-        if value < 1:
-            raise UsageError(f"{flag} is {value}, and must be at least 1")
+    require_between("--cards", cards, 1, 64)
+    require_between("--workers", workers, 1, 64)
+    require_between("--jobs", jobs, 1, 100_000)
+    require_between("--peak-mib", peak_mib, 1, 1_000_000)
+    require_between("--spread", spread, 0, 3)
     workload = Workload(Peaks(median_mib=peak_mib, sigma=spread))
     found = run_simulation(cards, workers, jobs, seed, policy=policy, workload=workload)
     if as_json:

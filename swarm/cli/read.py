@@ -13,6 +13,7 @@ from swarm.errors import RepoError, SwarmError, UsageError
 from swarm.orchestrator.control import orchestrator_runs
 from swarm.repo import Repo
 from swarm.report.summary import summarize
+from swarm.study.naming import study_named
 from swarm.study.settings import Layout
 from swarm.study.state import StudyState, Trial
 from swarm.watch.terminal import picture
@@ -40,19 +41,11 @@ def find_study(brain: Brain, study_id: str | None) -> StudyState:
     """The study with this id or an unambiguous beginning of it; the latest when None, and then it is said on stderr
     when a newer one is passed over because it has no trial."""
     state = brain.snapshot()
-    if study_id is None:
-        latest, newest = state.latest, state.newest
-        if latest is None or newest is None:
-            raise SwarmError(f"{brain.path} holds no study yet ({len(state.history)} lines of the original format)")
-        if newest is not latest:
-            text = f"this is {latest.study_id}; {newest.study_id} is newer and has no trial: --study names it"
-            print(f"swarm: {text}", file=sys.stderr)
-        return latest
-    matches = [study for name, study in state.studies.items() if name.startswith(study_id)]
-    if len(matches) != 1:
-        known = ", ".join(state.studies) or "none"
-        raise UsageError(f"--study {study_id!r} fits {len(matches)} studies of {known}")
-    return matches[0]
+    study, newest = study_named(state, study_id, brain.path, len(brain.skipped)), state.newest
+    if study_id is None and newest is not None and newest is not study:
+        text = f"this is {study.study_id}; {newest.study_id} is newer and has no trial: --study names it"
+        print(f"swarm: {text}", file=sys.stderr)
+    return study
 
 
 def find_trial(study: StudyState, name: str) -> Trial:

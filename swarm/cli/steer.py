@@ -76,10 +76,14 @@ def budget(trials: Trials = None, hours: Hours = None, why: Why = "", study: Stu
 
 def _steer(brain: Path | None, study_id: str | None, action: "Action", subject: str, text: str) -> None:
     from swarm.cli.read import find_study, find_trial, open_brain
+    from swarm.errors import UsageError
     from swarm.study.steering import steer
+    from swarm.watch.steering import home_of
 
     opened = open_brain(brain)
     study = find_study(opened, study_id)
+    if home_of(opened, study.study_id) is None:
+        raise UsageError(f"{study.study_id} was not run here, so nobody would read it: steer it where it runs")
     if action == "pin":
         subject = find_trial(study, subject).claim.program
     opened.append(steer(study, action, subject, text))

@@ -6,11 +6,15 @@ from pathlib import Path
 from swarm.errors import SwarmError
 from swarm.orchestrator.control import Control, holder, orchestrator_runs, write_control
 from swarm.repo import Repo
+from swarm.study.options import require_between
 from swarm.study.settings import Layout
+
+MOST_S = 1_000_000.0
 
 
 def stop_running(cwd: Path, *, now: bool, timeout_s: float) -> int:
     """0 when the study has ended or none was running; raises SwarmError when it has not ended in time."""
+    require_between("--timeout", timeout_s, 0, MOST_S)
     layout = Layout(root=Repo.open(cwd).root)
     if not orchestrator_runs(layout):
         print("No study is running here.")

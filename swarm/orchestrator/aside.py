@@ -14,6 +14,7 @@ from swarm.gpu import detect_probe
 from swarm.orchestrator.control import only_orchestrator
 from swarm.orchestrator.settings_file import load_settings
 from swarm.repo import Repo
+from swarm.study.naming import study_named
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState
 from swarm.trial.contract import harness_sha256
@@ -48,7 +49,7 @@ def beside(
     layout = Layout(root=repo.root)
     path = (brain_path or layout.brain).absolute()
     brain = Brain(path, clock=clock, kept=repo.kept_brain(path) if writes else None)
-    settings = _settings(layout, _named(brain, study_id))
+    settings = _settings(layout, study_named(brain.snapshot(), study_id, path, len(brain.skipped)))
     with only_orchestrator(layout) as reign:
         reign.announce(settings.study_id)
         executor = LocalExecutor(
@@ -60,20 +61,12 @@ def beside(
         yield Aside(settings, brain, repo, executor, clock)
 
 
-def _named(brain: Brain, study_id: str | None) -> StudyState:
-    state = brain.snapshot()
-    found = (
-        [state.latest] if study_id is None else [s for name, s in state.studies.items() if name.startswith(study_id)]
-    )
-    if len(found) != 1 or found[0] is None:
-        raise UsageError(f"{study_id or 'the latest study'} fits {len(found)} studies of {brain.path}: name one")
-    return found[0]
-
-
 def _settings(layout: Layout, study: StudyState) -> RunSettings:
     path = layout.settings(study.study_id)
     if not path.exists():
-        raise UsageError(f"study {study.study_id} was not run in this clone: {path} is missing")
+        raise UsageError(
+            f"study {study.study_id} was not run in this clone ({path} is missing): ask in the one that ran it"
+        )
     settings = load_settings(path)
     if settings.harness_sha256 != harness_sha256():
         raise SwarmError(

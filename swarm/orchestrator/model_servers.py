@@ -23,8 +23,33 @@ def need_extras(proposers: Iterable[ProposerSettings], *, sealed: bool = True) -
 def check_models(proposers: Iterable[ProposerSettings], environ: Mapping[str, str]) -> None:
     """Raises UsageError for a server or a key that no worker could use. Nobody is asked."""
     for chosen in (one for first in proposers for one in (first, *first.others)):
-        if chosen.spec == "openai" or (chosen.spec == "auto" and names_a_model(chosen, environ)):
+        named = chosen.model is not None or names_a_model(chosen, environ)
+        if chosen.spec == "openai" or (chosen.spec == "auto" and named):
             _check(chosen, environ)
+
+
+def refuse_a_model_that_nobody_asks(proposers: Iterable[ProposerSettings]) -> None:
+    """Raises UsageError when a model or its server is given, and every proposer is one that asks none."""
+    every = tuple(proposers)
+    if any(chosen.spec in ("openai", "auto") or chosen.spec.startswith("cli:") for chosen in every):
+        return
+    for flag, value in (("--model", every[0].model), ("--base-url", every[0].base_url)):
+        if value is not None:
+            raise UsageError(
+                f"{flag} is {value!r}, and --proposer {every[0].spec} asks no model: leave one of them out"
+            )
+
+
+def model_without_a_server(proposers: Iterable[ProposerSettings], environ: Mapping[str, str]) -> str | None:
+    """What is to be said where `auto` could ask the model of the environment if it knew where."""
+    model = environ.get("SWARM_MODEL")
+    unasked = any(chosen.spec == "auto" and not names_a_model(chosen, environ) for chosen in proposers)
+    if not model or not unasked:
+        return None
+    return (
+        f"SWARM_MODEL is {model}, and there is no OPENAI_API_KEY and no OPENAI_BASE_URL: no model is asked, the "
+        "embedded proposers do the work."
+    )
 
 
 def _check(chosen: ProposerSettings, environ: Mapping[str, str]) -> None:

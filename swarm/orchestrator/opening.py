@@ -22,11 +22,17 @@ from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import chosen_device, device_name, with_cards
 from swarm.orchestrator.data import own_data, prepare_data, require_same_grader
 from swarm.orchestrator.first_record import first_record
-from swarm.orchestrator.model_servers import check_models, need_extras
+from swarm.orchestrator.model_servers import (
+    check_models,
+    model_without_a_server,
+    need_extras,
+    refuse_a_model_that_nobody_asks,
+)
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget
 from swarm.repo import Repo
 from swarm.repo.programs import Programs
+from swarm.study.naming import study_named
 from swarm.study.options import UpOptions, check_options, worker_names
 from swarm.study.resuming import proposer_settings, resumed
 from swarm.study.settings import GpuMode, Layout, ProposerSettings, RunSettings, Sandbox
@@ -73,12 +79,11 @@ def open_study(
     brain = Brain(path, clock=clock, kept=repo.kept_brain(path), lock_timeout_s=LOCK_TIMEOUT_S)
     changes: tuple[str, ...] = ()
     if options.resume:
-        latest = _study_named(brain, options.study)
-        had = _settings_of(layout, latest)
+        latest = _study_to_go_on_with(brain, options)
+        had = _settings_of(layout, latest, _asked_by(options))
         require_same_grader(had, os.environ)
         settings, changes = resumed(had, options, clock.now())
-        ran_on = latest.opened.device_name if latest is not None else ""
-        settings, changes = with_cards(settings, changes, ran_on, options, say)
+        settings, changes = with_cards(settings, changes, latest.opened.device_name, options, say)
         _check_proposers(settings.proposers, sealed=settings.grading is None)
         if not settings.on_nodes:
             require_usable_card(settings.device, settings.cards, settings.sandbox, say)
@@ -118,6 +123,9 @@ def _fresh(
         _check_proposers(proposers, sealed=True)  # whoever lacks the libraries is told of them first
         raise
     _check_proposers(proposers, sealed=target.grading is None)
+    refuse_a_model_that_nobody_asks(proposers.values())
+    if (unasked := model_without_a_server(proposers.values(), os.environ)) is not None:
+        say(unasked)
     require_committed(repo, target)
     device, cards = chosen_device(options, say)
     if options.executor == "local":
@@ -178,33 +186,33 @@ def _fresh(
     )
 
 
-def _study_named(brain: Brain, name: str | None) -> StudyState | None:
+def _asked_by(options: UpOptions) -> str:
+    """What a person typed to go on with a study, for what is said to them."""
+    return "finals" if options.finals == "now" else "--resume"
+
+
+def _study_to_go_on_with(brain: Brain, options: UpOptions) -> StudyState:
     """By its id or an unambiguous beginning of it; the latest when None. Raises UsageError."""
-    state = brain.snapshot()
-    if name is None:
-        return state.latest
-    found = [study for study_id, study in state.studies.items() if study_id.startswith(name)]
-    if len(found) != 1:
-        raise UsageError(f"--study {name!r} fits {len(found)} studies of {', '.join(state.studies) or 'none'}")
-    return found[0]
+    state, asked_by = brain.snapshot(), _asked_by(options)
+    if state.latest is None:
+        raise UsageError(f"{asked_by}: there is no study in this brain ({brain.path}). `swarm up` begins one.")
+    return study_named(state, options.study, brain.path)
 
 
-def _settings_of(layout: Layout, study: StudyState | None) -> RunSettings:
-    """What the latest study was run with, and the limits that it has now. Raises UsageError and SwarmError where it
-    cannot go on here."""
-    if study is None:
-        raise UsageError("--resume: there is no study in this brain. Start one without --resume.")
+def _settings_of(layout: Layout, study: StudyState, asked_by: str) -> RunSettings:
+    """What a study was run with, and the limits that it has now. Raises UsageError and SwarmError where it cannot go on
+    here."""
     path = layout.settings(study.study_id)
     if not path.exists():
         raise UsageError(
-            f"--resume: study {study.study_id} was not run in this clone ({path} is missing). "
-            "Start a new study without --resume; its workers can read the old one's records."
+            f"{asked_by}: study {study.study_id} was not run in this clone ({path} is missing). "
+            "`swarm up` begins a new one, whose workers can read the old one's records."
         )
     settings = load_settings(path)
     if settings.harness_sha256 != harness_sha256():
         raise SwarmError(
-            f"--resume: the harness has changed since study {study.study_id} began, so new results would not be "
-            "comparable. Start a new study without --resume, or check out the old harness."
+            f"{asked_by}: the harness has changed since study {study.study_id} began, so new results would not be "
+            "comparable. `swarm up` begins a new study; or check out the old harness."
         )
     limits = study.limits  # as a person has left them
     return settings.model_copy(update={"trials": limits.trials, "deadline_at": limits.deadline_at})

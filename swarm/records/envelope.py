@@ -5,6 +5,8 @@ from pydantic import Field
 from swarm.records.text import Line
 from swarm.records.values import FORMAT_VERSION, MAX_DESCRIPTION, Value
 
+LAST_AT = 32_503_680_000.0  # the year 3000: every reader shows the moment as a date, and far later ones have none
+
 
 class Record(Value):
     """The envelope. `seq` counts lines from 1, `prev` is the SHA-256 of the line before."""
@@ -17,5 +19,10 @@ class Record(Value):
     v: int = FORMAT_VERSION
     seq: int = 0
     id: Line = ""
-    at: float = Field(default=0.0, description="seconds since the epoch, by the writer's clock; order is by seq")
+    at: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=LAST_AT,
+        description="seconds since the epoch, by the writer's clock; order is by seq",
+    )
     prev: Line = ""

@@ -288,9 +288,9 @@ def _discover(git: Git) -> Git:
         git("rev-parse", "--git-dir")
     except GitFailed as error:
         if "safe.directory" not in str(error):
-            raise NotARepository(
-                f"{git.folder} is not in a git repository: run git init there and commit your files ({error})"
-            ) from error
+            more = "" if "not a git repository (" in str(error) else f" ({error})"
+            text = f"{git.folder} is not in a git repository: run git init there and commit your files{more}"
+            raise NotARepository(text) from error
         if not trusted_by_user(git.folder):
             raise NotARepository(
                 f"{git.folder} belongs to another user: allow it with git config --global --add safe.directory "

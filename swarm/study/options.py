@@ -59,6 +59,12 @@ class UpOptions:
         object.__setattr__(self, "given", self.given | said - {"given", "worker_proposers"})
 
 
+def require_between(flag: str, value: float, low: float, high: float) -> None:
+    """Raises UsageError for a number outside of the limits, and for nan."""
+    if not low <= value <= high:
+        raise UsageError(f"{flag} is {value:g}, and must lie between {low:g} and {high:g}")
+
+
 def named_workers(pairs: Iterable[str]) -> dict[str, str]:
     """Proposers by worker, from texts such as worker_1=SPEC. Raises UsageError for one of another form."""
     named = {}
@@ -83,10 +89,8 @@ def check_options(options: UpOptions) -> None:
         ("--price-out", options.price_out, 0, 1_000_000),
     )
     for flag, value, low, high in limits:
-        if value == math.inf and flag in MAY_BE_UNLIMITED:
-            continue
-        if value is not None and not low <= value <= high:
-            raise UsageError(f"{flag} is {value:g}, and must lie between {low:g} and {high:g}")
+        if value is not None and not (value == math.inf and flag in MAY_BE_UNLIMITED):
+            require_between(flag, value, low, high)
     if (options.price_in is None) != (options.price_out is None):
         raise UsageError("--price-in and --price-out belong together: give both in USD per million tokens, or neither")
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (

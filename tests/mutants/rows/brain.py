@@ -94,6 +94,18 @@ ROWS = (
         (f"{_BRAIN}test_an_append_fills_the_envelope_and_chains",),
     ),
     Safeguard(
+        "brain-is-a-plain-file",
+        "a pipe or a device in the place of a brain is refused and not waited for",
+        Edit("swarm/brain/tail.py", "        if not stat.S_ISREG(found.st_mode):\n", "        if False:\n"),
+        (f"{_DAMAGE}test_what_is_no_plain_file_is_refused_and_not_waited_for",),
+    ),
+    Safeguard(
+        "moments-are-dates",
+        "a record whose moment is no date is a bad line, and no view breaks on it",
+        Edit("swarm/records/envelope.py", "        le=LAST_AT,\n", ""),
+        (f"{_DAMAGE}test_a_moment_that_is_no_date_makes_a_bad_line",),
+    ),
+    Safeguard(
         "verify-changed-line",
         "swarm verify names a line that was changed",
         Edit("swarm/brain/verify.py", "    elif record.prev != before:\n", "    elif False:\n"),

@@ -8,6 +8,7 @@ _RESUMING = "swarm/study/test_resuming.py::"
 _OPENING = "swarm/orchestrator/test_opening.py::"
 _ORCHESTRATOR = "swarm/orchestrator/test_orchestrator.py::"
 _CONTROL = "swarm/orchestrator/test_control.py::"
+_CLI = "swarm/cli/test_cli.py::"
 _WORKER = "workers/test_worker.py::"
 
 
@@ -16,6 +17,38 @@ def _row(name: str, what: str, file: str, old: str, new: str, *tests: str) -> Sa
 
 
 ROWS = (
+    _row(
+        "named-model-is-asked-or-refused",
+        "--model without a server that could be asked is refused",
+        "swarm/orchestrator/model_servers.py",
+        "        named = chosen.model is not None or names_a_model(chosen, environ)\n",
+        "        named = names_a_model(chosen, environ)\n",
+        f"{_OPENING}test_a_model_that_nobody_could_ask_is_refused",
+    ),
+    _row(
+        "model-that-nobody-asks",
+        "--model beside proposers that ask none is refused",
+        "swarm/orchestrator/opening.py",
+        "    refuse_a_model_that_nobody_asks(proposers.values())\n",
+        "",
+        f"{_OPENING}test_a_model_that_nobody_could_ask_is_refused",
+    ),
+    _row(
+        "faults-are-sentences",
+        "what no code expected ends a command with a sentence, also as JSON",
+        "swarm/cli/__init__.py",
+        "        answer = contained(_outcome, passing=(SystemExit,))\n",
+        "        answer = _outcome()\n",
+        f"{_CLI}test_what_no_code_expected_is_a_sentence_and_a_file_with_the_rest",
+    ),
+    _row(
+        "no-word-into-a-copy-by-command",
+        "swarm steer writes only where the study was run",
+        "swarm/cli/steer.py",
+        "    if home_of(opened, study.study_id) is None:\n",
+        "    if False:\n",
+        f"{_CLI}test_a_study_that_was_not_run_here_is_not_steered",
+    ),
     _row(
         "brain-put-back",
         "a brain that is exchanged while a study runs is put back with all lines",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.brain import GENESIS, BadLine, Brain, read_records, verify
-from swarm.errors import BrainReplaced
+from swarm.errors import BrainError, BrainReplaced
 from swarm.records import MAX_LINE_BYTES, Note
 
 GOOD = b'{"agent_id":"w","validation_loss":1.5,"description":"d"}'
@@ -303,3 +303,20 @@ def test_a_hostile_line_is_skipped_and_told(path: Path, line: bytes) -> None:
     brain.append(note("last"))
     assert [bad.line for bad in brain.skipped] == [2]
     assert [getattr(record, "detail", "") for record in read_records(path)] == ["first", "last"]
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder"])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(path: Path, what: str) -> None:
+    os.mkfifo(path) if what == "pipe" else path.mkdir()
+    for use in (lambda: Brain(path).snapshot(), lambda: verify(path), lambda: list(read_records(path))):
+        with pytest.raises(BrainError, match="a brain is a plain file"):
+            use()
+
+
+def test_a_moment_that_is_no_date_makes_a_bad_line(path: Path) -> None:
+    """Every view shows the moment of a record as a date."""
+    brain = Brain(path)
+    brain.append(note())
+    first = json.loads(path.read_text())
+    path.write_text("".join(json.dumps(first | {"at": at}) + "\n" for at in (1.0, 1e300, -1e300)))
+    assert [line.line for line in verify(path).bad] == [2, 3]

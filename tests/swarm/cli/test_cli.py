@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from fakes.git_repository import make_repository
 
 from swarm.brain import Brain
 from swarm.cli import main
+from swarm.study.settings import Layout
 
 SWARM = str(Path(sys.executable).with_name("swarm"))
 
@@ -56,6 +58,13 @@ def write_brain(folder: Path) -> FakeStudy:
     fake.fail(fake.claim(parent="t0001"))
     Brain(folder / "swarm_brain.jsonl").append(*fake.records)
     return fake
+
+
+def run_here(folder: Path, study_id: str) -> None:
+    """What tells a study that ran in this clone from a copy of its records."""
+    path = Layout(root=folder).settings(study_id)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -230,7 +239,7 @@ def test_verify_names_the_first_bad_line(tmp_path: Path) -> None:
 
 def test_a_person_steers_and_it_stands_in_status_and_log(tmp_path: Path) -> None:
     repo = make_repository(tmp_path / "repo")
-    write_brain(repo.root)
+    run_here(repo.root, write_brain(repo.root).study.study_id)
     assert swarm("steer", "note", "try a longer warm-up", cwd=repo.root).returncode == 0
     done = swarm("steer", "veto", "architecture", "--why", "keep it small", cwd=repo.root)
     assert (done.returncode, "Vetoed now: architecture." in done.stdout) == (0, True)
@@ -270,10 +279,20 @@ def test_a_person_gives_a_study_more_trials_and_more_time(tmp_path: Path) -> Non
 )
 def test_steering_that_means_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     repo = make_repository(tmp_path / "repo")
-    write_brain(repo.root)
+    run_here(repo.root, write_brain(repo.root).study.study_id)
     before = (repo.root / "swarm_brain.jsonl").read_bytes()
     done = swarm("steer", *arguments, cwd=repo.root)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (repo.root / "swarm_brain.jsonl").read_bytes() == before
+
+
+def test_a_study_that_was_not_run_here_is_not_steered(tmp_path: Path) -> None:
+    """A clone has the records of others: a word written there would reach nobody, and dirty a tracked file."""
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    before = (repo.root / "swarm_brain.jsonl").read_bytes()
+    done = swarm("steer", "veto", "architecture", cwd=repo.root)
+    assert done.returncode == 2 and "was not run here" in done.stderr
     assert (repo.root / "swarm_brain.jsonl").read_bytes() == before
 
 
@@ -304,3 +323,55 @@ def test_a_system_error_is_one_sentence_with_the_folder_and_what_is_free(
     assert done.returncode == 1
     assert done.stderr.startswith(f"swarm: Read-only file system: {untouched}/some file (")
     assert "MiB are free there" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_what_no_code_expected_is_a_sentence_and_a_file_with_the_rest(
+    untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> int:
+        raise KeyError("never thought of")
+
+    monkeypatch.setattr("swarm.cli.up.run_up", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    done = swarm("up", "--json", cwd=untouched)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert "a fault of swarm itself, KeyError: 'never thought of'" in json.loads(done.stdout)["error"]
+    (written,) = tmp_path.glob("swarm-fault-*.txt")
+    assert str(written) in done.stderr and "in broken" in written.read_text()
+
+
+def test_a_name_that_no_encoding_has_is_printed_all_the_same(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    odd = os.fsdecode(b"copy-\xff.jsonl")
+    (repo.root / "swarm_brain.jsonl").rename(repo.root / odd)
+    done = process("verify", "--brain", odd, cwd=repo.root)
+    assert (done.returncode, "the chain holds" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gpu", "simulate", "--peak-mib", "0"), "--peak-mib is 0, and must lie between 1 and 1e+06"),
+        (("gpu", "simulate", "--spread", "nan"), "--spread is nan, and must lie between"),
+        (("gpu", "simulate", "--jobs", "9999999999"), "--jobs is 1e+10, and must lie between 1 and 100000"),
+        (("stop", "--timeout", "nan"), "--timeout is nan, and must lie between"),
+        (("stop", "--timeout", "-1"), "--timeout is -1, and must lie between"),
+        (("gpu", "simulate", "--cards", "x"), ". See: swarm gpu simulate --help"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_with_the_bounds(
+    untouched: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = swarm(*arguments, cwd=untouched)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("command", [("certify",), ("attribute",), ("verify", "--rerun", "t0001"), ("status",)])
+def test_a_brain_without_a_study_is_called_that(tmp_path: Path, command: tuple[str, ...]) -> None:
+    repo = make_repository(tmp_path / "repo")
+    brain = repo.root / "swarm_brain.jsonl"
+    brain.write_bytes(b"\xff\xfe no record\n" * 3)
+    done = swarm(*command, cwd=repo.root)
+    assert done.returncode == 1, done.stderr
+    assert f"{brain} holds no study yet; 3 lines cannot be read, see swarm verify" in done.stderr

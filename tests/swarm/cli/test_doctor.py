@@ -80,7 +80,10 @@ def test_a_card_is_tried_outside_and_inside_and_its_failure_is_one(monkeypatch: 
 
 def test_a_machine_without_a_card_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect, "NvmlProbe", lambda: NvmlProbe(FakeNvml("no_device"), signs=lambda: ""))
-    assert doctor._card(Path()) == ("ok", "there is no NVIDIA card here; trials run on the CPU")
+    assert doctor._card(Path()) == (
+        "warn",
+        "there is no NVIDIA card here: trials run on the CPU, by default on stand-in data",
+    )
 
 
 def test_a_study_on_a_card_tries_it_first_and_one_on_the_cpu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,11 +257,36 @@ def test_a_study_that_never_ran_is_not_resumed_in_place_of_one_that_did(
     assert opened(tiny, resume=True).settings == ran.settings
 
 
+def test_a_model_that_nobody_could_ask_is_refused(tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "SWARM_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="some-model would be asked at OpenAI's own server, and there is no key"):
+        opened(tiny, model="some-model")
+    with pytest.raises(UsageError, match="--model is 'some-model', and --proposer tpe asks no model"):
+        opened(tiny, model="some-model", proposer="tpe")
+    with pytest.raises(UsageError, match="--base-url is 'http://host/v1', and --proposer embedded asks no model"):
+        opened(tiny, base_url="http://host/v1", proposer="embedded")
+    assert not tiny.brain.exists()
+
+
+def test_a_model_of_the_environment_that_is_not_asked_is_named(
+    tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SWARM_MODEL", "some-model")
+    said: list[str] = []
+    open_study(NO_GPU, tiny.root, FakeClock(), said.append)
+    assert [line for line in said if "SWARM_MODEL is some-model" in line and "no model is asked" in line]
+
+
 def test_a_study_of_another_clone_cannot_be_resumed(tiny: TinyStudy) -> None:
     settings = opened(tiny).settings
     settings.layout.settings(settings.study_id).unlink()
     with pytest.raises(UsageError, match=f"study {settings.study_id} was not run in this clone"):
         opened(tiny, resume=True)
+    with pytest.raises(UsageError, match=r"finals: study \S+ was not run in this clone"):
+        opened(tiny, resume=True, finals="now")
 
 
 def test_a_study_of_another_harness_cannot_be_resumed(tiny: TinyStudy) -> None:
