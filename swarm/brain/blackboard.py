@@ -9,8 +9,9 @@ from pathlib import Path
 
 from swarm.brain.disk import Disk, SyncFailed, append_durably, opened_for_append, set_torn_bytes_aside
 from swarm.brain.keep import Kept
-from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered
+from swarm.brain.lines import BadLine, could_begin_ours, decode, numbered, slim
 from swarm.brain.lock import WriterLock, is_at
+from swarm.brain.replaying import without_collections
 from swarm.brain.seal import Sealed, identified, rechained, seal
 from swarm.brain.tail import RawLine, Tail
 from swarm.brain.verify import read_records
@@ -78,7 +79,8 @@ class Brain:
                 self._restore(self._kept)
         with self._mutex:
             if self._tail.changed():
-                self._apply(self._tail.new_lines())
+                with without_collections(self._tail.unread_bytes()):
+                    self._apply(self._tail.new_lines())
             return self._state
 
     def append(self, *records: Record) -> list[Record]:
@@ -200,7 +202,7 @@ class Brain:
                 self._skipped.append(BadLine(line.number, str(problem)))
             else:
                 self._records += 1
-                applied = contained(partial(self._state.apply, numbered(record, line.number)))
+                applied = contained(partial(self._state.apply, slim(numbered(record, line.number))))
                 if isinstance(applied, Escaped):
                     self._skipped.append(BadLine(line.number, applied.text))
 

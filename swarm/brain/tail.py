@@ -45,6 +45,13 @@ class Tail:
             return self._identity is not None
         return (found.st_dev, found.st_ino) != self._identity or found.st_size != self.offset
 
+    def unread_bytes(self) -> int:
+        """About as many as there are behind the last line read."""
+        try:
+            return max(0, self.path.stat().st_size - self.offset)
+        except OSError:
+            return 0
+
     def new_lines(self) -> Iterator[RawLine]:
         """The complete lines behind the last one read. A file that does not exist yet has none."""
         try:

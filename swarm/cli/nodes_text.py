@@ -7,11 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from swarm.errors import UsageError
-from swarm.nodes.host import NODES, exchange_folder, read_address
+from swarm.nodes.door import TIMEOUT_S
+from swarm.nodes.host import NODES
 from swarm.nodes.values import NodeSeen
 from swarm.orchestrator.control import holder
 from swarm.repo import Repo
 from swarm.study.settings import Layout
+from swarm.watch.nodes import ask_nodes
 
 
 def print_nodes(cwd: Path, *, as_json: bool) -> None:
@@ -20,8 +22,7 @@ def print_nodes(cwd: Path, *, as_json: bool) -> None:
     running = holder(layout)
     if running is None:
         raise UsageError("no study runs here, so it has no nodes: `swarm up --executor nodes` starts one that has")
-    address = read_address(exchange_folder(layout, running.study_id) / "address.json")
-    seen = NODES.validate_json(address.caller()("nodes", b""))
+    seen = ask_nodes(layout, running.study_id, TIMEOUT_S)
     if as_json:
         print(NODES.dump_json(seen).decode())
     else:

@@ -20,6 +20,7 @@ from swarm.sharing.receiving import Here, Refused, Taken, received
 from swarm.sharing.remote import letters, post
 from swarm.sharing.shelf import REMOTE, Shelf
 from swarm.sharing.signing import accepted_signers, sign
+from swarm.study.devices import device_class
 from swarm.study.lineage import commit_of
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import Program, StudyState
@@ -35,7 +36,8 @@ def publish_study(
     repo, study, settings = _here(brain, study_id)
     if study is None or settings is None:
         raise UsageError("there is no study of this clone to tell of")
-    author = Author(swarm, time.time(), data_sha256(settings.data_dir), study.opened.device_name, note)
+    ran_on = device_class(study) or study.opened.device_name
+    author = Author(swarm, time.time(), data_sha256(settings.data_dir), ran_on, note)
     programs, refs = Programs.opened(repo, study), repo.refs(study.study_id)
 
     def text(program: Program) -> str:

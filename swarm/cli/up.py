@@ -25,6 +25,7 @@ from swarm.pods.registry import costs_now
 from swarm.repo import Repo
 from swarm.report.summary import StudySummary, summarize
 from swarm.study.caution import caution
+from swarm.study.devices import device_class
 from swarm.study.options import UpOptions
 from swarm.study.resuming import terms
 from swarm.study.settings import Layout
@@ -62,7 +63,8 @@ def _run_up(options: UpOptions, cwd: Path, console: Console, sinks: tuple[Sink, 
         orchestrator = Orchestrator(opened.settings, opened.brain, opened.repo, clock, renew=reign.renew)
         said = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
         plain = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-        with notifying(sinks, opened, clock, said) as look, serving(opened.settings, clock, plain):
+        ran_on = device_class(_study(opened))
+        with notifying(sinks, opened, clock, said) as look, serving(opened.settings, clock, plain, ran_on):
             display = _Display(opened, console, clock, orchestrator, look)
             with display.shown():
                 reason = orchestrator.run(display.tick)

@@ -18,6 +18,7 @@ from statistics import fmean
 from swarm.compare.values import Arm, ArmResult, Checkpoint, Comparison, Cost, Interval, PairResult
 from swarm.errors import SwarmError
 from swarm.records import Decision, FailReason, ProposalClaimed, ProposalRejected, TrialFinished, VerdictReached
+from swarm.study.devices import device_of
 from swarm.study.state import StudyState
 from swarm.study.trajectory import trajectory
 from swarm.study.usage import total_usage
@@ -169,12 +170,15 @@ def _is_gain(verdict: VerdictReached) -> bool:
 
 
 def _require_same_start(a: StudyState, b: StudyState) -> None:
-    for what in ("base_tree_sha256", "objective_sha256", "harness_sha256", "seed", "device_name"):
+    for what in ("base_tree_sha256", "objective_sha256", "harness_sha256", "seed"):
         mine, theirs = getattr(a.opened, what), getattr(b.opened, what)
         if mine != theirs:
             raise SwarmError(
                 f"{a.study_id} and {b.study_id} cannot be compared: {what} is {mine} in one and {theirs} in the other"
             )
+    mine, theirs = device_of(a), device_of(b)
+    if mine != theirs:
+        raise SwarmError(f"{a.study_id} ran on {mine} and {b.study_id} on {theirs}: their results do not compare")
 
 
 def _arm_result(study: StudyState, trials: int) -> ArmResult | None:

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from swarm.admission import Lease, Request
 from swarm.execution.attempt import Attempt
 from swarm.execution.executor import Started, TrialOrder
+from swarm.gpu.device_class import device_class
 from swarm.records import Resources
+from swarm.trial.config import Device
 from swarm.trial.files import Unreadable, read_plain
 from swarm.trial.folder import TrialFolder
 
@@ -54,13 +56,14 @@ class Watch:
         self.overlap_s += max(0.0, now - self.looked) if self.beside else 0.0
 
 
-def note_of(request: Request, lease: Lease, waited_s: float, probe_s: float | None) -> Note:
+def note_of(request: Request, lease: Lease, device: Device, waited_s: float, probe_s: float | None) -> Note:
     started = Started(
         attempt=request.attempt + 1,
         lease_id=lease.lease_id,
         device_uuid=lease.device,
         reservation_mib=lease.reservation_mib,
         alone=lease.alone,
+        device_class=device_class(device, lease.device_name),
     )
     return Note(
         started=started,

@@ -82,6 +82,7 @@ class Started(_Value):
     reservation_mib: int
     alone: bool
     node: str = Field(default="", description="who ran it; empty on the driver's own machine")
+    device_class: str = Field(default="", max_length=120, description="model of the card, or of the processor")
 
 
 class Progress(_Value):

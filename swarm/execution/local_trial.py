@@ -97,7 +97,8 @@ class LocalTrial:
             try:
                 lease = yield from self._leased(request)
                 waited_s = round(self._clock.monotonic() - asked, 3)
-                attempt = yield from self._attempt(note_of(request, lease, waited_s, probe_s), lease, watch)
+                note = note_of(request, lease, self._order.device, waited_s, probe_s)
+                attempt = yield from self._attempt(note, lease, watch)
             except NeverFits as error:
                 return self._unrun(FailReason.INFEASIBLE, str(error))
             except NoCardLeft as error:

@@ -53,6 +53,7 @@ class TrialRecords:
             device_uuid=started.device_uuid,
             alone=started.alone,
             node=started.node,
+            device_class=started.device_class,
         )
         self._brain.append(record)
 

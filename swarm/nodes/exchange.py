@@ -16,7 +16,18 @@ Not promised: that the work of a lost node is saved. Its trial begins anew.
 from collections.abc import Iterable
 
 from swarm.execution.executor import Outcome, Progress, TrialOrder
-from swarm.nodes.entry import MISSED_BEATS, Entry, Node, counts, on_node, seen, started_on, stopped
+from swarm.nodes.entry import (
+    MISSED_BEATS,
+    Entry,
+    Node,
+    counts,
+    on_node,
+    other_device,
+    refusal,
+    seen,
+    started_on,
+    stopped,
+)
 from swarm.nodes.values import BEAT_S, LEASE_S, Answer, Beat, Held, Lease, Look, NodeFacts, NodeSeen, Terms
 from swarm.records import FailReason
 
@@ -94,6 +105,8 @@ class Exchange:
 
     def beat(self, beat: Beat, now: float) -> tuple[Answer, list[Held]]:
         """The answer to a node, and those of its words that ended a trial."""
+        if (namesake := self._namesake(beat.facts, now)) is not None:
+            return Answer(refused=namesake, forget=tuple(held.trial_id for held in beat.held)), []
         node = self._node(beat, now)
         forget, endings = [], []
         for held in beat.held:
@@ -106,6 +119,10 @@ class Exchange:
             if held.trial_id not in node.holds:
                 forget.append(held.trial_id)
         given = self._missing(node, {held.trial_id for held in beat.held})
+        if node.refused:
+            given = None
+            for entry in list(node.holds.values()):
+                self._lose(entry, f"node {node.facts.name} was refused")
         self._expire(now)
         if self.ended:
             return Answer(ended=True, forget=tuple(held.trial_id for held in beat.held)), endings
@@ -134,21 +151,33 @@ class Exchange:
             node.holds = {
                 trial: entry for trial, entry in self._open.items() if entry.state == "leased" and entry.node == name
             }
+        if node.facts.pid != beat.facts.pid:  # another process, which may have been set right
+            node.ran_on = ""
         node.facts, node.heard, node.wants = beat.facts, now, beat.wants
-        node.refused = self._refusal(beat.facts)
+        node.ran_on = next(filter(None, (other_device(held, beat.facts) for held in beat.held)), node.ran_on)
+        node.refused = refusal(beat.facts, self.terms, self.device_class, node.ran_on)
         return node
+
+    def _namesake(self, facts: NodeFacts, now: float) -> str | None:
+        """Two machines of one name would each seem to have lost what the other one runs. The first is heard, and the
+        other one once that has been silent for a lease."""
+        known = self._nodes.get(facts.name)
+        if known is None or known.facts.place == facts.place or now - known.heard > self._lease_s:
+            return None
+        return f"another node is called {facts.name}: give this one a name of its own, with --name"
 
     def _heard(self, entry: Entry, held: Held, node: Node) -> bool:
         """Takes a node's word about its order. True when the trial has ended by it."""
         if entry.state == "over":
             return False
-        self.changed.add(held.trial_id)
         if held.returned:
             self._again(entry)
             return False
         if held.broken is not None:
             return self._pass_on(entry, node, None, held.broken)
         if held.outcome is None:
+            if entry.state != "leased" or entry.progress is None:  # steps are not worth a write of the whole order
+                self.changed.add(held.trial_id)
             entry.state, entry.progress = "leased", on_node(held.progress, node)
             node.holds[held.trial_id] = entry
             return False
@@ -160,6 +189,7 @@ class Exchange:
     def _pass_on(self, entry: Entry, node: Node, outcome: Outcome | None, broken: str | None) -> bool:
         """This node cannot run it: another may, and where none is left its word is the end."""
         entry.passed = (*entry.passed, node.facts.name)
+        self.changed.add(entry.order.trial_id)
         if any(name not in entry.passed and not other.refused for name, other in self._nodes.items()):
             self._again(entry)
             return False
@@ -186,6 +216,7 @@ class Exchange:
 
     def _lose(self, entry: Entry, why: str) -> None:
         entry.lost += 1
+        self.changed.add(entry.order.trial_id)
         if entry.lost <= LOSSES_ALLOWED or entry.stop is not None:
             self._again(entry)
         else:
@@ -231,20 +262,6 @@ class Exchange:
         self.changed.add(entry.order.trial_id)
         self.device_class = self.device_class or node.facts.device_class
         return entry
-
-    def _refusal(self, facts: NodeFacts) -> str:
-        """Why the node may not run this study's trials; empty when it may."""
-        terms = self.terms
-        for what, has, wanted in (
-            ("version", facts.version, terms.version),
-            ("harness", facts.harness_sha256, terms.harness_sha256),
-            ("data", facts.data_sha256, terms.data_sha256),
-            ("device", facts.device, terms.device),
-            ("device class", facts.device_class, self.device_class or facts.device_class),
-        ):
-            if has != wanted:
-                return f"another {what}: it has {has[:40]}, the study {wanted[:40]}. Its results would not compare."
-        return ""
 
     def _why(self, now: float) -> str:
         alive = [n for n in self._nodes.values() if not n.refused and now - n.heard <= self._lease_s]

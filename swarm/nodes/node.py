@@ -8,11 +8,12 @@ The name is the machine's, so that an agent that is started again finds what the
 """
 
 import contextlib
+import hashlib
 import os
-import platform
+import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,16 @@ from swarm.admission.selftest.usable import require_usable
 from swarm.clock import Clock
 from swarm.errors import NodeError, TrialError
 from swarm.execution.local import LocalExecutor
-from swarm.gpu import GpuProbe, NvmlProbe, detect_probe
+from swarm.gpu import DeviceReading, GpuProbe, NvmlProbe, detect_probe
+from swarm.gpu.cards import ALL
+from swarm.gpu.device_class import device_class
 from swarm.nodes.agent import POLL_S, Agent
 from swarm.nodes.host import Address
 from swarm.nodes.values import Card, NodeFacts, Terms
-from swarm.orchestrator.data import data_sha256, prepare_data, prepared_as
+from swarm.orchestrator.cards import cards_for
+from swarm.orchestrator.data import OWN, data_sha256, prepare_data, prepared_as
 from swarm.supervisor import Zygote, kill_leftovers
+from swarm.supervisor.proc import boot_id
 from swarm.trial.contract import CACHE_VARIABLE, PRELOAD, code_root, harness_sha256
 from swarm.version import VERSION
 
@@ -43,6 +48,14 @@ class Place:
 
     name: str
     folder: Path
+
+    @property
+    def mark(self) -> str:
+        """Tells this folder, since this start of the machine, from one of the same name elsewhere."""
+        made = self.folder / "mark"
+        with contextlib.suppress(FileExistsError), made.open("x", encoding="utf-8") as file:
+            file.write(secrets.token_hex(8))
+        return hashlib.sha256(boot_id().encode() + made.read_bytes()).hexdigest()[:32]
 
 
 def nodes_folder() -> Path:
@@ -66,13 +79,16 @@ def run_node(
     caller = address.caller()
     terms = Terms.model_validate_json(caller("terms", b""))
     with place(nodes_folder(), name or os.environ.get(NAME_VARIABLE) or socket.gethostname()) as mine:
-        probe = detect_probe(terms.device)
+        probe, cards = detect_probe(terms.device), cards_for(terms.device, ALL, say)
         if terms.device == "cuda":
-            say(str(require_usable(NvmlProbe(), "auto")))
-        facts = facts_of(mine.name, terms, probe, prepared := _data(terms, say))
-        admission = AdmissionController(default_root(), probe, clock)
+            say(str(require_usable(NvmlProbe(), "auto", only=cards)))
+        brings_data = terms.dataset == OWN
+        prepared = mine.folder if brings_data else _data(terms, say)
+        data = OWN if brings_data else data_sha256(prepared)
+        facts = facts_of(mine, terms, probe, cards, data)
+        admission = AdmissionController(default_root(), probe, clock, cards=cards)
         trials = mine.folder / "trials" / terms.study_id
-        with warm(say) as zygote:
+        with contextlib.nullcontext() if brings_data else warm(say) as zygote:
             executor = LocalExecutor(trials, prepared, admission, clock, zygote=zygote)
             agent = Agent(caller, executor, facts, mine.folder / "held.json", clock)
             say(f"node {mine.name} asks {address.host}:{address.port} for trials of {terms.study_id}")
@@ -134,18 +150,24 @@ def warm(say: Callable[[str], None]) -> Iterator[Path | None]:
             zygote.stop()
 
 
-def facts_of(name: str, terms: Terms, probe: GpuProbe, data_dir: Path) -> Callable[[], NodeFacts]:
-    """Who this node is; free memory is read anew each time."""
-    harness, data = harness_sha256(), data_sha256(data_dir)
-    readings = probe.read()
-    model = readings[0].name if terms.device == "cuda" and readings else processor()
+def facts_of(mine: Place, terms: Terms, probe: GpuProbe, uuids: Sequence[str], data: str) -> Callable[[], NodeFacts]:
+    """Who this node is, with those of its cards that it may use, all on a CPU; free memory is read anew each time.
+    `data`: their hash."""
+    harness, mark = harness_sha256(), mine.mark
+
+    def usable() -> list[DeviceReading]:
+        return [reading for reading in probe.read() if not uuids or reading.uuid in uuids]
+
+    readings = usable()
+    model = device_class(terms.device, readings[0].name if readings else "")
 
     def now() -> NodeFacts:
         cards = tuple(
-            Card(name=reading.name, total_mib=reading.total_mib, free_mib=reading.free_mib) for reading in probe.read()
+            Card(name=reading.name, total_mib=reading.total_mib, free_mib=reading.free_mib) for reading in usable()
         )
         return NodeFacts(
-            name=name,
+            name=mine.name,
+            place=mark,
             version=VERSION,
             harness_sha256=harness,
             data_sha256=data,
@@ -157,15 +179,6 @@ def facts_of(name: str, terms: Terms, probe: GpuProbe, data_dir: Path) -> Callab
         )
 
     return now
-
-
-def processor() -> str:
-    """The model of this machine's processor: on a CPU a second of another one is other work."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-        for line in lines:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _data(terms: Terms, say: Callable[[str], None]) -> Path:

@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill trials for memory: admission does that, and by other rules
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # with no GPU of Ray's the agent still sees the machine's cards
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "100",  # a machine that is busy takes longer than the 30 s of its own
 }
 
 

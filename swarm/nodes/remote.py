@@ -8,7 +8,7 @@ from swarm.clock import Clock
 from swarm.errors import NodeError, TrialError
 from swarm.execution.executor import Outcome, Progress, RunningTrial, TrialOrder
 from swarm.nodes.door import Caller
-from swarm.nodes.host import Stop, exchange_folder, read_address
+from swarm.nodes.host import Stop, driver_address, read_address
 from swarm.nodes.values import Look
 from swarm.study.settings import Layout
 from swarm.trial.folder import TrialFolder
@@ -22,7 +22,7 @@ class RemoteExecutor:
 
     def __init__(self, layout: Layout, study_id: str, clock: Clock, look_every_s: float = LOOK_EVERY_S) -> None:
         self._trials = layout.trials(study_id)
-        self._line = _Line(exchange_folder(layout, study_id) / "address.json", clock)
+        self._line = _Line(driver_address(layout, study_id), clock)
         self._clock = clock
         self._look_every_s = look_every_s
 

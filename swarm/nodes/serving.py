@@ -12,10 +12,10 @@ from pathlib import Path
 
 from swarm.clock import Clock
 from swarm.errors import MissingExtra, NodeError
-from swarm.nodes.host import ExchangeHost, exchange_folder
+from swarm.nodes.host import ExchangeHost, nodes_address
 from swarm.nodes.ray_launcher import END, READY
 from swarm.nodes.values import BEAT_S, LEASE_S, Terms
-from swarm.orchestrator.data import data_sha256
+from swarm.orchestrator.data import OWN, data_sha256
 from swarm.study.settings import RunSettings
 from swarm.trial.contract import code_root
 from swarm.version import VERSION, missing
@@ -28,18 +28,18 @@ ALL_INTERFACES = "0.0.0.0"
 
 @contextlib.contextmanager
 def serving(
-    settings: RunSettings, clock: Clock, say: Callable[[str], None], lease_s: float = LEASE_S
+    settings: RunSettings,
+    clock: Clock,
+    say: Callable[[str], None],
+    device_class: str | None = None,
+    lease_s: float = LEASE_S,
 ) -> Iterator[ExchangeHost | None]:
-    """None for a study on this machine alone. Raises NodeError and MissingExtra."""
+    """None for a study on this machine alone. `device_class`: what its trials so far ran on. Raises NodeError and
+    MissingExtra."""
     if not settings.on_nodes:
         yield None
         return
     kind, _, rest = settings.executor.partition(":")
-    if settings.grading is not None:
-        raise NodeError(
-            f"--executor {settings.executor}: {settings.target} brings a grader and data of its own, and nodes prepare "
-            "only the data of sealed targets. Leave --executor out."
-        )
     if kind in ("ray", "slurm") and (absent := missing(kind)):
         raise MissingExtra(kind, absent)
     alone = kind == "ray" and not rest
@@ -50,9 +50,10 @@ def serving(
         listen="127.0.0.1" if alone else ALL_INTERFACES,
         announced="127.0.0.1" if alone else own_address(rest if kind == "ray" else ""),
         port=int(rest) if kind == "nodes" and rest else 0,
+        device_class=device_class,
         lease_s=lease_s,
     )
-    address = exchange_folder(settings.layout, settings.study_id) / "address.json"
+    address = nodes_address(settings.layout, settings.study_id)
     try:
         with contextlib.ExitStack() as stack:
             if kind == "nodes":
@@ -73,7 +74,7 @@ def terms_of(settings: RunSettings) -> Terms:
         version=VERSION,
         harness_sha256=settings.harness_sha256,
         dataset=settings.dataset,
-        data_sha256=data_sha256(settings.data_dir),
+        data_sha256=OWN if settings.dataset == OWN else data_sha256(settings.data_dir),
         device=settings.device,
     )
 

@@ -1,10 +1,11 @@
 """What the driver and its nodes say to each other. Pure."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from swarm.execution.executor import Outcome, Progress, TrialOrder
+from swarm.records import one_line
 from swarm.trial.config import Device
 
 BEAT_S = 2.0  # between two beats of a node in which nothing happens
@@ -18,12 +19,16 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
+Short = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
+"""What a node calls itself and its parts: it is printed."""
+
+
 class Card(Message):
     """A device of a node as its own ledger sees it."""
 
-    name: str
-    total_mib: int
-    free_mib: int
+    name: Short
+    total_mib: int = Field(ge=0)
+    free_mib: int = Field(ge=0)
 
 
 class Terms(Message):
@@ -38,17 +43,19 @@ class Terms(Message):
 
 
 class NodeFacts(Message):
-    """Who a node is. `device_class` tells apart what does not compare: the model of its cards, or of its processor."""
+    """Who a node is. `device_class` tells apart what does not compare: the model of its cards, or of its processor.
+    `place` tells apart two machines of one name."""
 
-    name: str
-    version: str
-    harness_sha256: str
-    data_sha256: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    version: Short
+    harness_sha256: Short
+    data_sha256: Short
     device: Device
-    device_class: str
-    cores: int
+    device_class: Short
+    cores: int = Field(ge=1)
     pid: int
-    cards: tuple[Card, ...] = ()
+    cards: tuple[Card, ...] = Field(default=(), max_length=64)
+    place: Short = ""
 
 
 class Held(Message):

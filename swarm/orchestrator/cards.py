@@ -5,9 +5,12 @@ from collections.abc import Callable
 from swarm.errors import UsageError
 from swarm.gpu import detect_probe
 from swarm.gpu.cards import chosen_cards, left_out
+from swarm.gpu.device_class import device_class as class_of
 from swarm.gpu.unsupported import unsupported
+from swarm.study.devices import ELSEWHERE, device_class
 from swarm.study.options import DeviceChoice, UpOptions
 from swarm.study.settings import RunSettings
+from swarm.study.state import StudyState
 from swarm.trial.config import Device
 
 
@@ -53,8 +56,19 @@ def with_cards(
     return settings.model_copy(update={"cards": cards}), (*changes, change)
 
 
+def require_same_class(settings: RunSettings, study: StudyState | None) -> None:
+    """Raises UsageError where trials on this machine would not compare with those that the study has, of nodes say."""
+    ran_on = device_class(study) if study is not None else None
+    here = class_of(settings.device, device_name(settings.device, settings.cards))
+    if ran_on not in (None, here):
+        raise UsageError(
+            f"--resume: this machine's device is a {here}, and the trials of {settings.study_id} ran on a {ran_on}: "
+            "results would not compare. Go on where that is, with --executor, or start a new study without --resume."
+        )
+
+
 def device_name(device: Device, cards: tuple[str, ...], *, on_nodes: bool = False) -> str:
     if on_nodes:
-        return "nodes"
+        return ELSEWHERE
     probe = detect_probe(device)
     return next((reading.name for reading in probe.read() if reading.uuid in cards), probe.name)

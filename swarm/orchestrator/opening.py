@@ -19,7 +19,7 @@ from swarm.brain.room import require_room
 from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
-from swarm.orchestrator.cards import chosen_device, device_name, with_cards
+from swarm.orchestrator.cards import chosen_device, device_name, require_same_class, with_cards
 from swarm.orchestrator.data import own_data, prepare_data, require_same_grader
 from swarm.orchestrator.first_record import first_record
 from swarm.orchestrator.model_servers import (
@@ -86,6 +86,7 @@ def open_study(
         settings, changes = with_cards(settings, changes, latest.opened.device_name, options, say)
         _check_proposers(settings.proposers, sealed=settings.grading is None)
         if not settings.on_nodes:
+            require_same_class(settings, latest)
             require_usable_card(settings.device, settings.cards, settings.sandbox, say)
     else:
         fresh = _fresh(options, repo, brain.path, clock, say, advice)

@@ -134,6 +134,7 @@ class TrialStarted(Record):
     supervisor_pid: int | None = None
     alone: bool = False
     node: Line = Field(default="", description="the node that runs it; empty on the machine of the study")
+    device_class: Line = Field(default="", description="model of the card, or of the processor; empty: not recorded")
 
 
 class TrialFinished(Record):

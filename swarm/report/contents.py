@@ -18,6 +18,7 @@ from swarm.report.findings import (
 )
 from swarm.report.guards import guards
 from swarm.report.integrity import integrity
+from swarm.report.nodes import nodes
 from swarm.report.section import Section
 from swarm.report.sections import memory_use, notes, overview, ran_on, ranking
 from swarm.study.state import StudyState
@@ -52,6 +53,7 @@ PARTS: Mapping[str, Part] = {
     "models": Part("Language models", _of_study(models)),
     "integrity": Part("How far to trust it", integrity),
     "overview": Part("Overview", _of_study(overview)),
+    "nodes": Part("Nodes", _of_study(nodes)),
     "ran_on": Part("What it was run on", _of_study(ran_on)),
     "notes": Part("Notes", _of_study(notes)),
 }

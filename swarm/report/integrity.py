@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from swarm.records import FailReason
 from swarm.report.evidence import NOTHING, Evidence
+from swarm.report.nodes import one_class
 from swarm.report.results import certified_text
 from swarm.report.section import Section
 from swarm.report.words import many, moment
@@ -45,6 +46,7 @@ def _rows(study: StudyState, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Sandbox", _each(item.sandbox for item in finished)
     yield "Flags", _each((flag for item in finished for flag in item.flags), "none")
     yield "Harness", _harness(study)
+    yield "Device class", one_class(study)
     yield "Chain of the brain", chain(evidence)
     yield "Baseline over the night", _drift(study)
     prunes = false_prunes(study)

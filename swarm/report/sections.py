@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from swarm.report.memory import lift_text, memory_rows, percent, prediction_error
 from swarm.report.section import Section
 from swarm.report.summary import mean_top1, summarize
+from swarm.study.devices import device_of
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import UNKNOWN
 from swarm.verdict.early_stop import false_prunes
@@ -111,7 +112,7 @@ def ran_on(study: StudyState) -> Section:
         ("Data", opened.data),
         ("Target", f"{opened.target} ({opened.target_folder}/{opened.editable})"),
         ("Base commit", opened.base_commit),
-        ("Device", f"{opened.device_name} ({opened.device})"),
+        ("Device", f"{device_of(study)} ({opened.device})"),
         ("torch", _each(item.torch for item in used)),
         ("Budget of a trial", f"{opened.budget.amount:g} {opened.budget.kind}"),
         ("Wall time limit", f"{opened.budget.walltime_limit_s:g} s"),

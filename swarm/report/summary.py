@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from swarm import verdict
 from swarm.records import Grade, Operator, Scalar, TrialState
 from swarm.study.caution import caution
+from swarm.study.devices import device_of
 from swarm.study.overlap import overlapping_pairs
 from swarm.study.state import Program, StudyState
 from swarm.target.objective import Objective
@@ -98,7 +99,7 @@ def summarize(study: StudyState) -> StudySummary:
         grade=opened.terms.grade,
         caution=caution(opened.data, opened.terms.grade),
         objective=study.objective,
-        device=opened.device_name,
+        device=device_of(study),
         budget=f"{opened.budget.amount:g} {opened.budget.kind}",
         closed=study.closed.reason if study.closed else None,
         trials=len(trials),

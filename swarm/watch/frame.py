@@ -34,7 +34,8 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A worker and the trial in its hand. `progress` in [0, 1] and `loss` are the program's own account of itself.
+    """A worker and the trial in its hand. `progress` in [0, 1] and `loss` are the program's own account of itself, and
+    unknown of a trial that runs on a node.
 
     `silent_s`: since its last step. `ends_in_s`: an estimate of the trial's end, scoring included.
     """
@@ -49,6 +50,7 @@ class Slot:
     ends_in_s: float | None
     restarts: int
     description: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,23 @@ class Card:
     foreign_mib: int
     room_mib: int
     fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine that runs trials of this study elsewhere, as it said `heard_s` ago. Memory is that of all its cards, in
+    MiB. `state`: working, idle, silent or refused, and then `refused` says why."""
+
+    name: str
+    state: str
+    device_class: str
+    cards: int
+    free_mib: int
+    total_mib: int
+    cores: int
+    runs: tuple[str, ...]
+    heard_s: float
+    refused: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +182,7 @@ class Frame:
     trouble: str | None
     events: tuple[Happened, ...]
     finals: Finals | None = None
+    nodes: tuple[Node, ...] = ()
 
     def as_fields(self) -> dict[str, object]:
         """For JSON."""

@@ -16,10 +16,12 @@ from swarm.orchestrator.control import holder, orchestrator_runs
 from swarm.orchestrator.settings_file import load_settings
 from swarm.records import one_line
 from swarm.repo import Repo
+from swarm.study.devices import ELSEWHERE
 from swarm.study.settings import Layout, RunSettings
 from swarm.study.state import StudyState
 from swarm.trial.heartbeat import read_beat
 from swarm.watch.frame import Card, Waiting
+from swarm.watch.nodes import NodesSeen
 from swarm.watch.view import Pulse, Reading
 
 LEDGER_EVERY_S = 3.0  # its lock is the workers'
@@ -38,6 +40,7 @@ class Readings:
         self._ledger: AdmissionStatus | None = None
         self._ledger_trouble: str | None = None
         self._look_at_ledger = -LEDGER_EVERY_S
+        self._nodes = NodesSeen(clock)
         self._limits: tuple[str, float, float | None, int | None] | None = None
 
     def take(self, study: StudyState) -> Reading:
@@ -48,8 +51,10 @@ class Readings:
         usd, tokens = self._spend_limits(layout, study)
         if not runs:
             return Reading(at=now, here=True, max_usd=usd, max_tokens=tokens)
-        if self._wants_ledger:
+        elsewhere = study.opened.device_name == ELSEWHERE  # then this machine's own devices say nothing of it
+        if self._wants_ledger and not elsewhere:
             self._look(study.opened.device)
+        nodes = self._nodes.take(layout, study.study_id) if elsewhere else ()
         return Reading(
             at=now,
             runs=True,
@@ -57,9 +62,10 @@ class Readings:
             pulses=self._pulses(layout, study),
             waiting=_waiting(self._ledger, study.study_id),
             cards=_cards(self._ledger),
+            nodes=nodes,
             max_usd=usd,
             max_tokens=tokens,
-            trouble=self._ledger_trouble,
+            trouble=self._nodes.trouble if elsewhere else self._ledger_trouble,
         )
 
     def _pulses(self, layout: Layout, study: StudyState) -> dict[str, Pulse]:

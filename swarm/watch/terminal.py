@@ -12,12 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.watch.frame import Frame, Mean, Slot
-from swarm.watch.words import duration, facts_of, slot_note, state_of, waiting_text, warning_of
+from swarm.watch.words import (
+    duration,
+    facts_of,
+    node_device,
+    node_heard,
+    node_memory,
+    slot_note,
+    state_of,
+    waiting_text,
+    warning_of,
+)
 
 WIDE = 150  # from here on two columns
 ROOMY = 100  # from here on the training loss has a column
 BAR = 12
 FEW_BEST, FEW_EVENTS = 5, 8
+NODES_SHOWN = 8
 BELOW = 9  # lines that programs and events want at least
 STYLES = {
     "kept": "bold green",
@@ -27,6 +38,7 @@ STYLES = {
     "discarded": "dim",
     "inconclusive": "yellow",
 }
+NODE_STYLES = {"working": "green", "idle": "dim", "silent": "red", "refused": "red"}
 DOING = {"training": "green", "scoring": "green", "waiting": "yellow", "stopped": "red", "crashed": "red"}
 
 
@@ -49,7 +61,8 @@ def picture(seen: Frame, width: int, height: int | None = None) -> RenderableTyp
 
 def _above(seen: Frame, width: int, *, short: bool) -> Group:
     """All but programs and events. `short`: each fact has one line, and an end that does not fit is cut."""
-    return Group(*_head(seen), _facts(seen, short=short), *_slots(seen, width), *_queue(seen, short=short), Text())
+    middle = (*_slots(seen, width), *_queue(seen, short=short), *_nodes(seen, width))
+    return Group(*_head(seen), _facts(seen, short=short), *middle, Text())
 
 
 def _shares(seen: Frame, room: int | None, *, wide: bool) -> tuple[int, int]:
@@ -136,6 +149,34 @@ def _queue(seen: Frame, *, short: bool) -> Iterator[RenderableType]:
         yield Text()
         places = [f"{place}. {waiting_text(one)}" for place, one in enumerate(seen.waiting, 1)]
         yield _named(zip(["queue", *[""] * len(places)], places, strict=False), short=short)
+
+
+def _nodes(seen: Frame, width: int) -> Iterator[RenderableType]:
+    """A line for each; of more than NODES_SHOWN the silent and the refused come first."""
+    if not seen.nodes:
+        return
+    yield Text()
+    table = _table()
+    table.add_column("node", no_wrap=True, min_width=8)
+    table.add_column("doing", no_wrap=True, min_width=7)
+    table.add_column("heard", no_wrap=True, justify="right")
+    table.add_column("runs", no_wrap=True, min_width=5)
+    if width >= ROOMY:
+        table.add_column("memory", no_wrap=True)
+        table.add_column("cores", no_wrap=True, justify="right")
+    table.add_column("device", no_wrap=True, overflow="ellipsis", ratio=1)
+    odd_first = sorted(seen.nodes, key=lambda node: node.state not in ("silent", "refused"))
+    for node in odd_first[:NODES_SHOWN]:
+        wide = (node_memory(node), str(node.cores)) if width >= ROOMY else ()
+        runs = ", ".join(node.runs) or "-"
+        state = Text(node.state, style=NODE_STYLES[node.state])
+        table.add_row(
+            Text(node.name), state, Text(node_heard(node)), Text(runs), *map(Text, wide),
+            Text(node.refused or node_device(node)),
+        )  # fmt: skip
+    yield table
+    if (more := len(seen.nodes) - NODES_SHOWN) > 0:
+        yield Text(f"and {more} more nodes: swarm nodes", style="dim")
 
 
 def _programs(seen: Frame, count: int) -> RenderableType:

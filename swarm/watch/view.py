@@ -8,6 +8,7 @@ from statistics import fmean
 from swarm import verdict
 from swarm.records import WorkerStatus
 from swarm.report.events import Event
+from swarm.study.devices import device_of
 from swarm.study.state import Program, StudyState, Trial
 from swarm.study.usage import total_usage, usages_of
 from swarm.verdict.finals import deciding_costs
@@ -22,6 +23,7 @@ from swarm.watch.frame import (
     Gain,
     Happened,
     Mean,
+    Node,
     Slot,
     Spend,
     Waiting,
@@ -55,6 +57,7 @@ class Reading:
     pulses: dict[str, Pulse] = field(default_factory=dict)
     waiting: tuple[Waiting, ...] = ()
     cards: tuple[Card, ...] = ()
+    nodes: tuple[Node, ...] = ()
     max_usd: float | None = None
     max_tokens: int | None = None
     trouble: str | None = None
@@ -109,7 +112,7 @@ def frame(known: Facts, reading: Reading) -> Frame:
         seq=known.seq,
         study_id=study.study_id,
         target=opened.target,
-        device=opened.device_name,
+        device=device_of(study),
         budget=f"{opened.budget.amount:g} {opened.budget.kind}",
         data=opened.data,
         state=state,
@@ -137,6 +140,7 @@ def frame(known: Facts, reading: Reading) -> Frame:
         trouble=reading.trouble,
         events=known.events,
         finals=finals_ahead(study, rate, now) if state in ("running", "copy") else None,
+        nodes=reading.nodes,
     )
 
 
@@ -260,6 +264,7 @@ def _busy(trial: Trial, status: WorkerStatus | None, reading: Reading, past: Seq
         ends_in_s=ends_in_s(trial, progress, past, reading.at),
         restarts=restarts,
         description=trial.claim.description,
+        node=trial.started.node if trial.started is not None else "",
     )
 
 

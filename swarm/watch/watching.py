@@ -92,4 +92,5 @@ def one_look(brain: Brain, study_id: str | None) -> Frame:
 
 
 def _gist(seen: Frame) -> tuple[object, ...]:
-    return seen.seq, seen.state, seen.trouble, tuple((slot.trial_id, slot.doing) for slot in seen.slots)
+    slots = tuple((slot.trial_id, slot.doing) for slot in seen.slots)
+    return seen.seq, seen.state, seen.trouble, slots, tuple((node.name, node.state, node.runs) for node in seen.nodes)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from swarm.study.caution import caution
-from swarm.watch.frame import Card, Frame, Slot, Waiting
+from swarm.watch.frame import Card, Frame, Node, Slot, Waiting
 
 SILENT_S = 15.0  # without a step, from which on it is said
 
@@ -63,9 +63,24 @@ def facts_of(seen: Frame) -> Iterator[tuple[str, str]]:
         yield "vetoed", ", ".join(seen.vetoed)
 
 
+def node_memory(node: Node) -> str:
+    """What is free of what its devices have."""
+    return f"{node.free_mib:,} of {node.total_mib:,} MiB free" if node.cards else "unknown"
+
+
+def node_device(node: Node) -> str:
+    """Its cards, all of one model, or its processor."""
+    return f"{node.cards} x {node.device_class}" if node.cards > 1 else node.device_class
+
+
+def node_heard(node: Node) -> str:
+    """When it last said something."""
+    return f"{duration(node.heard_s)} ago"
+
+
 def slot_note(slot: Slot) -> str:
     """What is tried, after what is odd about it."""
-    odd = []
+    odd = [f"on {slot.node}"] if slot.node else []
     if slot.restarts:
         odd.append(f"restarted {slot.restarts}x")
     if slot.doing == "training" and slot.silent_s is not None and slot.silent_s >= SILENT_S:
@@ -120,7 +135,8 @@ def _gain(seen: Frame) -> str:
 def _noise(seen: Frame) -> str:
     if seen.noise_sigma is None:
         return "not measured yet"
-    return f"{_with_unit(seen, seen.noise_sigma)} from run to run, {seen.noise_degrees} degrees of freedom"
+    where = f", on {seen.device} alone" if seen.nodes else ""
+    return f"{_with_unit(seen, seen.noise_sigma)} from run to run{where}, {seen.noise_degrees} degrees of freedom"
 
 
 def _pace(seen: Frame) -> str | None:

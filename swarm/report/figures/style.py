@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from swarm.records.data import named
 from swarm.study.caution import caution
+from swarm.study.devices import device_of
 from swarm.study.state import Program, StudyState, Trial
 from swarm.target.objective import Objective
 from swarm.verdict.standing import Standing, standing, standing_of_trial
@@ -175,7 +176,7 @@ def _wrapped(text: str) -> str:
 
 def _subtitle(study: StudyState, note: str) -> str:
     opened = study.opened
-    facts = f"{opened.target} on {html.escape(opened.device_name)}, {html.escape(study.study_id)}"
+    facts = f"{opened.target} on {html.escape(device_of(study))}, {html.escape(study.study_id)}"
     parts = [facts, note] if note else [facts]
     if (warning := warning_of(study)) is not None:
         parts.insert(0, f'<span style="color:{VERMILLION}"><b>{warning}</b></span>')

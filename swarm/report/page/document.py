@@ -23,6 +23,7 @@ from swarm.report.page.look import asset, plots_script, style_sheet
 from swarm.report.results import Result, headline, results
 from swarm.report.section import Section
 from swarm.report.words import between
+from swarm.study.devices import device_of
 from swarm.study.state import StudyState
 from swarm.verdict.standing import Standing
 
@@ -106,7 +107,7 @@ def _when(study: StudyState) -> str:
     ends = [trial.finished.at for trial in study.trials.values() if trial.finished is not None]
     span = between(opened.at, max(ends)) if ends else "no trial has ended"
     state = study.closed.reason if study.closed is not None else "still open"
-    return f"{opened.device_name}; {opened.budget.amount:g} {opened.budget.kind} a trial; {span}; {state}"
+    return f"{device_of(study)}; {opened.budget.amount:g} {opened.budget.kind} a trial; {span}; {state}"
 
 
 def _footer(study: StudyState) -> str:

@@ -11,8 +11,19 @@ from swarm.report.results import results
 from swarm.study.options import UNLIMITED
 from swarm.study.state import StudyState
 from swarm.study.steering import KNOWN_FAMILIES
-from swarm.watch.frame import Frame, Mean, Slot
-from swarm.watch.words import clock_time, duration, facts_of, slot_note, state_of, waiting_text, warning_of
+from swarm.watch.frame import Frame, Mean, Node, Slot
+from swarm.watch.words import (
+    clock_time,
+    duration,
+    facts_of,
+    node_device,
+    node_heard,
+    node_memory,
+    slot_note,
+    state_of,
+    waiting_text,
+    warning_of,
+)
 
 OPEN_FIGURES = ("history", "timeline")
 RESULTS = "results"
@@ -68,7 +79,7 @@ def sections(seen: Frame) -> dict[str, str]:
     return {
         "head": _head(seen),
         "facts": _facts(seen),
-        "slots": _slots(seen) + _queue(seen),
+        "slots": _slots(seen) + _queue(seen) + _nodes(seen),
         "programs": _programs(seen),
         "events": _events(seen),
     }
@@ -163,6 +174,28 @@ def _queue(seen: Frame) -> str:
         return ""
     rows = "".join(f"<li>{escape(waiting_text(one))}</li>" for one in seen.waiting)
     return f"<h2>Queue</h2><ol class='queue'>{rows}</ol>"
+
+
+def _nodes(seen: Frame) -> str:
+    if not seen.nodes:
+        return ""
+    head = "".join(
+        f"<th scope='col'>{name}</th>" for name in ("node", "doing", "heard", "runs", "device", "memory", "cores")
+    )
+    return (
+        "<h2>Nodes</h2><div class='scroll' tabindex='0' role='group' aria-label='Nodes'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(map(_node, seen.nodes))}</tbody></table></div>"
+    )
+
+
+def _node(node: Node) -> str:
+    state = escape(node.state)
+    cells = (
+        *(escape(node.name), f"<span class='node {state}'>{state}</span>", node_heard(node)),
+        *(escape(", ".join(node.runs)) or "-", escape(node.refused or node_device(node)), node_memory(node)),
+        str(node.cores),
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _programs(seen: Frame) -> str:

@@ -5,21 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.orders import STUDY, facts, order, terms
+from factories.orders import STUDY, beat, facts, order, terms
 from fakes.fake_clock import FakeClock
 from fakes.scripted_executor import ScriptedExecutor, World
 
 from swarm.clock import SystemClock
-from swarm.errors import TrialError
+from swarm.errors import NodeError, TrialError
 from swarm.execution.executor import Outcome, Progress, RunningTrial, TrialOrder
+from swarm.nodes import host as host_module
 from swarm.nodes.agent import Agent
+from swarm.nodes.entry import Entry
 from swarm.nodes.host import ExchangeHost, exchange_folder
 from swarm.nodes.remote import RemoteExecutor
+from swarm.nodes.values import LEASE_S, Beat, Card, NodeFacts
 from swarm.records import FailReason
 from swarm.study.settings import Layout
 from swarm.trial.folder import TrialFolder
 
-LEASE_S = 0.2
+CARD = Card(name="CPU\n", total_mib=1000, free_mib=900)
 
 
 class Driver:
@@ -27,11 +30,12 @@ class Driver:
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout(root=folder)
+        self.clock = FakeClock()
         self.host = self.open()
         self.executor = RemoteExecutor(self.layout, STUDY, SystemClock(), look_every_s=0.0)
 
     def open(self) -> ExchangeHost:
-        self.host = ExchangeHost(self.layout, terms(), SystemClock(), lease_s=LEASE_S)
+        self.host = ExchangeHost(self.layout, terms(), self.clock)
         return self.host
 
 
@@ -102,7 +106,7 @@ def test_a_node_that_is_frozen_loses_its_trial_to_another_and_kills_what_it_has(
     a, b = Node(driver, tmp_path, "a"), Node(driver, tmp_path, "b")
     running = driver.executor.submit(order(files={"train.py": b"hangs"}))
     follow(running, a, until=is_running)
-    SystemClock().sleep(2 * LEASE_S)
+    driver.clock.sleep(2 * LEASE_S)
     follow(running, b, until=lambda now: is_running(now) and now.started is not None and now.started.node == "b")
     a.step()
     assert a.agent.holds == () and isinstance(a.world.trials["t0001"].poll(), Outcome), "its processes are dead"
@@ -189,8 +193,71 @@ def test_a_stop_reaches_a_trial_on_a_node(driver: Driver, tmp_path: Path) -> Non
 
 def test_the_key_is_for_its_owner_alone_and_no_order_is_kept_twice(driver: Driver, tmp_path: Path) -> None:
     folder = exchange_folder(driver.layout, STUDY)
-    assert (folder / "address.json").stat().st_mode & 0o077 == 0
+    assert [(folder / name).stat().st_mode & 0o077 for name in ("address.json", "driver.json")] == [0, 0]
     node = Node(driver, tmp_path, "a")
     follow(driver.executor.submit(order()), node)
-    assert sorted(path.name for path in folder.iterdir()) == ["address.json", "class", "t0001.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["address.json", "class", "driver.json", "t0001.json"]
     assert "scores" not in (folder / "t0001.json").read_text(), "of what is over, no program is kept"
+
+
+def test_the_key_of_nodes_orders_nothing_and_stops_nothing(driver: Driver) -> None:
+    """Whoever has got hold of a node can say what he likes of its own trials, and nothing to the other nodes."""
+    ask = driver.host.address.caller()
+    for name in ("submit", "stop", "leave", "look", "drop_weights", "nodes"):
+        with pytest.raises(NodeError, match=f"'{name}' is not for nodes to ask"):
+            ask(name, order().model_dump_json().encode())
+    assert driver.host.exchange.entry("t0001") is None
+    forged = driver.host.address.model_copy(update={"who": "driver"})
+    with pytest.raises(NodeError, match="does not have this study's key"):
+        forged.caller()("submit", order().model_dump_json().encode())
+
+
+def test_an_order_that_could_not_be_written_down_is_written_with_the_next_word(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a driver that restarts would give out a number a second time."""
+    driver.executor.submit(order(files={"train.py": b"hangs"}))
+    node = Node(driver, tmp_path, "a")
+    full = [True]
+    whole = host_module.write_whole
+
+    def write(path: Path, text: str) -> None:
+        if full[0]:
+            raise OSError(28, "no space left on device")
+        whole(path, text)
+
+    monkeypatch.setattr(host_module, "write_whole", write)
+    node.step()
+    assert node.agent.holds == () and "nobody answers" in node.agent.refused, "not before it is written down"
+    full[0] = False
+    node.step()
+    written = Entry.model_validate_json((exchange_folder(driver.layout, STUDY) / "t0001.json").read_text())
+    assert (written.state, written.issue, node.agent.holds) == ("leased", 1, ("t0001",))
+
+
+def test_a_study_that_has_trials_of_one_class_takes_no_node_of_another(tmp_path: Path) -> None:
+    """Also where those trials ran on the driver itself."""
+    host = ExchangeHost(Layout(root=tmp_path), terms(), FakeClock(), device_class="a card")
+    try:
+        answer = host.address.caller()("beat", beat("a").model_dump_json().encode())
+        assert b"another device class: it has some processor, the study a card" in answer
+    finally:
+        host.close()
+
+
+def test_what_a_node_says_of_itself_is_short_and_printable() -> None:
+    for wrong in ({"name": "a/../b"}, {"name": ""}, {"device_class": "x" * 300}, {"cards": (CARD,) * 65}, {"cores": 0}):
+        with pytest.raises(ValueError, match="validation error"):
+            facts(**{"name": "a", **wrong})  # type: ignore[arg-type]
+    assert facts("a", device_class="a\x1b[31mb\u202e").device_class == "a[31mb"
+    assert CARD.name == "CPU"
+
+
+def test_a_clock_that_jumps_on_a_node_changes_nothing_for_its_trials(driver: Driver, tmp_path: Path) -> None:
+    """No moment travels: leases are measured by the driver's own clock."""
+    node = Node(driver, tmp_path, "a")
+    running = driver.executor.submit(order())
+    follow(running, node, until=is_running)
+    node.clock.sleep(10_000_000.0)
+    assert follow(running, node).score is not None
+    assert not {name for name in (*Beat.model_fields, *NodeFacts.model_fields) if name == "at" or "time" in name}

@@ -249,3 +249,75 @@ def test_whatever_happens_a_trial_has_one_ending_and_one_node_is_believed(events
         given_out = [(name, issue) for held in hands for name, issue in held.items()]
         assert len(given_out) == len(set(given_out)), "no number is given out twice"
     assert len({name for name, _ in endings}) == len(endings), "one ending each"
+
+
+def test_a_node_whose_trials_ran_on_something_else_than_it_says_is_refused_and_its_trials_run_elsewhere() -> None:
+    """A second card of another model, say, or a lie: its own executor names what a trial was given."""
+    exchange = opened("t0001")
+    say(exchange, beat("a"))
+    other = running()
+    assert other.progress is not None and other.progress.started is not None
+    started = other.progress.started.model_copy(update={"device_class": "another processor"})
+    lying = other.model_copy(update={"progress": other.progress.model_copy(update={"started": started})})
+    answer = say(exchange, beat("a", lying))
+    assert "its trials ran on a another processor" in answer.refused and answer.forget == ("t0001",)
+    scored_there = scored().model_copy(update={"outcome": Outcome(score=scored().outcome.score, started=started)})  # type: ignore[union-attr]
+    assert exchange.beat(beat("a", scored_there), 1.0)[1] == [] and outcome_of(exchange) is None
+    lease = say(exchange, beat("b")).lease
+    assert lease is not None and lease.issue == 2
+    assert say(exchange, beat("a")).refused, "and it stays refused"
+    assert say(exchange, beat("a", pid=2)).refused == "", "until another process of it says what it is"
+
+
+def test_what_a_trial_ran_on_is_the_class_that_its_node_was_let_in_with() -> None:
+    exchange = opened("t0001")
+    say(exchange, beat())
+    say(exchange, beat("a", running()))
+    look = exchange.look("t0001", 1.0)
+    assert look is not None and look.progress is not None and look.progress.started is not None
+    assert look.progress.started.device_class == "some processor"
+
+
+def test_a_node_that_is_refused_holds_nothing_back() -> None:
+    """Its order goes to another at once, also one that it never named."""
+    exchange = opened("t0001", "t0002")
+    say(exchange, beat("a"))
+    answer = say(exchange, beat("a", data_sha256="other"))
+    assert answer.refused and answer.lease is None, "nor is it given its own order again"
+    lease = say(exchange, beat("b")).lease
+    assert lease is not None and (lease.order.trial_id, lease.issue) == ("t0001", 2)
+
+
+def test_of_two_machines_with_one_name_the_first_is_heard_and_no_trial_is_lost() -> None:
+    exchange = opened("t0001", "t0002")
+    say(exchange, beat("a", place="here"))
+    say(exchange, beat("a", running(), place="here", wants=False))
+    for number in range(10):
+        answer = say(exchange, beat("a", place="there"), now=1.0 + number)
+        assert "another node is called a" in answer.refused and answer.lease is None
+    entry = exchange.entry("t0001")
+    assert entry is not None and (entry.state, entry.lost, entry.issue) == ("leased", 0, 1)
+    assert say(exchange, beat("a", running(), place="here")).forget == ()
+    late = 3 * LEASE_S
+    exchange.look("t0001", late)
+    assert say(exchange, beat("a", place="there"), now=late).refused == "", "the first one is gone"
+
+
+def test_steps_are_not_worth_a_write_and_whatever_counts_is() -> None:
+    exchange = opened("t0001")
+    say(exchange, beat())
+    exchange.changed.clear()
+    say(exchange, beat("a", running()))
+    assert exchange.changed == {"t0001"}, "it has begun: after a restart this tells lost from never come"
+    exchange.changed.clear()
+    say(exchange, beat("a", running()))
+    assert exchange.changed == set()
+    say(exchange, beat("a", Held(trial_id="t0001", issue=1, broken="no room")))
+    assert exchange.changed == {"t0001"}
+    exchange.changed.clear()
+    again = opened("t0001")
+    say(again, beat())
+    say(again, beat("a", running()))
+    again.changed.clear()
+    again.look("t0001", 5 * LEASE_S)
+    assert again.changed == {"t0001"}, "a loss is counted on disk too"

@@ -16,7 +16,7 @@ from fakes.tiny_study import TinyStudy, make_tiny_study, stopped_at_the_end
 from swarm.brain.lines import decode
 from swarm.brain.tail import Tail
 from swarm.errors import NodeError
-from swarm.nodes.host import NODES, exchange_folder, read_address
+from swarm.nodes.host import NODES, driver_address, read_address
 from swarm.nodes.serving import own_address
 from swarm.nodes.values import NodeSeen
 from swarm.records import TrialStarted
@@ -37,6 +37,7 @@ class Cluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "110",
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
             "SWARM_GPU_DIR": str(folder / "ledger"),
             "RAY_TMPDIR": "/tmp",
@@ -102,7 +103,7 @@ def seen(tiny: TinyStudy) -> list[NodeSeen]:
     layout = Layout(root=tiny.root)
     for folder in (layout.runtime / "studies").glob("*"):
         try:
-            address = read_address(exchange_folder(layout, folder.name) / "address.json")
+            address = read_address(driver_address(layout, folder.name))
             return NODES.validate_json(address.caller()("nodes", b""))
         except NodeError:
             continue

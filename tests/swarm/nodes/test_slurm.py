@@ -15,7 +15,7 @@ from fakes.tiny_study import TRAIN
 
 from swarm.clock import SystemClock
 from swarm.execution.executor import Outcome, Progress
-from swarm.nodes.host import ExchangeHost, exchange_folder
+from swarm.nodes.host import ExchangeHost, nodes_address
 from swarm.nodes.remote import RemoteExecutor
 from swarm.orchestrator.data import data_sha256
 from swarm.study.settings import Layout
@@ -48,7 +48,7 @@ def test_a_job_that_is_about_to_end_gives_back_its_trial_and_leaves_nothing_runn
     host = ExchangeHost(layout, terms(data_sha256=data_sha256(data)), SystemClock())
     try:
         executor = executor_in(tmp_path / "jobs", "local")
-        job = executor.submit(SlurmAgent(exchange_folder(layout, STUDY) / "address.json"))
+        job = executor.submit(SlurmAgent(nodes_address(layout, STUDY)))
         driver = RemoteExecutor(layout, STUDY, SystemClock(), look_every_s=0.05)
         running = driver.submit(order(files={"train.py": HANGS.encode()}))
 
