@@ -1,11 +1,13 @@
 """What two hundred nodes cost the driver: the exchange over real sockets, the brain on disk, the dispatcher as it is.
 
-    python benchmarks/many_nodes.py [--nodes 200] [--trial-s 60] [--seconds 120]
+    python benchmarks/many_nodes.py [--nodes 200] [--trial-s 60] [--seconds 120] [--warm-s 300]
 
 Nodes are threads of a second process with real agents; what they run is scripted and takes `--trial-s` by the clock, a
 fifth more or less. The driver is this process: exchange, workers one after the other (a study has a process for each),
 claims, endings and verdicts through the brain, proposals by `climb` and `library`. Not in it: git, briefings of models,
-trainings. Prints one line of JSON; times are of this machine with whatever else it does.
+trainings. Measured are `--seconds` of a steady state: they begin when nine nodes of ten have work and as many trials
+have ended as there are nodes, at the latest after `--warm-s`, and then `steady` is false. Prints one line of JSON;
+times are of this machine with whatever else it does, seconds of CPU are the driver's own.
 """
 
 import argparse
@@ -50,6 +52,7 @@ from workers.session import Session
 HARNESS = "a" * 64
 LOSSES = tuple(float(number % 7) for number in range(5000))
 SPARE_S = 0.05
+STEADY = 0.9  # of the nodes have work
 
 
 class TimedTrial:
@@ -141,6 +144,9 @@ class Slot:
 
 @dataclass
 class Tally:
+    """`busy`: nodes with work, one number a second."""
+
+    busy: list[int] = field(default_factory=list)
     appends: int = 0
     claims: int = 0
     endings: int = 0
@@ -171,12 +177,24 @@ class Driver:
         self._texts, self._base = Texts(base), base
         self._slots = [self._slot(f"worker_{number + 1}", layout) for number in range(nodes)]
 
+    def warm(self, limit_s: float) -> bool:
+        """Until the state is steady; whether it is."""
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until:
+            self.run(1.0)
+            if self.tally.endings >= len(self._slots) and self.tally.busy[-1] >= STEADY * len(self._slots):
+                return True
+        return False
+
     def run(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
+        until, look = time.monotonic() + seconds, 0.0
         while time.monotonic() < until:
             for slot in self._slots:
                 self._tend(slot)
-                if time.monotonic() > until:
+                if (now := time.monotonic()) >= look:
+                    self.tally.busy.append(sum(node.state == "working" for node in self.host.nodes()))
+                    look = now + 1.0
+                if now > until:
                     return
             time.sleep(SPARE_S)
 
@@ -292,6 +310,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--trial-s", type=float, default=60.0)
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--warm-s", type=float, default=300.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         driver = Driver(Path(folder) / "driver", asked.nodes)
@@ -301,6 +320,9 @@ def main() -> int:
         nodes = multiprocessing.get_context("spawn").Process(target=be_nodes, args=arguments)
         nodes.start()
         process = psutil.Process()
+        began = time.monotonic()
+        steady = driver.warm(asked.warm_s)
+        warm_s, driver.tally = time.monotonic() - began, Tally()
         before, began = process.cpu_times(), time.monotonic()
         driver.run(asked.seconds)
         wall_s, after = time.monotonic() - began, process.cpu_times()
@@ -319,8 +341,13 @@ def main() -> int:
                 {
                     "nodes": asked.nodes,
                     "trial_s": asked.trial_s,
+                    "steady": steady,
+                    "warm_s": round(warm_s, 1),
+                    "busy": {"mean": round(statistics.fmean(tally.busy), 1), "least": min(tally.busy)},
                     "wall_s": round(wall_s, 1),
+                    "driver_cpu_s": round(cpu_s, 1),
                     "driver_cores": round(cpu_s / wall_s, 2),
+                    "driver_mib": process.memory_info().rss >> 20,
                     "claims": tally.claims,
                     "endings": tally.endings,
                     "appends_per_s": round(tally.appends / wall_s, 2),

@@ -82,7 +82,7 @@ def run_node(
         probe, cards = detect_probe(terms.device), cards_for(terms.device, ALL, say)
         if terms.device == "cuda":
             say(str(require_usable(NvmlProbe(), "auto", only=cards)))
-        brings_data = terms.dataset == OWN
+        brings_data = terms.brings_data
         prepared = mine.folder if brings_data else _data(terms, say)
         data = OWN if brings_data else data_sha256(prepared)
         facts = facts_of(mine, terms, probe, cards, data)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from swarm.clock import Clock
 from swarm.errors import NodeError, TrialError
 from swarm.execution.executor import Outcome, Progress, RunningTrial, TrialOrder
-from swarm.nodes.door import Caller
+from swarm.nodes.door import MAX_BODY_BYTES, Caller
 from swarm.nodes.host import Stop, driver_address, read_address
 from swarm.nodes.values import Look
 from swarm.study.settings import Layout
@@ -27,7 +27,13 @@ class RemoteExecutor:
         self._look_every_s = look_every_s
 
     def submit(self, order: TrialOrder) -> RunningTrial:
-        """Raises NodeError when the exchange does not answer."""
+        """Raises NodeError when the exchange does not answer, and TrialError for an order too large to travel."""
+        size = len(order.model_dump_json())
+        if size > MAX_BODY_BYTES:
+            raise TrialError(
+                f"the folder of {order.target} makes {size >> 20} MiB in an order, and nodes take at most "
+                f"{MAX_BODY_BYTES >> 20} MiB. Make it smaller, or leave --executor out."
+            )
         self._line.ask("submit", order)
         return _RemoteTrial(self._line, order.trial_id, self._clock, self._look_every_s)
 

@@ -40,6 +40,12 @@ def serving(
         yield None
         return
     kind, _, rest = settings.executor.partition(":")
+    if settings.grading is not None and settings.grading.environment:
+        raise NodeError(
+            f"--executor {settings.executor}: the grader of {settings.target} is told "
+            f"{', '.join(settings.grading.environment)}, which nodes do not have, and keys do not travel. "
+            "Leave --executor out."
+        )
     if kind in ("ray", "slurm") and (absent := missing(kind)):
         raise MissingExtra(kind, absent)
     alone = kind == "ray" and not rest
@@ -69,13 +75,15 @@ def serving(
 
 
 def terms_of(settings: RunSettings) -> Terms:
+    brings_data = settings.grading is not None
     return Terms(
         study_id=settings.study_id,
         version=VERSION,
         harness_sha256=settings.harness_sha256,
         dataset=settings.dataset,
-        data_sha256=OWN if settings.dataset == OWN else data_sha256(settings.data_dir),
+        data_sha256=OWN if brings_data else data_sha256(settings.data_dir),
         device=settings.device,
+        brings_data=brings_data,
     )
 
 

@@ -40,6 +40,7 @@ class Terms(Message):
     dataset: str
     data_sha256: str
     device: Device
+    brings_data: bool = Field(default=False, description="each order has its target's own data and grader")
 
 
 class NodeFacts(Message):

@@ -23,6 +23,7 @@ from swarm.errors import TrialError
 from swarm.execution.executor import Executor, MemoryEvidence, Outcome, Progress, RunningTrial, TrialOrder
 from swarm.execution.local import LocalExecutor
 from swarm.gpu import CpuProbe
+from swarm.gpu.device_class import processor
 from swarm.nodes.agent import Agent
 from swarm.nodes.host import ExchangeHost, exchange_folder
 from swarm.nodes.node import NAME_VARIABLE
@@ -237,8 +238,8 @@ class NodesBench(DriverBench):
         host = ExchangeHost(layout, terms(), SystemClock())
         self._ended = threading.Event()
         super().__init__(folder, data, zygote, host, layout)
-        local = LocalBench.another(self)
-        self._agent = Agent(host.address.caller(), local, lambda: facts("a"), folder / "held.json", SystemClock())
+        local, here = LocalBench.another(self), facts("a", device_class=processor())
+        self._agent = Agent(host.address.caller(), local, lambda: here, folder / "held.json", SystemClock())
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 

@@ -95,7 +95,7 @@ ROWS = (
         "replay-total",
         "a record that the fold cannot take costs only itself",
         "swarm/brain/blackboard.py",
-        "                applied = contained(partial(self._state.apply, numbered(record, line.number)))\n",
+        "                applied = contained(partial(self._state.apply, slim(numbered(record, line.number))))\n",
         "                applied = self._state.apply(numbered(record, line.number))\n",
         "swarm/brain/test_brain_damage.py",
     ),

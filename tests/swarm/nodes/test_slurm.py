@@ -50,7 +50,7 @@ def test_a_job_that_is_about_to_end_gives_back_its_trial_and_leaves_nothing_runn
         executor = executor_in(tmp_path / "jobs", "local")
         job = executor.submit(SlurmAgent(nodes_address(layout, STUDY)))
         driver = RemoteExecutor(layout, STUDY, SystemClock(), look_every_s=0.05)
-        running = driver.submit(order(files={"train.py": HANGS.encode()}))
+        running = driver.submit(order(files={"train.py": HANGS.encode()}, alone=True))  # unprobed
 
         def runs() -> bool:
             now = running.poll()
