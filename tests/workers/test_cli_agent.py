@@ -119,7 +119,10 @@ def test_traps_of_each_agent_are_in_its_arguments():
     )
     assert "-p 'P {file}'" in lines["gemini"], "a value is not filled in again"
     assert "--message-file F" in lines["aider"] and "--no-auto-commits" in lines["aider"]
-    assert lines["opencode"].endswith("--title swarm --dir D -m M") and agents["opencode"].prompt == "stdin"
+    assert (
+        lines["opencode"].endswith("--title swarm --print-logs --log-level ERROR --dir D -m M")
+        and agents["opencode"].prompt == "stdin"
+    )
     assert "-c mini.yaml" in lines["mini-swe-agent"]
     assert "M" not in agents["codex"].command({**values, "model": ""})
     rules = json.loads(agents["opencode"].variables({}, values)["OPENCODE_CONFIG_CONTENT"])["permission"]

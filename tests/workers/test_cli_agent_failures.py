@@ -1,6 +1,7 @@
 """What the real agents print when they fail, as they were recorded, and what it is called."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def lines(*events: object) -> str:
             "",
             "llm_config",
         ),
+        (
+            "jsonl:opencode",
+            Report("retrying", -15, 9.0, 0),
+            "",
+            'message="stream error" error.error="AI_APICallError: Rate limit reached, try again later"',
+            "llm_rate_limited",
+        ),
         ("text", LATE, "quota reached, wait", "", "llm_timeout"),
         ("text", ENDED, "", "HTTP 500", "llm_failed"),
         ("text", Report("too_much_output", -9, 9.0, 0), "429", "", "llm_failed"),
@@ -118,7 +126,7 @@ DENIED = {
             "part": {"tool": "edit", "state": {"status": "error", "input": {"filePath": "/home/me/x.py"}}},
         }
     ),
-    "text:aider": "Unable to write file /home/me/x.py after 5 attempts: [Errno 13] Permission denied\n",
+    "text:aider": "Unable to write file /home/me/\nx.py after 5 \nattempts: [Errno 13] Permission denied\n",
 }  # fmt: skip
 
 
@@ -130,9 +138,10 @@ def test_a_file_that_it_was_kept_from_writing_is_known(kind: str) -> None:
 class Idle:
     """An agent that does what `script` says, as often as it is asked."""
 
-    def __init__(self, tmp_path: Path, script: str, output: str = "text") -> None:
+    def __init__(self, tmp_path: Path, script: str, output: str = "text", gives_up: str = "") -> None:
         self.clock = FakeClock()
-        spec = AgentSpec.model_validate({"argv": ["sh", "-c", script], "prompt": "stdin", "output": output})
+        table = {"argv": ["sh", "-c", script], "prompt": "stdin", "output": output, "gives_up": gives_up}
+        spec = AgentSpec.model_validate(table)
         variables = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
         self.proposer = CliAgentProposer(
             "idle", spec, scratch=tmp_path / "scratch", variables=variables, clock=self.clock, grace_s=0.2
@@ -170,6 +179,17 @@ def test_an_attempt_to_write_elsewhere_has_a_name_of_its_own(tmp_path: Path) -> 
     assert failed.code == "outside_write" and f"{tmp_path}/x.py" in failed.detail
     inside = Idle(tmp_path, "echo 'Unable to write file train.py after 5 attempts: denied'", "text:aider")
     assert inside.failure().code == "no_change"
+
+
+def test_one_that_asks_a_server_again_and_again_is_not_waited_for(tmp_path: Path) -> None:
+    said = "litellm.RateLimitError: no\\nRetrying in"
+    agent = Idle(
+        tmp_path, f"printf '{said} 2.0 s'; printf '\\n{said} 4.0 s'; sleep 60", "text:aider", "Retrying in [4-9]"
+    )
+    started = time.monotonic()
+    failed = agent.failure()
+    assert time.monotonic() - started < 30
+    assert failed.code == "llm_rate_limited" and "kept asking" in failed.detail
 
 
 class TestSelfHosted:

@@ -180,7 +180,7 @@ ROWS = (
         "agent-output-size",
         "an agent that prints for ever is ended",
         "workers/proposers/cli_agent/guard.py",
-        "        if any(path.stat().st_size > request.max_output_bytes for path in outputs):\n",
+        "        if any(size > request.max_output_bytes for size in sizes):\n",
         "        if False:\n",
         ("workers/test_cli_agent.py::TestProcess::test_endless_output_is_cut_off",),
     ),
@@ -709,5 +709,13 @@ ROWS = (
         '            said += "; a coding agent may write wherever its user may, since this kernel has no Landlock 3"\n',
         "            pass\n",
         ("workers/test_arms.py::test_a_worker_with_a_coding_agent_says_first_whether_it_has_no_wall",),
+    ),
+    _row(
+        "agent-retries-cut-short",
+        "an agent that asks a server again and again is not waited for",
+        "workers/proposers/cli_agent/guard.py",
+        "            if any(given_up.search(_end_of(path)) for path in outputs):\n",
+        "            if False:\n",
+        ("workers/test_cli_agent_failures.py::test_one_that_asks_a_server_again_and_again_is_not_waited_for",),
     ),
 )

@@ -44,6 +44,7 @@ class AgentSpec(BaseModel):
     files: dict[str, str] = {}
     login: tuple[str, ...] = ()
     needs_model: bool = False
+    gives_up: str = ""
     self_hosted: SelfHosted | None = None
 
     def here(self, source: Mapping[str, str]) -> "AgentSpec":

@@ -73,6 +73,8 @@ def _how(report: Report, output: AgentOutput, deadline_s: float) -> str | None:
             return f"was stopped after {deadline_s:g} s"
         case "too_much_output":
             return "printed too much and was stopped"
+        case "retrying":
+            return "was stopped, since it kept asking a server that refused it"
         case "stopped":
             return f"was stopped {report.detail}".strip()
     if report.exit_code != 0:
@@ -87,7 +89,7 @@ def _class_of(kind: str, report: Report, output: AgentOutput, words: str) -> Cla
             return by_status
     if report.ended == "deadline":
         return "llm_timeout"
-    if report.ended != "exit" or output.status is not None:
+    if report.ended not in ("exit", "retrying") or output.status is not None:
         return "llm_failed"
     by_code = _EXIT_CODES.get(kind, {}).get(report.exit_code or 0)
     if by_code is not None:

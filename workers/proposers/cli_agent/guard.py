@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ import psutil  # type: ignore[import-untyped]
 POLL_S = 0.02
 SWEEP_LIMIT_S = 10.0
 
-Ended = Literal["exit", "deadline", "too_much_output", "stopped", "not_started"]
+Ended = Literal["exit", "deadline", "too_much_output", "retrying", "stopped", "not_started"]
+LOOKED_AT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Request:
     grace_s: float  # between TERM and KILL
     max_output_bytes: int
     parent_pid: int
+    gives_up: str = ""  # a pattern; once it is at the end of what the agent prints, it is not waited for any longer
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,27 @@ def _start(request: Request) -> "subprocess.Popen[bytes]":
 
 def _watch(agent: "subprocess.Popen[bytes]", request: Request, deadline: float, stop: threading.Event) -> Ended:
     outputs = [Path(request.stdout), Path(request.stderr)]
+    given_up = re.compile(request.gives_up.encode()) if request.gives_up else None
+    looked_at = [0, 0]
     while agent.poll() is None:
         if time.monotonic() >= deadline:
             return "deadline"
-        if any(path.stat().st_size > request.max_output_bytes for path in outputs):
+        sizes = [path.stat().st_size for path in outputs]
+        if any(size > request.max_output_bytes for size in sizes):
             return "too_much_output"
+        if given_up is not None and sizes != looked_at:
+            looked_at = sizes
+            if any(given_up.search(_end_of(path)) for path in outputs):
+                return "retrying"
         if stop.wait(POLL_S):
             return "stopped"
     return "exit"
+
+
+def _end_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOOKED_AT_BYTES))
+        return file.read(LOOKED_AT_BYTES)
 
 
 def _end(agent: "subprocess.Popen[bytes]", grace_s: float) -> int:

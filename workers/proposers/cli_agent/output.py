@@ -193,7 +193,10 @@ def _aider(text: str) -> AgentOutput:
 
 _LITELLM = re.compile(r"(?m)^litellm\.(\w+):")
 _AIDER_WENT_ON = re.compile(r"(?m)^(?:Tokens: |Applied edit to )")
-_AIDER_DENIED = re.compile(r"Unable to write file\s+(\S+)\s+after")
+# Its lines are broken where its terminal would end, paths too.
+_AIDER_DENIED = re.compile(
+    r"Unable to (?:write file|create)\s(.{1,1000}?)(?:\safter\s\d+\s+attempts|,\s+skipping)", re.S
+)
 _LITELLM_STATUS = {
     "AuthenticationError": 401,
     "PermissionDeniedError": 403,

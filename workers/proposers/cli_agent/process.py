@@ -78,6 +78,7 @@ def run_agent(
         grace_s=grace_s,
         max_output_bytes=MAX_OUTPUT_BYTES,
         parent_pid=os.getpid(),
+        gives_up=spec.gives_up,
     )
     environment = _environment(workspace, home, variables) | spec.variables(variables, values)
     if shutil.which(spec.argv[0], path=environment.get("PATH")) is None:
