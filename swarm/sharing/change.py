@@ -20,7 +20,11 @@ from swarm.sharing.finding import MAX_EDITS, Edit
 
 MAX_NAME = 40
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.,:/+*-]{0,40}")
-_SEARCH_COMMENT = re.compile(r"#\s*search:\s*[\[\](){}a-zA-Z0-9_.,+\-\" ']{1,200}")
+_NUMBER = r"[+-]?[0-9][0-9_.]{0,20}(?:[eE][+-]?[0-9]{1,3})?"
+_CHOICE = rf"(?:{_NUMBER}|True|False|\"[A-Za-z0-9_.-]{{1,16}}\")"
+_SEARCH_COMMENT = re.compile(  # the grammar of `swarm.program.constants`, and no sentence behind it
+    rf"#[ ]*search:[ ]*(?:(?:log|linear|int)\({_NUMBER},[ ]*{_NUMBER}\)|\{{{_CHOICE}(?:,[ ]*{_CHOICE}){{0,7}}\}})"
+)
 
 
 class Unfit(ValueError):
@@ -60,11 +64,11 @@ def code_alone(text: str, before: str) -> str:
     """The text without comments and docstrings that `before` does not have. Raises Unfit for what cannot be read, and
     for a new name or text that is no plain word."""
     stripped = _without_docstrings(_without_comments(text, _comments(before)), before)
-    known = set(_words(parse_module(before)))
-    for word, is_name in _words(parse_module(stripped)):
+    known = set(_words(before))
+    for word, is_name in _words(stripped):
         if (word, is_name) in known:
             continue
-        if len(word) > MAX_NAME or not (is_name or _PLAIN_TEXT.fullmatch(word)):
+        if len(word) > MAX_NAME or not (word.isascii() if is_name else _PLAIN_TEXT.fullmatch(word)):
             raise Unfit(f"it brings the text {word[:40]!r}, and new texts are short plain words")
     return stripped
 
@@ -158,20 +162,18 @@ def _documented(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.Fu
             yield node
 
 
-def _words(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """(word, whether it is a name) of everything in a program that somebody could read as a sentence."""
-    for node in ast.walk(tree):
+def _words(text: str) -> Iterator[tuple[str, bool]]:
+    """(word, whether it is a name) of everything in a program that somebody could read as a sentence: names wherever
+    they stand, also those of modules, of errors and of patterns."""
+    for token in _tokens(text):
+        if token.type == tokenize.NAME:
+            yield token.string, True
+    for node in ast.walk(parse_module(text)):
         match node:
-            case ast.Constant(value=str(text)):
-                yield text, False
+            case ast.Constant(value=str(said)):
+                yield said, False
             case ast.Constant(value=bytes(data)):
                 yield data.decode("latin-1"), False
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.alias(name=name):
-                yield name, True
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name, True
-            case ast.keyword(arg=str(name)):
-                yield name, True
 
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:
