@@ -84,6 +84,7 @@ def up(
     gpu_mode: flags.GpuMode = "auto",
     gpus: flags.Gpus = "all",
     early_stop: Annotated[bool, typer.Option(help="End trials that cannot reach their parent any more.")] = False,
+    stop_at_plateau: flags.StopAtPlateau = False,
     finals: Annotated[
         bool, typer.Option(help="Hold a fifth of the trials for the finals, which alone say what is kept.")
     ] = True,
@@ -126,6 +127,7 @@ def up(
         gpu_mode=gpu_mode,  # type: ignore[arg-type]
         gpus=gpus,
         early_stop=early_stop,
+        stop_at_plateau=stop_at_plateau,
         finals="auto" if finals else "off",
         start_up=start_up,  # type: ignore[arg-type]
         executor=executor,

@@ -42,6 +42,12 @@ MaxTokens = Annotated[
     str | None, typer.Option(metavar="N|unlimited", help="Use no more tokens than this in the study.")
 ]
 
+StopAtPlateau = Annotated[
+    bool,
+    typer.Option(
+        help="End the search, and begin its finals, when half of all proposals and 60 at least bring no lead."
+    ),
+]
 Proposer = Annotated[
     str,
     typer.Option(

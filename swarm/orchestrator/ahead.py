@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from swarm.clock import Clock
 from swarm.orchestrator.control import Control
+from swarm.records import MAX_DESCRIPTION, Note
 from swarm.study.settings import RunSettings
 from swarm.study.state import StudyState
 from swarm.verdict import plan, slots
 from swarm.verdict.finals import open_finals, where
+from swarm.verdict.plateau import PLATEAU, Plateau, plateau
 from swarm.verdict.replication import contenders
 
 SHARE_OF_TIME = 0.2
@@ -55,7 +57,9 @@ class Foresight:
         self._bound(settings.deadline_at)
         self._trials: int | None = settings.trials
         self._look_at = 0.0
+        self._told = False
         self.ahead: Ahead | None = None  # the finals that follow
+        self.plateau: Plateau | None = None  # what ended the search, if that did
 
     def time_is_up(self) -> bool:
         return self._ends_at is not None and self._clock.monotonic() >= self._ends_at
@@ -75,8 +79,16 @@ class Foresight:
         before, self._trials = self._trials, now
         return before is not None and (now is None or now > before)
 
+    def finding(self) -> list[Note]:
+        """What a plateau rests on, for the record; once."""
+        if self.plateau is None or self._told:
+            return []
+        self._told = True
+        return [Note(study_id=self._settings.study_id, topic=PLATEAU, description=str(self.plateau)[:MAX_DESCRIPTION])]
+
     def _must_begin(self, study_now: Callable[[], StudyState | None]) -> bool:
-        """Whether the time that is left is what the finals take, or a fifth of all if that is less."""
+        """Whether the search is at a plateau, or the time that is left is what the finals take, or a fifth of all if
+        that is less."""
         now = self._clock.monotonic()
         if now < self._look_at:
             return False
@@ -85,6 +97,11 @@ class Foresight:
         if study is not None and study.limits.deadline_at != self._deadline_at:  # a person has changed it
             self._bound(study.limits.deadline_at)
         self.ahead = finals_ahead(study, self._settings) if study is not None else None
+        asks = self._settings.stop_at_plateau and self._settings.finals != "now"
+        if study is not None and asks and self.plateau is None:
+            self.plateau = plateau(study)
+        if self.plateau is not None:
+            return True
         if study is None or self._ends_at is None or self.ahead is None or self.ahead.seconds is None:
             return False
         whole_s = (self._deadline_at or 0.0) - study.opened.at

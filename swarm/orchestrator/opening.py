@@ -22,6 +22,7 @@ from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import chosen_device, device_name, require_same_class, with_cards
 from swarm.orchestrator.data import own_data, prepare_data, require_same_grader
 from swarm.orchestrator.first_record import first_record
+from swarm.orchestrator.going_on import refuse_a_plateau
 from swarm.orchestrator.model_servers import (
     check_models,
     model_without_a_server,
@@ -80,6 +81,7 @@ def open_study(
     changes: tuple[str, ...] = ()
     if options.resume:
         latest = _study_to_go_on_with(brain, options)
+        refuse_a_plateau(latest, options)
         had = _settings_of(layout, latest, _asked_by(options))
         require_same_grader(had, os.environ)
         settings, changes = resumed(had, options, clock.now())
@@ -178,6 +180,7 @@ def _fresh(
         memory=options.memory,
         sandbox=options.sandbox,
         early_stop=options.early_stop and target.grading is None,
+        stop_at_plateau=options.stop_at_plateau,
         finals=options.finals,
         start_up=options.start_up if target.grading is None else "spawn",
         executor=options.executor,

@@ -122,6 +122,8 @@ class Orchestrator:
         self._restore_runtime()
         if (word := self.foresight.word(self._study, self._asked())) is not None:
             self._ask(word)
+        if finding := self.foresight.finding():
+            self._record(*finding)
         if self.foresight.gave_more(self._study()):
             call_back(self._workers)
         for worker in self._workers:
@@ -275,6 +277,8 @@ class Orchestrator:
             return "stopped by the user" if self.interrupts.at_once else "drained by the user"
         if all(worker.given_up for worker in self._workers):
             return "no worker could go on"
+        if self.foresight.plateau is not None:
+            return f"ended early, at a plateau: {self.foresight.plateau}"
         if self._asked() is Control.FINALS:
             return "the finals have ended"
         if self._asked() is not Control.RUN:

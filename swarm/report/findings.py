@@ -8,6 +8,7 @@ from swarm.report.section import Section
 from swarm.report.words import many, moment
 from swarm.study.state import StudyState, Trial
 from swarm.target.objective import UNKNOWN
+from swarm.verdict.plateau import PLATEAU, plateau_of
 from swarm.verdict.standing import Change, Standing, changes, standing
 
 MOST_REFUSALS = 20
@@ -80,15 +81,17 @@ def refusals(study: StudyState) -> Section:
 
 
 def plateau(study: StudyState) -> Section:
-    """The diagnoses that were written when nothing took the lead, the newest first."""
+    """The diagnoses that were written when nothing took the lead, and what ended the search, the newest first."""
     rows = tuple(
         (moment(note.at), note.agent_id, note.description, note.detail)
         for note in reversed(study.notes)
-        if note.topic == DIAGNOSIS
+        if note.topic in (DIAGNOSIS, PLATEAU)
     )
     columns = ("when", "from", "diagnosis", "detail")
     empty = "No diagnosis was written: one comes after five proposals without a new leader."
-    return Section("Where it stalled, and why", _since_last_lead(study), columns, rows, empty)
+    told = plateau_of(study)
+    ended = f"The search ended early, at a plateau: {told}. " if told is not None else ""
+    return Section("Where it stalled, and why", ended + _since_last_lead(study), columns, rows, empty)
 
 
 def _fallen(study: StudyState, told: Sequence[Change]) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class UpOptions:
     gpu_mode: GpuModeChoice = "auto"
     gpus: str = "all"
     early_stop: bool = False
+    stop_at_plateau: bool = False
     finals: Finals = "auto"
     study: str | None = None
     start_up: Literal["zygote", "spawn"] = "zygote"

@@ -121,6 +121,7 @@ class RunSettings(BaseModel):
     memory: Memory = "shared"
     sandbox: Sandbox = "auto"
     early_stop: bool = False
+    stop_at_plateau: bool = False  # the search ends where it gains no more, and the finals follow
     finals: Finals = "off"
     start_up: Literal["zygote", "spawn"] = "zygote"
     executor: str = "local"  # local, nodes[:PORT], ray[:ADDRESS] or slurm[:JOBS]

@@ -45,6 +45,10 @@ class Ours:
     def study(self) -> StudyState:
         return self._brain.studies[STUDY]
 
+    def number_of(self, program: str) -> int:
+        """In the world, of a program that the study names."""
+        return self._numbers[program]
+
     def claim(self) -> int | None:
         study = self.study
         if len(study.trials) < self._world.noise_runs:

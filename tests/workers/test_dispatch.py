@@ -13,6 +13,7 @@ from swarm.records import (
     VerdictReached,
 )
 from swarm.study.state import StudyState
+from swarm.verdict.plateau import stalled_for
 from workers.dispatch import (
     DIAGNOSIS,
     BaselineReplicate,
@@ -25,7 +26,7 @@ from workers.dispatch import (
 )
 from workers.dispatch.choose import FOLLOW_UPS
 from workers.dispatch.shares import EMBEDDED, FLOOR, arm_shares
-from workers.dispatch.stall import COOLED_FOR, RESTART, STALL, cooled_families, diagnose, stalled_for
+from workers.dispatch.stall import COOLED_FOR, RESTART, STALL, cooled_families, diagnose
 
 ARMS = ("model-based", "climb", "library", "recombine")
 

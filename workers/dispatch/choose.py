@@ -27,11 +27,12 @@ from swarm import verdict
 from swarm.sharing.publishing import ARM, within_share
 from swarm.study.state import Program, StudyState
 from swarm.verdict.merges import conflicts_open, merge_owed
+from swarm.verdict.plateau import is_discarded, proposals, stalled_for
 from swarm.verdict.replication import LEADER_SEEDS
 from workers.dispatch.assignments import SCRIPTED, Assignment, BaselineReplicate, Propose, Replicate, Role, is_model
 from workers.dispatch.mending import to_mend
 from workers.dispatch.shares import arm_shares
-from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose, is_discarded, proposals, stalled_for
+from workers.dispatch.stall import RESTART, STALL, cooled_families, diagnose
 from workers.proposers.recombine import ablation_due
 
 FOLLOW_UPS = 2

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from swarm.records import FailReason
 from swarm.study.state import Program, StudyState
+from swarm.verdict.plateau import proposals
 from workers.dispatch.assignments import is_model
-from workers.dispatch.stall import proposals
 
 IN_ITS_OWN_CODE = frozenset({FailReason.CRASHED, FailReason.INVALID_OUTPUT})
 STILL_IN_MIND = 3  # of a worker's own proposals: an older crash is past

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from swarm.study.state import Program, StudyState
+from swarm.verdict.plateau import proposals
 from workers.dispatch.assignments import LLM, is_model
-from workers.dispatch.stall import leads_or_kept, proposals
+from workers.dispatch.stall import leads_or_kept
 
 FLOOR = 0.10
 PRIOR_TRIALS = 5  # an arm counts as average until it has had about this many trials

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from swarm.records import Decision, Operator, TrialFinished, TrialState
+from swarm.records import Decision, TrialFinished, TrialState
 from swarm.study.state import Program, StudyState
+from swarm.verdict.plateau import ended_since, in_order_of_ending, is_discarded, last_lead, stalled_for
 
 DIAGNOSIS = "diagnosis"  # topic of the notes
 STALL = 5  # finished proposals without a new leader
@@ -18,18 +19,6 @@ UNUSED_MEMORY = 0.5  # of the device
 TAIL = 0.2
 
 
-def proposals(study: StudyState) -> list[Program]:
-    """Every program but the baseline, in the order of the claims."""
-    return [p for p in study.programs.values() if p.first.claim.operator != Operator.BASELINE]
-
-
-def is_discarded(program: Program) -> bool:
-    """Whether it was judged and lost, or never gave a result."""
-    if not program.open_trials and not program.costs:
-        return True
-    return program.verdict is not None and program.verdict.decision == Decision.DISCARD
-
-
 def leads_or_kept(program: Program) -> bool:
     return program.verdict is not None and (program.verdict.leads or program.verdict.decision == Decision.KEEP)
 
@@ -38,7 +27,7 @@ def cooled_families(study: StudyState) -> tuple[str, ...]:
     """Families with three discards and no success in between, for the five finished proposals after the third."""
     discards: dict[str, int] = {}
     cooled_at: dict[str, int] = {}
-    finished = _in_order_of_ending(study)
+    finished = in_order_of_ending(study)
     for index, program in enumerate(finished, start=1):
         family = program.first.claim.family
         if leads_or_kept(program):
@@ -51,15 +40,10 @@ def cooled_families(study: StudyState) -> tuple[str, ...]:
     return tuple(family for family, index in cooled_at.items() if len(finished) - index < COOLED_FOR)
 
 
-def stalled_for(study: StudyState) -> int:
-    """Proposals that finished after the last new leader, or since the study began."""
-    return _ended_since(study, _last_lead(study))
-
-
 def diagnosis_due(study: StudyState) -> bool:
     """Whether five proposals finished since the last new leader and since the last diagnosis in the brain."""
     written = max((note.seq for note in study.notes if note.topic == DIAGNOSIS), default=0)
-    return _ended_since(study, max(written, _last_lead(study))) >= STALL
+    return ended_since(study, max(written, last_lead(study))) >= STALL
 
 
 def diagnose(study: StudyState, device_mib: int | None = None) -> str:
@@ -117,26 +101,3 @@ def _scored_runs(program: Program | None) -> list[TrialFinished]:
     trials = program.trials if program is not None else []
     finished = [trial.finished for trial in trials if trial.finished is not None]
     return [run for run in finished if run.state == TrialState.COMPLETE]
-
-
-def _last_lead(study: StudyState) -> int:
-    """The line in which a program that was not refuted since took the lead, 0 while there is none."""
-    first: dict[str, int] = {}
-    for verdict in study.verdicts:
-        if verdict.leads:
-            first.setdefault(verdict.program, verdict.seq)
-    return max((seq for name, seq in first.items() if not is_discarded(study.programs[name])), default=0)
-
-
-def _ended_since(study: StudyState, seq: int) -> int:
-    return sum(_end(program) > seq for program in _in_order_of_ending(study))
-
-
-def _in_order_of_ending(study: StudyState) -> list[Program]:
-    """Proposals whose first trial has ended."""
-    return sorted((p for p in proposals(study) if p.first.finished is not None), key=_end)
-
-
-def _end(program: Program) -> int:
-    assert program.first.finished is not None
-    return program.first.finished.seq

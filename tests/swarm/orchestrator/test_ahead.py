@@ -1,5 +1,6 @@
 """What follows the search: how long the finals take, and when a study with an end has to begin them."""
 
+import pytest
 from factories.settings import run_settings
 from factories.studies import FakeStudy
 from fakes.fake_clock import FakeClock
@@ -7,6 +8,7 @@ from fakes.fake_clock import FakeClock
 from swarm.orchestrator.ahead import LOOK_EVERY_S, Foresight, finals_ahead
 from swarm.orchestrator.control import Control
 from swarm.study.steering import steer_limit
+from swarm.verdict.plateau import FEWEST
 
 
 def a_study(trials: int = 40) -> FakeStudy:
@@ -73,3 +75,18 @@ def test_only_a_larger_number_of_trials_gives_more() -> None:
         said.append(foresight.gave_more(fake.study))
         assert not foresight.gave_more(fake.study), "once"
     assert said == [True, False, True, False]
+
+
+@pytest.mark.parametrize(("asked", "word"), [(True, Control.FINALS), (False, None)])
+def test_a_search_at_a_plateau_ends_for_its_finals_only_if_that_was_asked(asked: bool, word: Control | None) -> None:
+    fake = a_study(FEWEST + 8)
+    foresight = Foresight(run_settings(finals="auto", stop_at_plateau=asked), FakeClock())
+    assert foresight.word(lambda: fake.study, Control.RUN) is word
+    notes = [*foresight.finding(), *foresight.finding()]
+    assert [note.topic for note in notes] == (["plateau"] if asked else [])
+
+
+def test_finals_that_a_person_asks_for_are_ended_by_no_plateau() -> None:
+    fake = a_study(FEWEST + 8)
+    foresight = Foresight(run_settings(finals="now", stop_at_plateau=True), FakeClock())
+    assert foresight.word(lambda: fake.study, Control.RUN) is None and foresight.plateau is None

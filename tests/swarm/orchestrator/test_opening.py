@@ -15,7 +15,7 @@ from swarm.orchestrator import opening
 from swarm.orchestrator.data import DataReport
 from swarm.orchestrator.opening import OpenStudy, open_study
 from swarm.orchestrator.settings_file import load_settings, save_settings
-from swarm.records import Budget
+from swarm.records import Budget, Note
 from swarm.repo import Repo
 from swarm.study.options import UpOptions
 from swarm.study.settings import GpuMode, Layout
@@ -216,6 +216,19 @@ def test_a_study_that_goes_on_has_the_limits_that_a_person_left_it(tiny: TinyStu
     assert (again.settings.trials, again.settings.deadline_at, again.changes) == (12, None, ())
     more = opened(tiny, resume=True, trials=20)
     assert more.settings.trials == 20 and more.changes == ("trials: 12 -> 20",)
+
+
+def test_a_search_that_ended_at_a_plateau_goes_on_only_if_a_person_says_so(tiny: TinyStudy) -> None:
+    first = opened(tiny, trials=99, stop_at_plateau=True)
+    assert opened(tiny, resume=True).settings == first.settings, "it has not ended at one"
+    note = Note(study_id=first.settings.study_id, topic="plateau", description="40 of 41 proposals")
+    first.brain.append(note)
+    for asked in ({}, {"trials": 200}, {"stop_at_plateau": True}):
+        with pytest.raises(UsageError, match=r"ended early, at a plateau: 40 of 41 proposals.*--no-stop-at-plateau"):
+            opened(tiny, resume=True, **asked)
+    assert opened(tiny, resume=True, finals="now").settings.finals == "now"
+    again = opened(tiny, resume=True, stop_at_plateau=False, given=frozenset({"stop_at_plateau"}))
+    assert not again.settings.stop_at_plateau and again.changes[0] == "stop_at_plateau: True -> False"
 
 
 def test_a_refused_change_leaves_the_study_as_it_was(tiny: TinyStudy) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from factories.records import claim, finished, study_opened
 from factories.settings import run_settings
+from factories.studies import FakeStudy
 from fakes.fake_clock import FakeClock
 from fakes.git_repository import make_repository
 
@@ -28,6 +29,7 @@ from swarm.repo import Repo
 from swarm.study.settings import ProposerSettings, RunSettings
 from swarm.study.state import StudyState
 from swarm.trial.files import remove_tree
+from swarm.verdict.plateau import FEWEST
 
 
 @dataclass
@@ -171,6 +173,20 @@ def test_workers_that_were_done_go_on_when_a_person_gives_more_trials(tmp_path: 
     assert stage.run(stage.at(20, lambda: stage.brain.append(more))) == "all trials done"
     assert [agent_id for agent_id, _ in stage.starts] == ["worker_1", "worker_2", "worker_1"]
     assert stage.study.restarts == {}, "it lost nothing, so it was not restarted"
+
+
+def test_a_search_that_ends_at_a_plateau_leaves_the_evidence_in_the_record(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, workers=1, stop_at_plateau=True)
+    own = FakeStudy()
+    own.measure_noise()
+    for _ in range(FEWEST):
+        own.try_change(loss=2.6, parent="t0001")
+    stage.brain.append(*(one.model_copy(update={"seq": 0, "prev": ""}) for one in own.records[1:]))
+    stage.cast = lambda agent_id: stage.process(ends_when=lambda: stage.control is Control.FINALS)
+    told = "60 of 60 proposals finished without a new leader, and none has ever led"
+    assert stage.run() == f"ended early, at a plateau: {told}"
+    assert [note.description for note in stage.study.notes if note.topic == "plateau"] == [told]
+    assert stage.study.closed is not None and told in stage.study.closed.reason
 
 
 def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(stage: Stage) -> None:

@@ -159,6 +159,10 @@ def test_a_plateau_has_its_diagnosis(kept: FakeStudy) -> None:
     fake.write(Note(study_id="fake-study", topic="diagnosis", description="it overfits"))
     assert plateau(fake.study).rows[0][2] == "it overfits"
     assert plateau(fake.study).note.startswith("Nothing has led; ")
+    fake.write(Note(study_id="fake-study", topic="plateau", description="40 of 41 proposals"))
+    ended = plateau(fake.study)
+    assert ended.note.startswith("The search ended early, at a plateau: 40 of 41 proposals. ")
+    assert ended.rows[0][2] == "40 of 41 proposals" and len(ended.rows) == 2
 
 
 def test_costs_are_in_the_unit_that_fits_and_unknown_is_unknown(kept: FakeStudy) -> None:
