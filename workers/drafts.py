@@ -14,7 +14,7 @@ from swarm.records import Operator, Proposal, ProposalRejected
 from swarm.repo import Repo
 from swarm.repo.programs import Programs
 from swarm.study.lineage import commit_of
-from swarm.study.settings import RunSettings
+from swarm.study.settings import Memory, RunSettings
 from swarm.study.state import Program, StudyState
 from swarm.study.usage import total_usage
 from swarm.verdict.merges import CONFLICT, Merge
@@ -23,6 +23,7 @@ from workers.briefing import Briefing, compute_briefing
 from workers.claims import Draft, Refused, check, missing_citation
 from workers.dispatch import Propose
 from workers.dispatch.assignments import is_model
+from workers.memory_lot import drawn
 from workers.merging import MERGING_ARM, Texts, combined
 from workers.proposers import ProposalFailed
 from workers.proposers.requests import Asked, Request
@@ -74,10 +75,11 @@ class Drafter:
     def draft(self, assignment: Propose) -> Draft | None:
         """A draft by the assignment's arm, or None when its turns are used up. Each refusal and failure is recorded."""
         last = _Last(refusal=assignment.told)
+        lot = drawn(self._session.settings, assignment)
         turns = TURNS
         while turns > 0:
             study = self._session.study()
-            briefing = self._brief(study, assignment, last, turns)
+            briefing = self._brief(study, assignment, last, turns, lot)
             self._under_way = briefing, assignment.arm
             answer = self._answer(assignment.arm, briefing)
             with self._answering:
@@ -103,7 +105,7 @@ class Drafter:
         """Two programs' changes in one, or None, recorded, when they do not combine. `merge_text(base, ours, theirs)`
         raises MergeConflict."""
         study = self._session.study()
-        briefing = self._brief(study, Propose(arm=MERGING_ARM, role="climber", seed=0), _Last(), 1)
+        briefing = self._brief(study, Propose(arm=MERGING_ARM, role="climber", seed=0), _Last(), 1, None)
         texts = Texts(*(self._sources.of_program(study, name) for name in (merge.base, merge.ours, merge.theirs)))
         proposal = combined(study, merge, texts)
         try:
@@ -136,7 +138,9 @@ class Drafter:
         except (ProposalFailed, Asked) as other:
             return other
 
-    def _brief(self, study: StudyState, assignment: Propose, last: "_Last", turns_left: int) -> Briefing:
+    def _brief(
+        self, study: StudyState, assignment: Propose, last: "_Last", turns_left: int, lot: Memory | None
+    ) -> Briefing:
         may_ask = is_model(assignment.arm) and last == _Last() and not (assignment.conflict or assignment.repair)
         request = last.asked.request if last.asked is not None else Request()
         noise = verdict.study_noise(study)
@@ -146,7 +150,8 @@ class Drafter:
             role=assignment.role,
             program_text=self._session.settings.program_text,
             read_source=self._sources.of_commit,
-            memory=self._session.settings.memory,
+            memory=lot or self._session.settings.memory,
+            lot=lot,
             seed=assignment.seed,
             sigma=noise.sigma if noise is not None else None,
             cooled_families=assignment.cooled_families,
@@ -204,6 +209,7 @@ class Drafter:
                 repeats=repeats,
                 repairs=proposal.repairs,
                 merged=proposal.merged,
+                memory=briefing.lot or "",
             )
         )
         return detail
@@ -225,6 +231,7 @@ class Drafter:
                 usage=failure.usage,
                 repairs=briefing.crash.trial_id if briefing.crash is not None else None,
                 merged=briefing.conflict.pair if briefing.conflict is not None else (),
+                memory=briefing.lot or "",
             )
         )
 

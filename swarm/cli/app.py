@@ -80,6 +80,7 @@ def up(
     seed: Annotated[int, typer.Option(help="Seed of the proposers and, through it, of the trainings.")] = 0,
     resume: flags.Resume = False,
     memory: flags.Memory = "shared",
+    memory_lot: flags.MemoryLot = flags.MEMORY_LOT,
     sandbox: flags.Sandbox = "auto",
     gpu_mode: flags.GpuMode = "auto",
     gpus: flags.Gpus = "all",
@@ -123,6 +124,7 @@ def up(
         seed=seed,
         resume=resume,
         memory=memory,  # type: ignore[arg-type]
+        memory_lot=memory_lot,
         sandbox=sandbox,  # type: ignore[arg-type]
         gpu_mode=gpu_mode,  # type: ignore[arg-type]
         gpus=gpus,

@@ -80,6 +80,14 @@ Resume = Annotated[
 Memory = Annotated[
     str, typer.Option(metavar="shared|own|off|shuffled", help="Which earlier trials proposers are shown.")
 ]
+MEMORY_LOT = 0.1  # as UpOptions has it; a test compares them, since --help imports little
+MemoryLot = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Of the models' proposals, drawn by lot: half get shuffled results, half no memory. The report compares.",
+    ),
+]
 Sandbox = Annotated[
     str, typer.Option(metavar="auto|strict|none", help="strict refuses to run with less than the full sandbox.")
 ]

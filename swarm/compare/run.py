@@ -120,7 +120,16 @@ class _Side:
         self._before = len(self._known.snapshot().studies)
         options = self._options
         flags = ["--workers", "1", "--trials", str(options.trials), "--target", options.target, "--seed", str(seed)]
-        flags += ["--proposer", script_found(self.arm.spec), "--memory", self.arm.memory, "--brain", str(self.brain)]
+        flags += [
+            "--proposer",
+            script_found(self.arm.spec),
+            "--memory",
+            self.arm.memory,
+            "--memory-lot",
+            "0",
+            "--brain",
+            str(self.brain),
+        ]
         # Safe path: in a clone of this very project the clone's modules must not be imported in place of ours.
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -178,6 +178,7 @@ def _fresh(
         deadline_at=clock.now() + options.hours * 3600 if options.hours not in (None, math.inf) else None,
         proposers=proposers,
         memory=options.memory,
+        memory_lot=options.memory_lot,
         sandbox=options.sandbox,
         early_stop=options.early_stop and target.grading is None,
         stop_at_plateau=options.stop_at_plateau,

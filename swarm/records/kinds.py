@@ -97,6 +97,10 @@ class ProposalClaimed(Record):
         "it may not mean here what it meant there",
     )
     repairs: Line | None = Field(default=None, description="trial of the crashed program that it mends")
+    memory: Line = Field(
+        default="",
+        description="what memory the lot gave its briefing: shared, shuffled or off; empty where no lot was drawn",
+    )
     finals: int = Field(default=0, description="number of the finals that it is a run of; 0: a trial of the search")
     finals_round: int = Field(default=0, description="round of those finals, from 1")
 
@@ -121,6 +125,10 @@ class ProposalRejected(Record):
     repeats: Line | None = Field(default=None, description="the earlier trial that it repeats")
     repairs: Line | None = Field(default=None, description="trial of the crashed program that it was to mend")
     merged: tuple[Line, ...] = Field(default=(), description="trials whose changes it was to combine")
+    memory: Line = Field(
+        default="",
+        description="what memory the lot gave its briefing: shared, shuffled or off; empty where no lot was drawn",
+    )
 
 
 class TrialStarted(Record):

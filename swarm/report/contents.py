@@ -18,6 +18,7 @@ from swarm.report.findings import (
 )
 from swarm.report.guards import guards
 from swarm.report.integrity import integrity
+from swarm.report.memory_lot import memory_by_lot
 from swarm.report.nodes import nodes
 from swarm.report.section import Section
 from swarm.report.sections import memory_use, notes, overview, ran_on, ranking
@@ -49,6 +50,7 @@ PARTS: Mapping[str, Part] = {
     "ended_early": Part("Ended early", _of_study(ended_early)),
     "refusals": Part("Refused before they cost training", _of_study(refusals)),
     "memory_use": Part("Use of the shared memory", _of_study(memory_use)),
+    "memory_by_lot": Part("Was the shared memory used?", _of_study(memory_by_lot)),
     "device_time": Part("What it cost", _of_study(device_time)),
     "models": Part("Language models", _of_study(models)),
     "integrity": Part("How far to trust it", integrity),

@@ -11,6 +11,7 @@ from swarm.report.findings import failures, infeasible, negative_findings
 from swarm.report.guards import second_numbers
 from swarm.report.integrity import integrity
 from swarm.report.markup import counted
+from swarm.report.memory_lot import memory_by_lot
 from swarm.report.results import Result, headline, results
 from swarm.report.section import Section
 from swarm.report.sections import overview, ranking
@@ -38,6 +39,8 @@ def report_markdown(study: StudyState, evidence: Evidence = NOTHING) -> str:
         infeasible(study),
     ):
         parts += _short(section)
+    if (drawn := memory_by_lot(study)).rows:
+        parts += [f"## {drawn.title}", _plain(drawn.note), _table(drawn)]
     parts += ["## How it was measured", _table(overview(study)), _table(integrity(study, evidence))]
     parts += ["## How to check", _fenced(_checks(study, found), "sh")]
     return "\n\n".join(parts) + "\n"

@@ -12,6 +12,7 @@ from swarm.study.settings import Finals, Memory, Sandbox
 
 UNLIMITED = "unlimited"
 MOST_TRIALS, FEWEST_HOURS, MOST_HOURS = 1_000_000, 0.0001, 10_000.0
+MEMORY_LOT = 0.1  # of the models' proposals: half of it shuffled, half of it without memory
 MAY_BE_UNLIMITED = ("--trials", "--hours", "--max-usd", "--max-tokens")
 DataChoice = Literal["auto", "cifar100", "kjv", "standin"]
 DeviceChoice = Literal["auto", "cuda", "cpu"]
@@ -43,6 +44,7 @@ class UpOptions:
     seed: int = 0
     resume: bool = False
     memory: Memory = "shared"
+    memory_lot: float = MEMORY_LOT
     sandbox: Sandbox = "auto"
     gpu_mode: GpuModeChoice = "auto"
     gpus: str = "all"
@@ -83,6 +85,7 @@ def check_options(options: UpOptions) -> None:
         ("--workers", options.workers, 1, 64),
         ("--trials", options.trials, 1, MOST_TRIALS),
         ("--hours", options.hours, FEWEST_HOURS, MOST_HOURS),
+        ("--memory-lot", options.memory_lot, 0.0, 1.0),
         ("--budget-s", options.budget_s, 0.1, 86_400),
         ("--max-usd", options.max_usd, 0, 1_000_000),
         ("--max-tokens", options.max_tokens, 1, 10**12),

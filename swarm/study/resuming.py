@@ -12,7 +12,7 @@ from swarm.study.model_server import split_model, split_specs
 from swarm.study.options import UNLIMITED, UpOptions, check_worker_names, worker_names
 from swarm.study.settings import ProposerSettings, RunSettings
 
-_FREE = ("sandbox", "start_up", "seed", "memory", "early_stop", "stop_at_plateau", "finals", "executor")
+_FREE = ("sandbox", "start_up", "seed", "memory", "memory_lot", "early_stop", "stop_at_plateau", "finals", "executor")
 _SERVER = ("model", "base_url")
 _LIMITS = ("max_usd", "max_tokens")
 _PRICES = ("price_in", "price_out")

@@ -119,6 +119,7 @@ class RunSettings(BaseModel):
     deadline_at: float | None
     proposers: dict[str, ProposerSettings]
     memory: Memory = "shared"
+    memory_lot: float = 0.0  # share of the models' proposals that get another memory, to see whether it helps
     sandbox: Sandbox = "auto"
     early_stop: bool = False
     stop_at_plateau: bool = False  # the search ends where it gains no more, and the finals follow

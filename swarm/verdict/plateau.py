@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from swarm.records import Decision, Operator, VerdictReached
 from swarm.study.state import Program, StudyState
-from swarm.target.objective import Objective
 from swarm.verdict.decisions import study_noise
 
 PLATEAU = "plateau"  # topic of the note that ends a search
@@ -20,28 +19,15 @@ SHARE = 0.5  # of all proposals: a search that gained for long waits as long aga
 @dataclass(frozen=True, slots=True)
 class Plateau:
     """`since` proposals finished after the last one that took the lead, of `all` in the study. `gain` is what that one
-    gained on its parent when it first led, as a cost (more is better), None where nothing ever led; `sigma` is the
-    noise of a run."""
+    gained on its parent when it first led, as a cost (more is better), None where nothing ever led. `text` says it."""
 
     since: int
     all: int
     gain: float | None
-    sigma: float
-    objective: Objective
-
-    @property
-    def expected_gain(self) -> float | None:
-        """Of a further proposal, at most about: the last gain, once in as many proposals as have come to nothing since
-        and one more. A lead rests on few runs and flatters, so that the gain does too."""
-        return None if self.gain is None else self.gain / (self.since + 1)
+    text: str
 
     def __str__(self) -> str:
-        text = f"{self.since} of {self.all} proposals finished without a new leader"
-        if self.gain is None or self.expected_gain is None:
-            return f"{text}, and none has ever led"
-        size = self.objective.with_unit(f"{self.expected_gain:.2g}")
-        share = f", {self.expected_gain / self.sigma:.2g} of a run's noise" if self.sigma > 0 else ""
-        return f"{text}, expected gain of a further one at most {size}{share}"
+        return self.text
 
 
 def plateau(study: StudyState) -> Plateau | None:
@@ -52,7 +38,20 @@ def plateau(study: StudyState) -> Plateau | None:
     if noise is None or since < FEWEST or since < SHARE * len(ended):
         return None
     led = _last_leading(study)
-    return Plateau(since, len(ended), max(0.0, -led.delta) if led is not None else None, noise.sigma, study.objective)
+    gain = max(0.0, -led.delta) if led is not None else None
+    text = f"{since} of {len(ended)} proposals finished without a new leader"
+    if gain is None:
+        return Plateau(since, len(ended), None, f"{text}, and none has ever led")
+    expected = expected_gain(gain, since)
+    size = study.objective.with_unit(f"{expected:.2g}")
+    share = f", {expected / noise.sigma:.2g} of a run's noise" if noise.sigma > 0 else ""
+    return Plateau(since, len(ended), gain, f"{text}, expected gain of a further one at most {size}{share}")
+
+
+def expected_gain(gain: float, since: int) -> float:
+    """Of a further proposal, at most about: the last gain, once in as many proposals as have come to nothing since and
+    one more. A lead rests on few runs and flatters, so that the gain does too."""
+    return gain / (since + 1)
 
 
 def plateau_of(study: StudyState) -> str | None:

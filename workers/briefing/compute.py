@@ -33,6 +33,7 @@ def compute_briefing(
     read_source: Callable[[str], str],
     read_seq: int,
     memory: Memory,
+    lot: Memory | None = None,
     seed: int,
     sigma: float | None,
     cooled_families: Sequence[str] = (),
@@ -58,9 +59,9 @@ def compute_briefing(
     memory gets the results of those before this one that measured the same thing. What a person steers reaches every
     arm; what workers learned does not.
 
-    `refused` is the text of the answer that was refused. `repair` names a program of the worker's own that crashed: its
-    text is then the program to change, on its parent. `look` and `jump` are what the proposer has asked for: to see
-    another program's change, or to build on it.
+    `lot` says that `memory` was drawn by lot, for the record. `refused` is the text of the answer that was refused.
+    `repair` names a program of the worker's own that crashed: its text is then the program to change, on its parent.
+    `look` and `jump` are what the proposer has asked for: to see another program's change, or to build on it.
 
     Raises ValueError when nothing was claimed yet, and TargetError when the baseline is not Python.
     """
@@ -118,6 +119,7 @@ def compute_briefing(
         budget=study.opened.budget,
         seed=seed,
         attempts_left=attempts_left,
+        lot=lot,
     )
 
 

@@ -152,6 +152,7 @@ class Briefing(_Value):
     budget: Budget | None = None
     seed: int  # for the proposer's own random choices
     attempts_left: int = 1
+    lot: Memory | None = None  # what memory the lot has given this briefing; None where none was drawn
 
     @property
     def sha256(self) -> str:

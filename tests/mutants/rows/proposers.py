@@ -9,6 +9,7 @@ _SPELLINGS = ("workers/test_openai_secrets.py::test_every_usual_spelling_is_remo
 _FAULTS = ("workers/test_openai_faults.py",)
 _LADDER = ("workers/test_openai_ladder.py",)
 _AGENT = ("workers/test_cli_agent.py",)
+_LOT = "workers/test_drawn_memory.py::"
 
 
 def _row(name: str, what: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Safeguard:
@@ -16,6 +17,38 @@ def _row(name: str, what: str, file: str, old: str, new: str, tests: tuple[str, 
 
 
 ROWS = (
+    _row(
+        "lot-is-small",
+        "a tenth of a model's proposals at most goes without the memory as it is",
+        "workers/memory_lot.py",
+        "    if ticket >= share:\n",
+        "    if ticket >= 2 * share:\n",
+        (f"{_LOT}test_a_tenth_of_a_models_proposals_at_most_goes_without_the_memory_as_it_is",),
+    ),
+    _row(
+        "lot-for-own-ideas",
+        "the repair of a crash and a conflict have the memory as it is",
+        "workers/memory_lot.py",
+        "    if assignment.repair is not None or assignment.conflict is not None:\n",
+        "    if False:\n",
+        (f"{_LOT}test_a_lot_is_drawn_for_a_models_own_idea_alone",),
+    ),
+    _row(
+        "lot-on-record",
+        "what memory the lot gave stands in the claim",
+        "workers/claims.py",
+        '        memory=briefing.lot or "",\n',
+        "",
+        (f"{_LOT}test_what_was_drawn_is_what_the_model_was_told_and_stands_in_the_record",),
+    ),
+    _row(
+        "lot-says-too-few",
+        "the report says when lots are too few to tell",
+        "swarm/report/memory_lot.py",
+        "    if few < FEWEST_FOR_REPEATS:\n",
+        "    if False:\n",
+        ("swarm/report/test_memory_lot.py::test_the_table_says_when_the_numbers_are_too_few",),
+    ),
     _row(
         "dry-search-ends",
         "a search whose arms have nothing new, and no model, goes on to its finals",
