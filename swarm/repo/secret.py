@@ -2,7 +2,10 @@
 
 A grader that draws its hidden items by a formula needs a number that nobody can read in the repository. It is made once
 for each clone, lies inside git's own folder, and reaches a trial as a file in the private folder, which no candidate
-and no proposer ever meets; another one for the test split. Numbers compare within one clone only.
+ever meets; another one for the test split. It is in no briefing and in no folder that an agent is given. Numbers
+compare within one clone only.
+
+Not promised: that an agent with a shell of its own does not look for it, as it could for any file of yours.
 """
 
 import contextlib
