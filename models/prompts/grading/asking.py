@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_REPLY_BYTES = 1 << 20
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0  # a small model on a busy CPU
 TRIES = 4
 PAUSE_S = 0.5  # doubled after each try
 
