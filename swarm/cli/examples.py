@@ -49,7 +49,7 @@ EXAMPLES: dict[str, Words] = {
         "Compare two proposers side by side.",
         ("swarm compare tpe embedded --pairs 6", "swarm compare tpe tpe --memory-b off --trials 30"),
     ),
-    "doctor": Words("Say what this machine can do.", ("swarm doctor", "swarm doctor --json")),
+    "doctor": Words("Say what this machine can do.", ("swarm doctor", "swarm doctor --agents")),
     "drill": Words("Try the promises on this machine, in a minute.", ("swarm drill", "swarm drill --json")),
     "watch": Words(
         "Watch a study live; --web as a page.",

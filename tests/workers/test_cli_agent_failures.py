@@ -214,6 +214,13 @@ class TestSelfHosted:
         command, variables = self.command("aider", None)
         assert "small" in command and "OPENAI_API_BASE" not in variables
 
+    def test_gemini_signs_in_with_the_key_that_it_has(self) -> None:
+        gemini = load_agents()["gemini"]
+        assert gemini.variables({"GOOGLE_API_KEY": "k"}, {})["GEMINI_API_KEY"] == "k"
+        own = gemini.here({"GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:8123"})
+        assert "selectedType" in own.files[".gemini/settings.json"]
+        assert "selectedType" not in gemini.files[".gemini/settings.json"], "a project of Google's signs in otherwise"
+
     def test_an_agent_that_would_choose_a_model_by_itself_is_not_started_without_one(self, tmp_path: Path) -> None:
         for agent in ("aider", "opencode"):
             proposer = CliAgentProposer(

@@ -80,6 +80,7 @@ def _version(spec: AgentSpec, folder: Path, environ: Mapping[str, str]) -> str |
 
 
 def _tries(name: str, spec: AgentSpec, folder: Path, environ: Mapping[str, str], clock: Clock) -> Iterator[Tried]:
+    """As many scenes as there is time for. One that was cut off by the end of it is none, unless it is the first."""
     ends = clock.monotonic() + LIMIT_S
     for scene in TRIED:
         left_s = ends - clock.monotonic()
@@ -87,7 +88,10 @@ def _tries(name: str, spec: AgentSpec, folder: Path, environ: Mapping[str, str],
             return
         place = folder / scene.replace(" ", "-")
         place.mkdir()
-        yield try_scene(name, spec, scene, folder=place, environ=environ, deadline_s=left_s)
+        tried = try_scene(name, spec, scene, folder=place, environ=environ, deadline_s=left_s)
+        if tried.code == "llm_timeout" and scene != TRIED[0]:
+            return
+        yield tried
 
 
 def _judged(tries: Iterator[Tried]) -> tuple[str, str]:
