@@ -5,6 +5,7 @@ FOLDER/SWARM/ID.json, ID.json.sig     and, behind https, FOLDER/index.txt with o
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from swarm.repo.findings import fetched, pushed
 from swarm.sharing.finding import MAX_FILE_BYTES
 from swarm.trial.files import Unreadable, read_plain, write_whole
 
-MAX_FINDINGS = 2000  # of one fetch
+MAX_FINDINGS = 2000  # of one swarm, a fetch
 _LISTED = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[0-9a-f]{64}\.json")
 _HTTP_LIMIT_S = 20.0
 
@@ -30,12 +31,14 @@ class Letter:
 
 
 def letters(address: str) -> Iterator[Letter]:
-    """At most MAX_FINDINGS. Raises ShareError and RepoError."""
+    """At most MAX_FINDINGS a swarm: whoever floods a remote keeps nobody else from being heard. Raises ShareError and
+    RepoError."""
     files: dict[tuple[str, str], bytes] = {}
-    for number, (swarm, name, body) in enumerate(_files(address)):
-        if number >= 2 * MAX_FINDINGS:
-            break
-        files[swarm, name] = body
+    counts: Counter[str] = Counter()
+    for swarm, name, body in _files(address):
+        counts[swarm] += 1
+        if counts[swarm] <= 2 * MAX_FINDINGS:
+            files[swarm, name] = body
     for (swarm, name), body in files.items():
         if name.endswith(".json"):
             yield Letter(swarm, name, body, files.get((swarm, f"{name}.sig"), b""))

@@ -133,4 +133,12 @@ ROWS = (
         "        if False:\n",
         f"{_CHANGE}test_a_text_or_name_that_could_speak_to_a_reader_refuses_the_whole",
     ),
+    _row(
+        "finding-flood",
+        "whoever floods a remote keeps nobody else from being heard",
+        "swarm/sharing/remote.py",
+        "        if counts[swarm] <= 2 * MAX_FINDINGS:\n",
+        "        if counts.total() <= 2 * MAX_FINDINGS:\n",
+        "swarm/sharing/test_receiving.py::test_a_swarm_that_floods_a_remote_keeps_nobody_else_from_being_heard",
+    ),
 )

@@ -10,6 +10,8 @@ import pytest
 from factories.findings import DATA, HARNESS, Swarm, body, fields
 
 from swarm.errors import RepoError, ShareError
+from swarm.repo import findings
+from swarm.sharing import remote
 from swarm.sharing.finding import MAX_FILE_BYTES, Finding, identity
 from swarm.sharing.receiving import Here, Refused, Taken, judged, received
 from swarm.sharing.remote import Letter, letters, post
@@ -218,3 +220,17 @@ def test_the_shelf_keeps_what_was_taken_as_we_write_it(tmp_path: Path, friends: 
     assert shelf.remotes() == ("hub",)
     assert [item.what.swarm for item in shelf.read("hub")] == ["friends"]
     assert received([friends.letter(body())], accepted, HERE, me="friends") == []
+
+
+def test_a_swarm_that_floods_a_remote_keeps_nobody_else_from_being_heard(
+    tmp_path: Path, friends: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_FINDINGS", 2)
+    monkeypatch.setattr(findings, "MAX_FILES", 5)
+    for address in (_bare(tmp_path / "hub.git"), str(tmp_path / "hub")):
+        (tmp_path / "hub").mkdir(exist_ok=True)
+        flood = {f"{number:064x}.json": b"{}" for number in range(20)}
+        assert post(address, "aaa", flood) == 20
+        assert post(address, "friends", _files(friends, body())) == 2
+        heard = [letter.swarm for letter in letters(address)]
+        assert heard.count("friends") == 1 and heard.count("aaa") <= 5
