@@ -151,6 +151,7 @@ class Tally:
     claims: int = 0
     endings: int = 0
     claim_s: list[float] = field(default_factory=list)
+    proposing_cpu_s: float = 0.0  # of `driver_cpu_s`: a real study does this in a process for each worker
     submitted: dict[str, float] = field(default_factory=dict)
 
 
@@ -242,7 +243,9 @@ class Driver:
     def _proposed(self, slot: Slot, assignment: Propose) -> ProposalClaimed | None:
         arms = slot.arms.at_once(first=assignment.arm)
         drafts = (slot.drafter.draft(replace(assignment, arm=arm)) for arm in arms)
+        began = time.thread_time()
         draft = next((draft for draft in drafts if isinstance(draft, Draft)), None)
+        self.tally.proposing_cpu_s += time.thread_time() - began
         if draft is None:
             return None
         study = self._brain.snapshot().studies[self._settings.study_id]
@@ -346,6 +349,7 @@ def main() -> int:
                     "busy": {"mean": round(statistics.fmean(tally.busy), 1), "least": min(tally.busy)},
                     "wall_s": round(wall_s, 1),
                     "driver_cpu_s": round(cpu_s, 1),
+                    "proposing_cpu_s": round(tally.proposing_cpu_s, 1),
                     "driver_cores": round(cpu_s / wall_s, 2),
                     "driver_mib": process.memory_info().rss >> 20,
                     "claims": tally.claims,
