@@ -1,7 +1,9 @@
 """The command line. `main` turns every outcome into an exit code: 0 ok, 1 failed, 2 usage, 130 interrupted."""
 
+import errno
 import io
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from swarm.errors import Escaped, SwarmError, contained
 
 def main() -> int:
     """Nobody is shown a traceback: what no code expected is a sentence too, and a file has the rest."""
+    _three_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be bytes that no encoding has
     try:
@@ -30,6 +33,7 @@ def _outcome() -> int:
 
     try:
         code = app(standalone_mode=False, prog_name="swarm")
+        sys.stdout.flush()  # a reader that has gone or a full disk is told of here, and not when Python ends
     except typer.TyperException as error:
         if message := error.format_message():  # without arguments the help has been shown already
             command = getattr(getattr(error, "ctx", None), "command_path", "swarm")
@@ -40,11 +44,15 @@ def _outcome() -> int:
         return error.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nothing is left to say to it
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise  # the library of the command line makes an exit with 1 of a pipe that has broken
+        _let_go_of_stdout()  # its reader has gone: nothing is left to say to it
         return 0
     except OSError as error:  # a folder that cannot be written to, a disk without room
         _refuse(_told(error), 1)
+        if error.errno == errno.ENOSPC and error.filename is None:  # what stdout still holds has no room either
+            _let_go_of_stdout()
         return 1
     return code if isinstance(code, int) else 0
 
@@ -67,8 +75,29 @@ def _refuse(text: str, exit_code: int) -> None:
     if "--json" in sys.argv[1:]:
         import json
 
-        print(json.dumps({"schema_version": 1, "error": text, "exit_code": exit_code}), flush=True)
+        try:
+            print(json.dumps({"schema_version": 1, "error": text, "exit_code": exit_code}), flush=True)
+        except OSError:
+            _let_go_of_stdout()
     print(f"swarm: {text}", file=sys.stderr)
+
+
+def _three_streams() -> None:
+    """What was closed before we began is nowhere, so that no file of ours gets its number: a child would print into
+    it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _let_go_of_stdout() -> None:
+    """What it still holds goes nowhere, at the end of the process too."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _written_down(error: BaseException) -> str:

@@ -90,7 +90,10 @@ def _command(files: dict[str, bytes], *, yes: bool) -> str:
 
 def _measured(trier: Trier, command: str, asked: Asked) -> tuple[str, list[Tried]]:
     """The number's name, and the runs of the unchanged program. Raises TargetError where it cannot be measured."""
-    words = tuple(shlex.split(command))
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as problem:
+        raise UsageError(f"--command is {command!r}, and no shell could read it: {problem}") from problem
     print(f"Runs {command} {RUNS} times, each with a seed of its own, in the sandbox ...", flush=True)
     first = trier.run("first", Grading(run=words, metric=asked.metric or "unknown"), 1)
     if first.outcome.score is None and (asked.metric is not None or "printed no number" not in first.outcome.detail):

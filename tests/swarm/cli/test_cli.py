@@ -375,3 +375,26 @@ def test_a_brain_without_a_study_is_called_that(tmp_path: Path, command: tuple[s
     done = swarm(*command, cwd=repo.root)
     assert done.returncode == 1, done.stderr
     assert f"{brain} holds no study yet; 3 lines cannot be read, see swarm verify" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("log | head -1 > /dev/null", 0, ""),
+        ("log > /dev/full", 1, "No space left on device"),
+        ("status --json > /dev/full", 1, "No space left on device"),
+        ("status >&-", 0, ""),
+        ("init --command \"fit 'x\" --editable '*'", 2, "no shell could read it: No closing quotation"),
+        ("init <&-", 2, "which command runs the program?"),
+    ],
+)
+def test_streams_that_are_gone_full_or_closed(tmp_path: Path, line: str, code: int, said: str) -> None:
+    repo = make_repository(tmp_path / "repo")
+    write_brain(repo.root)
+    script = f"set -o pipefail; '{SWARM}' {line}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=repo.root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert (said in done.stderr) if said else done.stderr == "", done.stderr
+    assert done.stderr.count("\n") <= 1
