@@ -204,12 +204,12 @@ def test_what_nobody_could_read_back_is_never_written(path: Path) -> None:
 
 
 def test_a_clock_that_jumps_back_changes_no_order(path: Path) -> None:
-    clock = FakeClock(5000.0)
+    clock = FakeClock(500_000.0)
     brain = Brain(path, clock)
     brain.append(opened())
     clock.jump(-86_400)
     [later] = brain.append(Note(study_id=STUDY))
-    assert (later.seq, later.at) == (2, 5000.0 - 86_400)
+    assert (later.seq, later.at) == (2, 500_000.0 - 86_400)
     assert brain.snapshot().seq == 2
 
 
