@@ -150,7 +150,7 @@ def one_ending_each(study: StudyState, tiny: TinyStudy) -> None:
 def test_nodes_are_killed_frozen_and_lose_their_driver_and_each_trial_has_one_ending(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    tiny = make_tiny_study(tmp_path, samples=60_000)
+    tiny = make_tiny_study(tmp_path, samples=60_000, walltime_limit_s=400)
     second = cluster.node()
     asked = ("--executor", f"ray:{cluster.address}", "--trials", "14", "--no-finals")
     up = tiny.start(*asked, **cluster.ours)
@@ -189,7 +189,7 @@ def test_nodes_are_killed_frozen_and_lose_their_driver_and_each_trial_has_one_en
 
 
 def test_the_head_dies_and_the_study_goes_on_when_it_is_back(tmp_path: Path, cluster: Cluster) -> None:
-    tiny = make_tiny_study(tmp_path, samples=60_000)
+    tiny = make_tiny_study(tmp_path, samples=60_000, walltime_limit_s=400)
     up = tiny.start("--executor", f"ray:{cluster.address}", "--trials", "8", "--no-finals", **cluster.ours)
     with stopped_at_the_end(up):
         wait_until(lambda: len(working(tiny)) == 1)
