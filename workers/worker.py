@@ -16,6 +16,7 @@ from swarm.clock import Clock, SystemClock
 from swarm.errors import BrainError, Escaped, SwarmError, contained
 from swarm.execution.executor import Executor
 from swarm.execution.local import LocalExecutor
+from swarm.execution.prepared import with_prepared
 from swarm.execution.runner import Interruption, TrialRunner
 from swarm.gpu import detect_probe
 from swarm.nodes.remote import RemoteExecutor
@@ -64,7 +65,7 @@ class Worker:
             settings,
             agent_id,
             session.brain,
-            lambda commit: trial_files(self._repo, settings, commit),
+            lambda commit: with_prepared(trial_files(self._repo, settings, commit), settings),
             executor,
             Interruption(stop_reason=session.stop_reason, leave=session.orphaned),
             clock,

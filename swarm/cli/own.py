@@ -44,6 +44,7 @@ def check(
     """
     from swarm.errors import UsageError
     from swarm.orchestrator.checking_target import check_target
+    from swarm.orchestrator.preparing import prepared_files
     from swarm.orchestrator.trying import Trier, scratch, working_files
     from swarm.repo import Repo
     from swarm.repo.secret import with_secret
@@ -57,7 +58,7 @@ def check(
         )
     profile = loaded.profiles.cpu
     with scratch(repo) as folder:
-        files = working_files(repo, repo.root / loaded.folder)
+        files = prepared_files(loaded, working_files(repo, repo.root / loaded.folder), _said_on_stderr)
         files = with_secret(files, repo, loaded.grading, str(loaded.folder))
         trier = Trier(files, loaded.terms, loaded.budget.of(profile), profile.memory_mib, folder)
         found = []
@@ -69,3 +70,7 @@ def check(
         rows = [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in found]
         print(json.dumps({"schema_version": 1, "target": loaded.name, "grade": loaded.terms.grade, "checks": rows}))
     return 0 if all(one.ok for one in found) else 1
+
+
+def _said_on_stderr(line: str) -> None:
+    typer.echo(line, err=True)

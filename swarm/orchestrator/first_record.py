@@ -68,4 +68,6 @@ def _beyond_sealed(settings: RunSettings, repo: Repo) -> dict[str, object]:
     digest = hashlib.sha256()
     for path in sorted(path for path in files if not may_change(path, settings.terms)):
         digest.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
-    return {"grade": settings.terms.grade, "grading": settings.grading.model_dump(), "fixed": digest.hexdigest()}
+    found: dict[str, object] = {"grade": settings.terms.grade, "grading": settings.grading.model_dump()}
+    prepared = {"prepared": settings.prepared_sha256} if settings.prepared is not None else {}
+    return {**found, "fixed": digest.hexdigest(), **prepared}

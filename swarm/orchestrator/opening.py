@@ -20,7 +20,7 @@ from swarm.clock import Clock
 from swarm.errors import DirtyTarget, SwarmError, TargetError, UsageError
 from swarm.gpu import NvmlProbe
 from swarm.orchestrator.cards import chosen_device, device_name, require_same_class, with_cards
-from swarm.orchestrator.data import own_data, prepare_data, require_same_grader
+from swarm.orchestrator.data import require_same_grader
 from swarm.orchestrator.first_record import first_record
 from swarm.orchestrator.going_on import refuse_a_plateau
 from swarm.orchestrator.model_servers import (
@@ -29,6 +29,7 @@ from swarm.orchestrator.model_servers import (
     need_extras,
     refuse_a_model_that_nobody_asks,
 )
+from swarm.orchestrator.preparing import study_data
 from swarm.orchestrator.settings_file import load_settings, saved_settings
 from swarm.records import Budget
 from swarm.repo import Repo
@@ -140,10 +141,7 @@ def _fresh(
         raise TargetError(f"{programs.where} cannot be a study's first program: {refusal.detail}")
     runs_on = device_name(device, cards, on_nodes=options.executor != "local")
     mode = options.gpu_mode if options.gpu_mode != "auto" else advice(runs_on, target.name)
-    if target.grading is None:
-        data = prepare_data(options.data, device, target.harness, say)
-    else:
-        data = own_data(repo.root, target.grading, os.environ)
+    data, prepared = study_data(target, repo.root, repo.files(head, str(target.folder)), options.data, device, say)
     study_id = f"{target.name}-{dated_id(repo.root, clock)}"
     base = programs.commit(head, source, f"{study_id}: base program", f"refs/swarm/{study_id}/base")
     budget = target.budget.of(profile)
@@ -188,6 +186,8 @@ def _fresh(
         harness_sha256=harness_sha256(),
         terms=target.terms,
         grading=target.grading,
+        prepared=prepared.folder if prepared is not None else None,
+        prepared_sha256=prepared.sha256 if prepared is not None else "",
     )
 
 

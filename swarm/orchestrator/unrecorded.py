@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.execution.memory import evidence_of
+from swarm.execution.prepared import with_prepared
 from swarm.orchestrator.aside import Aside
 from swarm.records import Budget, ProposalClaimed
 from swarm.repo.secret import trial_files
@@ -33,7 +34,7 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
         trial_id=asked.name,
         agent_id=AGENT,
         target=settings.target,
-        files=trial_files(aside.repo, settings, asked.commit),
+        files=with_prepared(trial_files(aside.repo, settings, asked.commit), settings),
         editable=settings.editable,
         terms=settings.terms,
         grading=settings.grading,

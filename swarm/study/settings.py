@@ -129,6 +129,8 @@ class RunSettings(BaseModel):
     harness_sha256: str
     terms: TargetTerms = TargetTerms()
     grading: Grading | None = None  # of a target that is not sealed
+    prepared: Path | None = None  # what its [prepare] made, beside the files of each commit
+    prepared_sha256: str = ""
 
     @property
     def layout(self) -> Layout:

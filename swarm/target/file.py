@@ -47,6 +47,7 @@ from swarm.target.tables import (
     Harness,
     Limits,
     OutputTable,
+    PrepareTable,
     Profile,
     Profiles,
     RoundsTable,
@@ -72,6 +73,7 @@ class Target(Table):
     profiles: Profiles
     terms: TargetTerms
     grading: Grading | None = Field(description="of a target that is not sealed")
+    prepare: PrepareTable | None = Field(default=None, description="what is made once per machine")
 
     @property
     def editable(self) -> str:
@@ -119,6 +121,7 @@ def load_target(name_or_path: str | os.PathLike[str], repo_root: Path) -> Target
         profiles=read.profile,
         terms=_terms(read),
         grading=_grading(read),
+        prepare=read.prepare,
     )
 
 
@@ -247,5 +250,6 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "rounds": RoundsTable,
     "run": Run,
     "grade": GradeTable,
+    "prepare": PrepareTable,
     "test": TestTable,
 }

@@ -168,6 +168,22 @@ class RoundsTable(Table):
         return _command(command)
 
 
+class PrepareTable(Table):
+    """A trusted command that makes, once per machine, what a graded target cannot keep in a repository: data that no
+    program may know, a model that everybody starts from."""
+
+    command: str = Field(min_length=1, description="makes inputs/, private/ and those of [test], once per machine")
+    data: Harness | None = Field(
+        default=None, description="data of a sealed harness, made first; their folder is in SWARM_DATA_DIR"
+    )
+    limit_s: _Amount = Field(default=900.0, description="after which it is killed")
+
+    @field_validator("command")
+    @classmethod
+    def _splits(cls, command: str) -> str:
+        return _command(command)
+
+
 class TestTable(Table):
     """What `swarm certify` alone uses, in place of `inputs` and `private`."""
 
@@ -197,6 +213,7 @@ class TargetFile(Table):
         default=None, description="without it what `run` prints is the number: self-reported"
     )
     rounds: RoundsTable | None = Field(default=None, description="of a graded target whose command is timed")
+    prepare: PrepareTable | None = Field(default=None, description="what a graded target makes once per machine")
     test: TestTable | None = Field(default=None, description="a graded target's second data, for `swarm certify`")
 
     @field_validator("grade", mode="before")
@@ -243,7 +260,7 @@ class TargetFile(Table):
         return SEALED_METRICS[self.harness or "images"] if self.run is None else None
 
     def _sealed_problem(self) -> str | None:
-        given = [name for name in ("grade", "rounds", "test") if getattr(self, name) is not None]
+        given = [name for name in ("grade", "rounds", "prepare", "test") if getattr(self, name) is not None]
         if given:
             return f"[{given[0]}] is there and [run] is missing: give the command that runs the program"
         if len(self.editable) != 1 or not self.editable[0].endswith(".py") or "*" in self.editable[0]:
@@ -267,8 +284,9 @@ class TargetFile(Table):
         return None if run.outputs else "run.outputs is empty: the grader sees nothing but declared outputs"
 
     def _printed_problem(self, run: Run) -> str | None:
-        if self.test is not None or self.rounds is not None or run.outputs:
-            return "rounds, test and run.outputs are for a grader: give [grade] command, or leave them out"
+        beyond = (self.test, self.rounds, self.prepare)
+        if run.outputs or any(table is not None for table in beyond):
+            return "rounds, prepare, test and run.outputs are for a grader: give [grade] command, or leave them out"
         return "noise is items: a printed number has no items; set seeds" if self.noise != "seeds" else None
 
 
