@@ -11,6 +11,7 @@ inputs/windows.npy    public text, uint8 [n, 65]
 inputs/terms.json     bytes (limit of the smaller model), places (experts that fit into the fast memory)
 inputs/*.npy          over the public text, float32 [layers, experts]: uses, gates, norms (of what it adds), worth (mean
                       of gate times norm); together [layers, experts, experts]
+inputs/whole.json     bits: of the whole model, on the hidden text
 outputs/plan.json     {"layers": [{"experts": [[[expert, part], ...], ...], "resident": [number, ...]}, ...]}
 """
 

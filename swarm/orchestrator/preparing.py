@@ -3,8 +3,8 @@
     <cache>/prepared/<target>-<hash>/     inputs/, private/, and those of [test]; for its owner alone
     <cache>/prepared/<target>-<hash>.sha256
 
-The hash is that of all that made it: the command, every file of the target that no program may change, the data, and
-the versions of Python and of the libraries that compute. Two processes at once make it once; it is built in another
+The hash is that of all that made it: the command, the files that it sees, none of which a program may change, the data,
+and the versions of Python and of the libraries that compute. Two processes at once make it once; it is built in another
 folder and renamed, so that whoever dies on the way leaves nothing that is taken for the whole.
 
 Not promised: that two machines make the same to the last bit. A study is known by the content, not by the recipe.
@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from swarm.errors import TargetError
 from swarm.execution.prepared import content_sha256, read_prepared
 from swarm.orchestrator.data import DataReport, data_sha256, own_data, prepare_data
-from swarm.program.globs import may_change
+from swarm.program.globs import matches, may_change
 from swarm.records import Grading
 from swarm.study.options import DataChoice
 from swarm.target.file import Target
@@ -58,7 +58,11 @@ def prepare(target: Target, files: Mapping[str, bytes], data: DataReport | None,
     data names. Raises TargetError."""
     if target.prepare is None or target.grading is None:
         return None
-    fixed = {path: content for path, content in files.items() if not may_change(path, target.terms)}
+    fixed = {
+        path: content
+        for path, content in files.items()
+        if matches(path, target.prepare.files) and not may_change(path, target.terms)
+    }
     place = _cache() / f"{target.name}-{_key(target.prepare, fixed, data)[:16]}"
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(place.with_suffix(".lock"), target.prepare.limit_s, say):

@@ -2,6 +2,7 @@
 number of them."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from swarm.records import TargetTerms
@@ -16,7 +17,12 @@ def may_change(path: str, terms: TargetTerms) -> bool:
         return False
     if any(path == folder or path.startswith(f"{folder}/") for folder in terms.closed):
         return False
-    return any(_pattern(glob).fullmatch(path) for glob in terms.editable)
+    return matches(path, terms.editable)
+
+
+def matches(path: str, globs: Sequence[str]) -> bool:
+    """Whether one of the globs names the file, whatever may be edited."""
+    return any(_pattern(glob).fullmatch(path) for glob in globs)
 
 
 def is_single(terms: TargetTerms) -> bool:

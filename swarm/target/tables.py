@@ -173,6 +173,9 @@ class PrepareTable(Table):
     program may know, a model that everybody starts from."""
 
     command: str = Field(min_length=1, description="makes inputs/, private/ and those of [test], once per machine")
+    files: tuple[str, ...] = Field(
+        default=("**/*",), min_length=1, description="globs of what it sees of the target, never an editable file"
+    )
     data: Harness | None = Field(
         default=None, description="data of a sealed harness, made first; their folder is in SWARM_DATA_DIR"
     )

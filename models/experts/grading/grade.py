@@ -19,6 +19,7 @@ from reading import BadPlan, Plan, Shape, read_plan
 def main() -> None:
     terms = json.loads(Path("inputs/terms.json").read_text(encoding="utf-8"))
     whole = moe.load("inputs/model.npz")
+    terms["whole_model"] = json.loads(Path("inputs/whole.json").read_text(encoding="utf-8"))["bits"]
     shape = Shape(tuple(len(layer.inputs) for layer in whole.layers), int(terms["places"]))
     try:
         plan = read_plan(json.loads(Path("outputs/plan.json").read_text(encoding="utf-8")), shape)
@@ -35,7 +36,7 @@ def grade(whole: moe.Model, plan: Plan, terms: dict[str, float], windows: moe.By
     bits, uses = moe.run(smaller, windows)
     Path("items.json").write_text(json.dumps([round(float(one), 7) for one in bits]))
     metrics = {
-        "bits per byte": float(bits.mean(dtype=np.float64)),
+        "bits_per_byte": float(bits.mean(dtype=np.float64)),
         "loads": moe.loads(uses, plan.resident, int(terms["places"])),
         "model_bytes": size,
         "experts": sum(map(len, plan.experts)),

@@ -1,6 +1,6 @@
 """Trains the mixture and measures its experts, once per machine: what [prepare] of target.toml runs. Trusted.
 
-    inputs/, test_inputs/       the model, public windows, what its experts did on them, the limits
+    inputs/, test_inputs/       the model, public windows, what its experts did on them, its own score
     private/, test_private/     the hidden windows of the two splits
 
 `SWARM_DATA_DIR` has the text as the harness for text prepares it. One thread and a fixed seed; two machines may differ
@@ -26,8 +26,6 @@ from network import WINDOW, Mixture
 
 STEPS, ROWS, MAX_LR, WARM_UP, BALANCE = 300, 32, 6e-3, 0.05, 0.02
 PUBLIC = 256  # windows
-LIMIT_BYTES = 1_150_000
-PLACES = 12
 
 
 def main() -> None:
@@ -95,8 +93,7 @@ def make(folder: Path, arrays: dict[str, moe.Floats], text: moe.Bytes, hidden: d
             np.save(folder / inputs / f"{name}.npy", array)
         np.save(folder / private / "windows.npy", hidden[part])
         whole = float(moe.bits(model, hidden[part]).mean(dtype=np.float64))
-        terms = {"bytes": LIMIT_BYTES, "places": PLACES, "whole_model": round(whole, 4)}
-        (folder / inputs / "terms.json").write_text(json.dumps(terms) + "\n", encoding="utf-8")
+        (folder / inputs / "whole.json").write_text(json.dumps({"bits": round(whole, 4)}) + "\n", encoding="utf-8")
 
 
 def public_windows(text: moe.Bytes) -> moe.Bytes:
