@@ -6,6 +6,7 @@ from mutants.rows import (
     brain,
     cards,
     documentation,
+    experts,
     gate,
     home,
     nodes,
@@ -30,6 +31,7 @@ SAFEGUARDS: tuple[Safeguard, ...] = (
     *(*sandbox.ROWS, *supervisor.ROWS, *study.ROWS, *trial.ROWS, *documentation.ROWS, *cards.ROWS, *box.ROWS),
     *(*watchdog.ROWS, *watching.ROWS, *pods.ROWS, *home.ROWS, *nodes.ROWS, *sharing.ROWS, *text.ROWS),
     *own_targets.ROWS,
+    *experts.ROWS,
 )
 
 FAST = frozenset(

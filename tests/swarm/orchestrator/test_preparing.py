@@ -136,7 +136,7 @@ def test_what_fails_is_said_and_leaves_nothing(machine: Machine, more: str, why:
 
 
 def test_what_takes_too_long_is_killed_with_its_children(machine: Machine) -> None:
-    machine.files["make.py"] += b"import subprocess; subprocess.run(['sleep', '600'])\n"
+    machine.files["make.py"] += b"import subprocess; subprocess.run(['sleep', '20'])\n"
     with pytest.raises(TargetError, match=r"took longer than its limit of 2 s"):
         machine.prepare(TOML.replace("limit_s = 60", "limit_s = 2"))
     assert machine.left() == []
