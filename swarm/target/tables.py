@@ -92,6 +92,19 @@ def _relative(path: str) -> str:
 _Inside = Annotated[str, BeforeValidator(_relative)]
 
 
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"not a command: {error}") from error
+    if not words:
+        raise ValueError("not a command: it is empty")
+    return text
+
+
+_Command = Annotated[str, AfterValidator(_command)]
+
+
 _FileName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,79})?$")]
 
 
@@ -109,15 +122,10 @@ _Variable = Annotated[str, AfterValidator(_is_passable)]
 class Run(Table):
     """The command of a target that is not sealed, run in the sandbox in a copy of the target's folder."""
 
-    command: str = Field(min_length=1, description="split as a shell would, but no shell runs it")
+    command: _Command = Field(min_length=1, description="split as a shell would, but no shell runs it")
     inputs: _Inside = Field(default="inputs", description="folder that it may read, as all that is not private")
     outputs: tuple[OutputTable, ...] = Field(default=(), description="files that it leaves in outputs/")
     read: tuple[str, ...] = Field(default=(), description="absolute paths of data outside of the repository")
-
-    @field_validator("command")
-    @classmethod
-    def _splits(cls, command: str) -> str:
-        return _command(command)
 
     @field_validator("read")
     @classmethod
@@ -130,7 +138,7 @@ class Run(Table):
 class GradeTable(Table):
     """The command that makes the number, run after the first one is dead, out of its reach."""
 
-    command: str = Field(min_length=1, description="prints one JSON object: metrics, valid, why, per_item")
+    command: _Command = Field(min_length=1, description="prints one JSON object: metrics, valid, why, per_item")
     private: _Inside = Field(default="private", description="folder that only the grader sees")
     limit_s: _Amount = Field(default=120.0, description="after which it is killed")
     environment: tuple[_Variable, ...] = Field(
@@ -143,11 +151,6 @@ class GradeTable(Table):
         default="", description="a file in the private folder that holds a random key of this clone, 64 hex digits"
     )
 
-    @field_validator("command")
-    @classmethod
-    def _splits(cls, command: str) -> str:
-        return _command(command)
-
     @model_validator(mode="after")
     def _is_listed(self) -> "GradeTable":
         if self.stand_in_without and self.stand_in_without not in self.environment:
@@ -159,20 +162,17 @@ class RoundsTable(Table):
     """For a program that is timed: `run` goes so often, beside a fixed program, each time with new inputs."""
 
     count: int = Field(ge=2, le=20, strict=True, description="of the command, and of the fixed program, in turn")
-    make: str = Field(min_length=1, description="command that makes rounds/1/inputs and so on; it sees what grade sees")
+    make: _Command = Field(
+        min_length=1, description="command that makes rounds/1/inputs and so on; it sees what grade sees"
+    )
     reference: _Inside = Field(default="reference", description="folder of the fixed program's editable files")
-
-    @field_validator("make")
-    @classmethod
-    def _splits(cls, command: str) -> str:
-        return _command(command)
 
 
 class PrepareTable(Table):
     """A trusted command that makes, once per machine, what a graded target cannot keep in a repository: data that no
     program may know, a model that everybody starts from."""
 
-    command: str = Field(min_length=1, description="makes inputs/, private/ and those of [test], once per machine")
+    command: _Command = Field(min_length=1, description="makes inputs/, private/ and those of [test], once per machine")
     files: tuple[str, ...] = Field(
         default=("**/*",), min_length=1, description="globs of what it sees of the target, never an editable file"
     )
@@ -180,11 +180,6 @@ class PrepareTable(Table):
         default=None, description="data of a sealed harness, made first; their folder is in SWARM_DATA_DIR"
     )
     limit_s: _Amount = Field(default=900.0, description="after which it is killed")
-
-    @field_validator("command")
-    @classmethod
-    def _splits(cls, command: str) -> str:
-        return _command(command)
 
 
 class TestTable(Table):
@@ -291,13 +286,3 @@ class TargetFile(Table):
         if run.outputs or any(table is not None for table in beyond):
             return "rounds, prepare, test and run.outputs are for a grader: give [grade] command, or leave them out"
         return "noise is items: a printed number has no items; set seeds" if self.noise != "seeds" else None
-
-
-def _command(text: str) -> str:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"not a command: {error}") from error
-    if not words:
-        raise ValueError("not a command: it is empty")
-    return text

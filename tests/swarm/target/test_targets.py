@@ -193,7 +193,7 @@ def test_what_a_target_brings_says_its_grade(tmp_path: Path, more: str, grade: s
         (GRADED + RUN + OUTPUTS, "give [grade] command, or leave them out"),
         (GRADED + RUN + GRADE, "run.outputs is empty"),
         ('grade = "graded"\n' + GRADED + RUN, "a table, [grade] command ="),
-        (GRADED + RUN + ROUNDS, "rounds, test and run.outputs are for a grader"),
+        (GRADED + RUN + ROUNDS, "rounds, prepare, test and run.outputs are for a grader"),
         (GRADED + ROUNDS, "[rounds] is there and [run] is missing"),
         (GRADED + RUN + OUTPUTS + GRADE + ROUNDS.replace("3", "1"), "greater than or equal to 2"),
     ],
