@@ -27,7 +27,10 @@ NO_GPU = UpOptions(target="tiny", device="cpu", data="standin")
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyStudy:
     """Its data is there already: making it takes seconds and is tested with the harness."""
-    monkeypatch.setattr(opening, "prepare_data", lambda *_: DataReport(dataset="standin", data_dir=tmp_path / "data"))
+    monkeypatch.setattr(
+        "swarm.orchestrator.preparing.prepare_data",
+        lambda *_: DataReport(dataset="standin", data_dir=tmp_path / "data"),
+    )
     return make_tiny_study(tmp_path)
 
 
@@ -87,7 +90,9 @@ def test_a_refused_study_leaves_nothing_behind(
     error: type[SwarmError],
     words: str,
 ) -> None:
-    monkeypatch.setattr(opening, "prepare_data", lambda *_: pytest.fail("the data was prepared for a refused study"))
+    monkeypatch.setattr(
+        "swarm.orchestrator.preparing.prepare_data", lambda *_: pytest.fail("the data was prepared for a refused study")
+    )
     spoil(tiny)
     with pytest.raises(error, match=words):
         opened(tiny, **options)
@@ -108,7 +113,7 @@ def test_data_or_advice_that_fails_leaves_nothing_behind(
         raise SwarmError(f"no {part} today")
 
     if part == "data":
-        monkeypatch.setattr(opening, "prepare_data", fail)
+        monkeypatch.setattr("swarm.orchestrator.preparing.prepare_data", fail)
     with pytest.raises(SwarmError, match=f"no {part} today"):
         opened(tiny, **({"advice": fail} if part == "advice" else {}))  # type: ignore[arg-type]
     nothing_was_written(tiny)
