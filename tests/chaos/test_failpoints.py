@@ -36,6 +36,9 @@ BETWEEN = {
     "supervisor/zygote_server.py:_listen": "in the zygote, which has no such environment; killed at random instead",
     "supervisor/zygote_server.py:_serve": "in the zygote, which has no such environment; killed at random instead",
     "orchestrator/control.py:orchestrator_runs": "a question: the lock is free again when it is answered",
+    "orchestrator/preparing.py:_locked": "before there is a study; the kernel frees the lock",
+    "orchestrator/preparing.py:_made": "before there is a study; in another folder, and named whole by its hash, last",
+    "orchestrator/preparing.py:_run": "before there is a study; what it leaves is not yet taken",
     "orchestrator/data.py:prepare_data": "a process of its own, before there is a study; whole folders are replaced",
 }
 """Functions with durable steps whose failpoints stand elsewhere, and where."""
