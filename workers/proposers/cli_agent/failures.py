@@ -60,7 +60,8 @@ def failure_of(kind: str, report: Report, output: AgentOutput, stderr: str, dead
     how = _how(report, output, deadline_s)
     if how is None:
         return None
-    error = " ".join((output.error or "").split())
+    hung = kind.startswith("jsonl:") and report.ended == "deadline" and output.status is None
+    error = "" if hung else " ".join((output.error or "").split())  # its output is cut off, and no error of its own
     beside = "" if _says_it_itself(kind, report, output) else _without_stack(stderr)
     code = _class_of(kind, report, output, f"{error} {beside}")
     words = f"{error} {beside[-max(0, KEPT - len(error)) :]}".strip()[:KEPT]
