@@ -66,7 +66,7 @@ def try_scene(
     agent: str, spec: AgentSpec, scene: Scene, *, folder: Path, environ: Mapping[str, str], deadline_s: float
 ) -> Tried:
     """`folder` is a fresh one of the caller's; of `environ` nothing but what every agent sees, and no key of it."""
-    scratch, outside = folder / "scratch", folder / "elsewhere" / "other.py"
+    scratch, outside = folder / "calls", folder / "elsewhere" / "other.py"
     outside.parent.mkdir(parents=True)
     outside.write_text(PROGRAM, encoding="utf-8")
     script = Script(scene, FILE, OLD, NEW, outside, lambda: next(scratch.glob("call-*/work")))
