@@ -72,18 +72,22 @@ class Cluster:
 
     def die(self) -> None:
         """The head's processes and all that runs below them, at once."""
-        head = [*everything_of(self.head), *(p for p in psutil.process_iter(["name"]) if p.name() == "gcs_server")]
+        stores = (p for p in psutil.process_iter(["name"]) if p.info["name"] == "gcs_server" and self._is_ours(p))
+        head = [*everything_of(self.head), *stores]
         for process in head:
             process.kill()
 
     def stop(self) -> None:
         for process in psutil.process_iter():
-            try:
-                told = process.environ().get("RAY_AUTH_TOKEN")
-            except psutil.Error:
-                continue
-            if told == self.ours["RAY_AUTH_TOKEN"] and process.pid != os.getpid():
+            if process.pid != os.getpid() and self._is_ours(process):
                 process.kill()
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Another cluster on this machine is another's."""
+        try:
+            return process.environ().get("RAY_AUTH_TOKEN") == self.ours["RAY_AUTH_TOKEN"]
+        except psutil.Error:
+            return False
 
 
 def _free_port() -> int:
