@@ -51,7 +51,7 @@ def _key(path: Path) -> bytes:
         path.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             return _whole(path)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
             file.flush()

@@ -84,7 +84,7 @@ def test_what_an_agent_may_see_of_the_person_who_asks_is_no_key(tmp_path: Path) 
     )
     environ = {"PATH": "/usr/bin:/bin", "OPENAI_API_KEY": "a-real-key", "OPENAI_BASE_URL": "https://example.org"}
     try_scene("own", spec, "edit", folder=tmp_path, environ=environ, deadline_s=10.0)
-    seen = (tmp_path / "scratch/home/seen").read_text()
+    seen = (tmp_path / "calls/home/seen").read_text()
     assert "OPENAI_API_KEY=swarm-check" in seen and "B=http://127.0.0.1" in seen
     assert "a-real-key" not in seen and "example.org" not in seen
 
