@@ -11,7 +11,7 @@ from swarm import verdict
 from swarm.errors import SwarmError, UsageError
 from swarm.orchestrator import audit
 from swarm.orchestrator.aside import Aside
-from swarm.orchestrator.unrecorded import Unrecorded, run_unrecorded
+from swarm.orchestrator.unrecorded import Unrecorded, run_with_items
 from swarm.records import FailReason
 from swarm.study.lineage import commit_of
 from swarm.study.state import Program, StudyState
@@ -111,7 +111,7 @@ def _run(aside: Aside, begun: CertificateBegun, one: Owed) -> CertificateRun:
         raise SwarmError(f"{one.program} was claimed and never committed, so there is no program of it")
     name = f"{one.program}.certificate"
     work = Unrecorded(name, commit, program.first.claim, one.seed, aside.settings.budget, one.split)
-    outcome = run_unrecorded(aside, work)
+    outcome, items = run_with_items(aside, work)
     if outcome.reason is FailReason.ABANDONED:
         raise SwarmError(f"{one.program} could not be run: {outcome.detail}. The same command goes on.")
     score = outcome.score
@@ -124,6 +124,7 @@ def _run(aside: Aside, begun: CertificateBegun, one: Owed) -> CertificateRun:
         seed=one.seed,
         value=score.validation_loss if score is not None else None,
         top1=score.top1 if score is not None else None,
+        items=tuple(items) if score is not None and items is not None else (),
         reason=f"{outcome.reason}: {outcome.detail[:200]}" if score is None else "",
     )
 

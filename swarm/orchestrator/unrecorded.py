@@ -28,6 +28,11 @@ class Unrecorded:
 
 def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
     """Until it has ended. Ctrl-C stops it and is raised again. Nothing of it stays on disk."""
+    return run_with_items(aside, asked)[0]
+
+
+def run_with_items(aside: Aside, asked: Unrecorded) -> tuple[Outcome, list[float] | None]:
+    """The same, and its number for each item of the data where the target's noise is that of items."""
     settings = aside.settings
     order = TrialOrder(
         study_id=settings.study_id,
@@ -52,6 +57,7 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
     try:
         while isinstance(now := running.poll(), Progress):
             aside.clock.sleep(POLL_S)
+        items = aside.executor.losses(asked.name) if settings.terms.noise != "seeds" else None
     except KeyboardInterrupt:
         running.stop("stopped by the user")
         while isinstance(running.poll(), Progress):
@@ -59,4 +65,4 @@ def run_unrecorded(aside: Aside, asked: Unrecorded) -> Outcome:
         raise
     finally:
         settings.layout.trial(settings.study_id, asked.name).remove()
-    return now
+    return now, items

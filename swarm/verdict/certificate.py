@@ -19,7 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from swarm.records import Line
 from swarm.trial.config import Split
-from swarm.verdict.evidence import NoiseFloor, measure_noise, own_noise, welch
+from swarm.verdict.evidence import (
+    NoiseFloor,
+    PairedDifference,
+    measure_noise,
+    own_noise,
+    paired_difference,
+    welch,
+)
 
 SEEDS = 5
 MOST_SEEDS = 50
@@ -46,7 +53,8 @@ class CertificateBegun(_Entry):
 
 
 class CertificateRun(_Entry):
-    """One training. `value` is the objective's on that split; None and a reason when it failed."""
+    """One training. `value` is the objective's on that split; None and a reason when it failed. `items`: its parts, one
+    an item of that split in the data's order, where the study's noise is that of items."""
 
     kind: Literal["certificate_run"] = "certificate_run"
     program: Line
@@ -54,6 +62,7 @@ class CertificateRun(_Entry):
     seed: int
     value: float | None
     top1: float | None = None
+    items: tuple[float, ...] = ()
     reason: Line = ""
 
 
@@ -129,19 +138,25 @@ def conclude(
     *,
     maximized: bool = False,
 ) -> Certificate:
-    """What the runs say. `noise` is the study's, pooled with that of these runs and shrunk to by each program."""
+    """What the runs say. `noise` is the study's, pooled with that of these runs and shrunk to by each program. Where
+    the items scatter more than the runs do, an interval is that of the paired items, as in the finals."""
     sign = -1.0 if maximized else 1.0
 
     def costs(program: str, split: Split) -> list[float]:
         runs = [run for run in made if (run.program, run.split) == (program, split)]
         return [sign * run.value for run in runs if run.value is not None]
 
+    def by_item(program: str, split: Split) -> PairedDifference | None:
+        mine, theirs = (_items(made, name, split, sign) for name in (program, begun.baseline))
+        return paired_difference(mine, theirs) if mine and theirs else None
+
     everybody = (begun.baseline, *begun.programs)
     pooled = _pooled([costs(name, split) for name in everybody for split in ("val", "test")], noise)
     certified = []
     for name in begun.programs:
         validation, test = (
-            _gain(costs(name, split), costs(begun.baseline, split), pooled) for split in ("val", "test")
+            _gain(costs(name, split), costs(begun.baseline, split), pooled, by_item(name, split))
+            for split in ("val", "test")
         )
         certified.append(_certified(name, validation, test))
     return Certificate(
@@ -158,6 +173,12 @@ def _all(begun: CertificateBegun) -> Iterator[Owed]:
                 yield Owed(name, split, seed)
 
 
+def _items(made: Sequence[CertificateRun], program: str, split: Split, sign: float) -> list[list[float]]:
+    """The costs of each item, a row a run."""
+    runs = [run for run in made if (run.program, run.split) == (program, split)]
+    return [[sign * value for value in run.items] for run in runs if run.items]
+
+
 def _pooled(groups: Sequence[Sequence[float]], noise: NoiseFloor | None) -> NoiseFloor | None:
     own = measure_noise(groups)
     if own is None or noise is None:
@@ -166,10 +187,12 @@ def _pooled(groups: Sequence[Sequence[float]], noise: NoiseFloor | None) -> Nois
     return NoiseFloor(math.sqrt((own.sigma**2 * own.degrees + noise.sigma**2 * noise.degrees) / degrees), degrees)
 
 
-def _gain(mine: Sequence[float], theirs: Sequence[float], noise: NoiseFloor | None) -> Gain | None:
+def _gain(
+    mine: Sequence[float], theirs: Sequence[float], noise: NoiseFloor | None, items: PairedDifference | None
+) -> Gain | None:
     if not mine or not theirs or noise is None:
         return None
-    test = welch(mine, theirs, (own_noise(mine, noise), own_noise(theirs, noise)))
+    test = welch(mine, theirs, (own_noise(mine, noise), own_noise(theirs, noise)), items)
     gain = fmean(theirs) - fmean(mine)
     return Gain(gain=gain, low=-test.high, high=-test.low, runs=len(mine), baseline_runs=len(theirs))
 

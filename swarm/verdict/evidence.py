@@ -171,11 +171,12 @@ def welch(
     difference = fmean(challenger) - fmean(reference)
     mine, theirs = noise[0].sigma ** 2 / len(challenger), noise[1].sigma ** 2 / len(reference)
     error = math.sqrt(mine + theirs)
-    if error == 0.0:
-        return Comparison(difference, 1, 0.0 if difference < 0 else 1.0, difference, difference)
-    degrees = max(1, int((mine + theirs) ** 2 / (mine**2 / noise[0].degrees + theirs**2 / noise[1].degrees)))
     if items is not None and items.standard_error > error:
         error, degrees = items.standard_error, min(items.images - 1, MOST_DEGREES)
+    elif error == 0.0:
+        return Comparison(difference, 1, 0.0 if difference < 0 else 1.0, difference, difference)
+    else:
+        degrees = max(1, int((mine + theirs) ** 2 / (mine**2 / noise[0].degrees + theirs**2 / noise[1].degrees)))
     reach = student_quantile(0.975, degrees) * error
     p_value = student_tail(-difference / error, degrees)
     return Comparison(difference, degrees, p_value, difference - reach, difference + reach)

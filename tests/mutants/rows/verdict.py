@@ -377,6 +377,22 @@ ROWS = (
         _CERTIFY_TESTS,
     ),
     _row(
+        "certificate-as-sure-as-its-items",
+        "where noise is of items, a certificate's interval is no narrower than theirs",
+        "swarm/verdict/certificate.py",
+        "own_noise(theirs, noise)), items)",
+        "own_noise(theirs, noise)))",
+        ("swarm/verdict/test_certificate.py",),
+    ),
+    _row(
+        "equal-runs-are-no-certainty",
+        "a difference over items that scatter is no certainty where all runs are equal",
+        "swarm/verdict/evidence.py",
+        "    if items is not None and items.standard_error > error:\n",
+        "    if items is not None and items.standard_error > error > 0:\n",
+        ("swarm/verdict/test_verdict.py",),
+    ),
+    _row(
         "certificate-on-fresh-seeds",
         "a certificate has seeds that nobody has used",
         "swarm/verdict/certificate.py",

@@ -4,6 +4,7 @@ scripted."""
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from swarm.execution.executor import Outcome, Progress, TrialOrder
 from swarm.orchestrator.aside import Aside
 from swarm.orchestrator.audit import append, audit_of, lines
 from swarm.orchestrator.certifying import Asked, certify
-from swarm.records import FailReason, Score, TrialFinished, TrialStarted
+from swarm.records import FailReason, Score, TargetTerms, TrialFinished, TrialStarted
 from swarm.repo import Repo, trial_ref
 from workers.briefing.compute import compute_briefing
 from workers.render import render
@@ -56,6 +57,9 @@ class Scripted:
         scatter = 0.01 * (order.seed % 3 - 1) if order.split == "val" else 0.0
         loss = base - gain * (order.files["train.py"] == BETTER.encode()) + scatter
         return Outcome(score=Score(validation_loss=loss, top1=0.5, top5=0.7, calibrated_loss=0, rows=1))
+
+    def losses(self, trial_id: str) -> list[float]:
+        return [1.0, 2.0, 3.0 if trial_id.startswith("t0001") else 2.5]
 
     def stop(self, reason: str) -> None:
         assert reason == "stopped by the user"
@@ -120,6 +124,16 @@ def test_fresh_seeds_and_both_splits_for_what_is_kept_and_the_baseline(beside: B
     assert (one.validation.gain, one.test.gain, one.lost) == pytest.approx((0.3, 0.2, 0.1))
     text = certificate_text(result, there.study.objective)
     assert "validation minus test +0.1000" in text and "the first look" in text
+
+
+def test_where_noise_is_of_items_each_run_has_them(beside: Beside) -> None:
+    there, _ = beside()
+    certify(there, Asked(seeds=2), say=lambda _: None)
+    assert all(line.get("items", []) == [] for line in lines(audit_of(there.settings.brain)))
+    of_items = there.settings.model_copy(update={"terms": TargetTerms(noise="items")})
+    certify(replace(there, settings=of_items), Asked(seeds=2, again=True), say=lambda _: None)
+    runs = [line for line in lines(audit_of(there.settings.brain)) if line["kind"] == "certificate_run"][8:]
+    assert len(runs) == 8 and all(line["items"] in ([1.0, 2.0, 3.0], [1.0, 2.0, 2.5]) for line in runs)
 
 
 def test_a_second_look_is_refused_unless_asked_for_and_recorded(beside: Beside) -> None:

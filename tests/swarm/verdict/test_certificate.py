@@ -1,5 +1,7 @@
 """What a certificate runs, in which order, and what it says of the runs."""
 
+from statistics import fmean
+
 import pytest
 
 from swarm.verdict.certificate import CertificateBegun, CertificateRun, conclude, fresh_seeds, owed
@@ -64,3 +66,24 @@ def test_a_failed_run_is_no_loss() -> None:
     made = [*losses("t0001", "val", [2.0, 2.0, 2.0]), run("t0007", "val", 11, 1.9), run("t0007", "val", 12, None)]
     validation = conclude(BEGUN, made, NOISE, 9.0).programs[0].validation
     assert validation is not None and (validation.runs, validation.baseline_runs) == (1, 3)
+
+
+def by_item(program: str, split: str, rows: list[tuple[float, ...]]) -> list[CertificateRun]:
+    return [
+        run(program, split, seed, fmean(row)).model_copy(update={"items": row})
+        for seed, row in zip(BEGUN.seeds, rows, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_equal_runs_over_few_items_are_as_sure_as_the_items(sign: float) -> None:
+    base = (sign * 2.0, sign * 2.2, sign * 1.8, sign * 2.4)
+    better = (sign * 1.9, sign * 2.3, sign * 1.5, sign * 2.3)
+    made = [*by_item("t0001", "val", [base] * 3), *by_item("t0007", "val", [better] * 3)]
+    still = NoiseFloor(1e-9, 20)  # runs of one program are equal
+    shown = conclude(BEGUN, made, still, 9.0, maximized=sign < 0).programs[0].validation
+    assert shown is not None and shown.gain == pytest.approx(0.1)
+    assert shown.low < 0 < shown.high, "four items cannot show a tenth among differences of two tenths"
+    without = [line.model_copy(update={"items": ()}) for line in made]
+    blind = conclude(BEGUN, without, still, 9.0, maximized=sign < 0).programs[0].validation
+    assert blind is not None and blind.low > 0.0999

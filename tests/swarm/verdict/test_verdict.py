@@ -83,6 +83,13 @@ def test_a_programs_noise_is_shrunk_towards_the_pooled_one() -> None:
     assert verdict.own_noise([], NoiseFloor(1.0, 4)).degrees == 4  # never surer than the study is
 
 
+def test_equal_runs_are_as_sure_as_the_items_that_they_are_over() -> None:
+    still = (NoiseFloor(0.0, 4), NoiseFloor(0.0, 4))
+    items = PairedDifference(mean=-0.1, standard_error=0.2, images=4)
+    test = verdict.welch([1.9, 1.9], [2.0, 2.0], still, items)
+    assert test.low < -0.1 < 0.0 < test.high and 0.2 < test.p_value < 0.4 and test.degrees == 3
+
+
 def test_welch_agrees_with_a_textbook() -> None:
     """Equal variances and sizes: the two-sample t test. For t = 2 on 8 degrees of freedom p is 0.0403."""
     mine, theirs = [0.0] * 5, [2 * math.sqrt(2 / 5)] * 5
