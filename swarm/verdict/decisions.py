@@ -220,7 +220,8 @@ def _verdict(
 
 def _decide(case: _Case) -> tuple[Decision, Level, str]:
     """The first rule that applies, from the strongest claim to none at all."""
-    size = f"{case.study.objective.gain(case.delta)} ({abs(case.in_sigmas):.1f} sigma) than {case.against.name}"
+    sigmas = f"{abs(case.in_sigmas):.1f}" if abs(case.in_sigmas) < 100 else "over 100"
+    size = f"{case.study.objective.gain(case.delta)} ({sigmas} sigma) than {case.against.name}"
     odds = f"P(better) {case.probability:.2f}"
     runs = len(case.program.costs)
     if case.simpler:

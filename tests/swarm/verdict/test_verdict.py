@@ -83,6 +83,15 @@ def test_a_programs_noise_is_shrunk_towards_the_pooled_one() -> None:
     assert verdict.own_noise([], NoiseFloor(1.0, 4)).degrees == 4  # never surer than the study is
 
 
+def test_runs_that_are_equal_are_not_told_in_thousands_of_sigmas() -> None:
+    fake = FakeStudy()
+    for _ in range(5):
+        fake.finish(fake.baseline(), 2.2)
+    program = fake.try_change(loss=2.0)
+    why = standing(fake, program).why
+    assert "(over 100 sigma) than t0001" in why, why
+
+
 def test_equal_runs_are_as_sure_as_the_items_that_they_are_over() -> None:
     still = (NoiseFloor(0.0, 4), NoiseFloor(0.0, 4))
     items = PairedDifference(mean=-0.1, standard_error=0.2, images=4)
