@@ -22,6 +22,7 @@ COLOURS = {
     Standing.INCONCLUSIVE: "yellow",
 }
 TOP_ROWS = 10
+_HITS = 6  # the column of the top-1 accuracy
 
 
 def headline(summary: StudySummary) -> Text:
@@ -65,25 +66,26 @@ def ranking_table(summary: StudySummary, rows: int = TOP_ROWS) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for name, justify in (("#", "right"), ("program", "left"), (summary.objective.name, "right"), ("n", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("vs base", "beats parent", "top-1"):
+    hits = _has_hits(summary)
+    for name in ("vs base", "beats parent", *(("top-1",) if hits else ())):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("standing", no_wrap=True, min_width=len("inconclusive"))
     table.add_column("change", overflow="ellipsis", no_wrap=True, ratio=1)
     for row in summary.ranking[:rows]:
-        cells = map(Text, _cells(row, summary.objective))  # Text: a proposal is no markup
-        table.add_row(*cells, style=COLOURS.get(row.standing, ""))
+        cells = [cell for place, cell in enumerate(_cells(row, summary.objective)) if hits or place != _HITS]
+        table.add_row(*map(Text, cells), style=COLOURS.get(row.standing, ""))  # Text: a proposal is no markup
     return table
 
 
 def ranking_lines(summary: StudySummary, rows: int = TOP_ROWS) -> Iterator[str]:
     """The same as plain lines, for pipes and logs."""
-    name = summary.objective.name
+    name, hits = summary.objective.name, _has_hits(summary)
     head = ("rank", "program", name, "n", "vs base", "beats parent", "top-1", "standing", "change")
     for cells in (head, *(_cells(row, summary.objective) for row in summary.ranking[:rows])):
         rank, program, value, count, delta, better, top1, standing, change = cells
         yield (
-            f"{rank:>4} {program:<8} {value:>{max(7, len(name))}} {count:>3} {delta:>8} {better:>12} {top1:>6}  "
-            f"{standing:<12}  {change}"
+            f"{rank:>4} {program:<8} {value:>{max(7, len(name))}} {count:>3} {delta:>8} {better:>12} "
+            f"{f'{top1:>6}  ' if hits else ' '}{standing:<12}  {change}"
         )
 
 
@@ -97,6 +99,11 @@ class EventLines:
         """Lines for what is new since the last call, in the order of the brain."""
         for event in self._events.fresh(study):
             yield f"{datetime.fromtimestamp(event.at):%H:%M:%S} {event.text}"
+
+
+def _has_hits(summary: StudySummary) -> bool:
+    """Whether a program names classes: only then there is a top-1 accuracy."""
+    return any(row.top1 is not None for row in summary.ranking)
 
 
 def _cells(row: ProgramRow, objective: Objective) -> tuple[str, ...]:

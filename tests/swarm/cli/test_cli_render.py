@@ -5,7 +5,7 @@ import io
 from factories.studies import FakeStudy
 from rich.console import Console
 
-from swarm.cli.render import EventLines, headline, ranking_lines
+from swarm.cli.render import EventLines, headline, ranking_lines, ranking_table
 from swarm.records import FailReason
 from swarm.report.summary import summarize
 from swarm.watch.terminal import picture
@@ -51,3 +51,15 @@ def test_every_event_is_told_once() -> None:
     fake.status("worker_2", "training")
     assert [line[9:] for line in events.fresh(fake.study)] == ["stopped"]
     assert list(events.fresh(fake.study)) == []
+
+
+def test_a_number_that_no_program_has_has_no_column() -> None:
+    fake = FakeStudy()
+    fake.measure_noise(2)
+    seen = summarize(fake.study)
+    assert any("top-1" in line for line in ranking_lines(seen))
+    rows = tuple(row.model_copy(update={"top1": None}) for row in seen.ranking)
+    without = seen.model_copy(update={"ranking": rows})
+    for shown in (ranking_lines(without), [column.header for column in ranking_table(without).columns]):
+        assert "top-1" not in " ".join(map(str, shown))
+    assert len(ranking_table(seen).columns) == len(ranking_table(without).columns) + 1
