@@ -312,7 +312,8 @@ def test_an_honest_clumsy_program_is_right_and_a_better_one_is_accepted(tmp_path
     clumsy = run_graded(tmp_path / "clumsy", speed_order(HONEST + TWIN))
     print("RESULT clumsy twin |", clumsy.flags, clumsy.score)
     assert clumsy.score is not None and clumsy.score.metrics["correct"] == 1.0 and clumsy.flags == (), clumsy
-    better = constants.assign(HONEST, {"SCANNER": "regex", "KEPT_TEMPLATES": 24, "JOIN_AT": 200, "ESCAPER": "replace"})
+    faster = {"SCANNER": "regex", "KEPT_TEMPLATES": 24, "JOIN_AT": 200, "ESCAPER": "replace", "SCOPES": "assign"}
+    better = constants.assign(HONEST, {**faster, "KEPT_TEXTS": 300})
     found = run_graded(tmp_path / "better", speed_order(better))
     print("RESULT better |", found.flags, found.score)
     assert is_accepted(found), found
