@@ -277,12 +277,18 @@ def test_a_worker_whose_arms_all_rest_waits_for_the_first_that_wakes(
         assert 50 <= clock.monotonic() - began <= 62
 
 
+class EndsAfterAnHour(FakeClock):
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        assert self.monotonic() < 3600, "it waits on and on"
+
+
 def test_a_search_whose_arms_have_nothing_new_ends_and_one_with_a_model_goes_on(
     tiny: TinyStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with bench(tiny, Counting()) as on:
         on.measure_noise()
-        clock = FakeClock()
+        clock = EndsAfterAnHour()
         alone = on.settings.model_copy(update={"proposers": {"worker_1": ProposerSettings(spec="tpe")}})
         worker = Worker(alone, "worker_1", clock, {})
         out = raising(ProposalFailed("search_exhausted", "all of it was tried"))
