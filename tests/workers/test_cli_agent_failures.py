@@ -104,7 +104,7 @@ def test_the_message_of_a_failure_is_kept_and_the_frames_of_its_stack_are_not() 
     assert failure is not None and failure.reason == "ended with exit code 1: Error: no such model"
 
 
-TOOL = {"type": "tool_use", "name": "Edit", "id": "t1", "input": {"file_path": "/home/me/x.py"}}
+TOOL = {"type": "tool_use", "name": "Edit", "id": "t1", "input": {"file_path": "/repo/x.py"}}
 DENIED = {
     "jsonl:claude": lines(
         {"type": "assistant", "message": {"content": [TOOL]}},
@@ -113,26 +113,26 @@ DENIED = {
     "jsonl:codex": lines(
         {
             "type": "item.completed",
-            "item": {"type": "file_change", "status": "failed", "changes": [{"path": "/home/me/x.py"}]},
+            "item": {"type": "file_change", "status": "failed", "changes": [{"path": "/repo/x.py"}]},
         }
     ),
     "jsonl:gemini": lines(
-        {"type": "tool_use", "tool_name": "replace", "tool_id": "r1", "parameters": {"file_path": "/home/me/x.py"}},
+        {"type": "tool_use", "tool_name": "replace", "tool_id": "r1", "parameters": {"file_path": "/repo/x.py"}},
         {"type": "tool_result", "tool_id": "r1", "status": "error", "output": "denied"},
     ),
     "jsonl:opencode": lines(
         {
             "type": "tool_use",
-            "part": {"tool": "edit", "state": {"status": "error", "input": {"filePath": "/home/me/x.py"}}},
+            "part": {"tool": "edit", "state": {"status": "error", "input": {"filePath": "/repo/x.py"}}},
         }
     ),
-    "text:aider": "Unable to write file /home/me/\nx.py after 5 \nattempts: [Errno 13] Permission denied\n",
+    "text:aider": "Unable to write file /repo/\nx.py after 5 \nattempts: [Errno 13] Permission denied\n",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", DENIED)
 def test_a_file_that_it_was_kept_from_writing_is_known(kind: str) -> None:
-    assert read_output(kind, DENIED[kind]).denied == ["/home/me/x.py"]
+    assert read_output(kind, DENIED[kind]).denied == ["/repo/x.py"]
 
 
 class Idle:
