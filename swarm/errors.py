@@ -95,6 +95,10 @@ class TargetError(SwarmError):
     pass
 
 
+class UnknownTarget(TargetError):
+    exit_code = 2
+
+
 class Unwritable(SwarmError):
     pass
 

@@ -1,5 +1,6 @@
 """Flags and help. Each command builds its arguments, calls one function and prints what it returned."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,9 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    for size in ("COLUMNS", "LINES"):
+        if os.environ.get(size) == "0":  # a shell without a terminal exports it; nothing can be drawn in it
+            del os.environ[size]
 
 
 @app.command()

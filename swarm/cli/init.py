@@ -123,16 +123,20 @@ def _metric(output: str, *, yes: bool) -> str:
         if len(found) != 1:
             raise UsageError(f"which of the printed numbers counts? Say --metric NAME: {', '.join(found)}")
         return next(iter(found))
-    return str(typer.prompt(f"Number that counts ({', '.join(found)})", default=list(found)[-1]))
+    return _choice("Number that counts", list(found), list(found)[-1])
 
 
 def _direction(metric: str, *, yes: bool) -> str:
     guess = likely_direction(metric)
     if yes or not sys.stdin.isatty():
         return guess
-    answer = str(typer.prompt(f"minimize or maximize {metric}", default=guess))
-    if answer not in get_args(Direction):
-        raise UsageError(f"{answer!r} is neither minimize nor maximize")
+    return _choice(f"What is wanted of {metric}", get_args(Direction), guess)
+
+
+def _choice(question: str, choices: Sequence[str], default: str) -> str:
+    """Asked again after any other answer: what was measured up to here took minutes."""
+    while (answer := str(typer.prompt(f"{question} ({', '.join(choices)})", default=default))) not in choices:
+        print(f"{answer!r} is none of these.")
     return answer
 
 

@@ -34,7 +34,8 @@ def headline(summary: StudySummary) -> Text:
         text.append(summary.caution, style="bold red")
     else:
         text.append(f"{summary.data}, {summary.grade}")
-    wanted = f" of {summary.trials_wanted}" if summary.trials_wanted else ""
+    asked = summary.trials_wanted
+    wanted = f" of {asked}" if asked and summary.trials <= asked else ""
     failed = sum(count for reason, count in summary.failed.items() if reason != FailReason.PRUNED)
     text.append(f"\n{summary.trials}{wanted} trials: {summary.complete} complete, {summary.running} running")
     if failed:

@@ -32,7 +32,8 @@ def publish_study(
 ) -> None:
     """Raises UsageError, ShareError, RepoError and ValueError's message as UsageError."""
     if not REMOTE.fullmatch(swarm):
-        raise UsageError(f"--as is {swarm!r}; others know this swarm by small letters, digits and -")
+        given = f"is {swarm!r}" if swarm else "is missing"
+        raise UsageError(f"--as {given}: say what others call this swarm, in small letters, digits and -")
     repo, study, settings = _here(brain, study_id)
     if study is None or settings is None:
         raise UsageError("there is no study of this clone to tell of")

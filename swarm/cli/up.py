@@ -189,7 +189,7 @@ def _say_what_runs(opened: OpenStudy, console: Console) -> None:
     proposers = ", ".join(f"{agent}: {chosen.spec}" for agent, chosen in settings.proposers.items())
     console.print(
         f"Study {settings.study_id}: {settings.target} on {settings.device}, "
-        f"{settings.budget.amount:g} {settings.budget.kind} a trial, {proposers}",
+        f"{settings.budget.words} a trial, {proposers}",
         highlight=False,
         soft_wrap=True,
     )

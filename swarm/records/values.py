@@ -66,6 +66,17 @@ class Budget(Value):
     amount: float = Field(gt=0)
     walltime_limit_s: float = Field(gt=0)
 
+    @property
+    def words(self) -> str:
+        """For people: `20 s of work`, `300 s` by the clock on the wall, `50,000 samples`."""
+        match self.kind:
+            case "solo_seconds":
+                return f"{self.amount:g} s of work"
+            case "seconds":
+                return f"{self.amount:g} s"
+            case "samples":
+                return f"{self.amount:,.15g} samples"
+
     def for_tenants(self, tenants: int) -> "Budget":
         """With a kill limit that is long enough where so many share a device. Seconds as if alone may take each as many
         times as long; other budgets are as they are."""

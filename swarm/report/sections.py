@@ -114,7 +114,7 @@ def ran_on(study: StudyState) -> Section:
         ("Base commit", opened.base_commit),
         ("Device", f"{device_of(study)} ({opened.device})"),
         ("torch", _each(item.torch for item in used)),
-        ("Budget of a trial", f"{opened.budget.amount:g} {opened.budget.kind}"),
+        ("Budget of a trial", opened.budget.words),
         ("Wall time limit", f"{opened.budget.walltime_limit_s:g} s"),
         ("Workers", str(opened.workers)),
         ("Sandbox", _each(item.sandbox for item in finished)),

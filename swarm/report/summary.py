@@ -100,7 +100,7 @@ def summarize(study: StudyState) -> StudySummary:
         caution=caution(opened.data, opened.terms.grade),
         objective=study.objective,
         device=device_of(study),
-        budget=f"{opened.budget.amount:g} {opened.budget.kind}",
+        budget=opened.budget.words,
         closed=study.closed.reason if study.closed else None,
         trials=len(trials),
         trials_wanted=study.limits.trials,

@@ -34,7 +34,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from swarm.errors import TargetError
+from swarm.errors import TargetError, UnknownTarget
 from swarm.program import constants
 from swarm.records import Grading, Rounds, TargetTerms
 from swarm.target.files import require_files
@@ -192,7 +192,7 @@ def _folder(name_or_path: str, root: Path) -> Path:
     if folder is None:
         names = ", ".join(available_targets(root)) or "none"
         what = f"{MODELS}/{name_or_path}/target.toml" if is_name else f"{name_or_path}/target.toml"
-        raise TargetError(
+        raise UnknownTarget(
             f"there is no target {name_or_path!r}: {what} does not exist. Targets in {MODELS}/: {names}. "
             "A folder elsewhere in the repository is given as a path with a slash, such as ./my-target, and the "
             "repository's own as a point. Write a target.toml there."

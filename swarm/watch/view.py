@@ -113,7 +113,7 @@ def frame(known: Facts, reading: Reading) -> Frame:
         study_id=study.study_id,
         target=opened.target,
         device=device_of(study),
-        budget=f"{opened.budget.amount:g} {opened.budget.kind}",
+        budget=opened.budget.words,
         data=opened.data,
         state=state,
         why=why,

@@ -106,7 +106,7 @@ def _with_unit(seen: Frame, number: float) -> str:
 
 def _trials(seen: Frame) -> str:
     counts = seen.counts
-    of = f" of {counts.wanted}" if counts.wanted is not None else ""
+    of = f" of {counts.wanted}" if counts.wanted is not None and counts.trials <= counts.wanted else ""
     parts = [f"{counts.complete} complete", f"{counts.open} open"]
     parts += [f"{number} {word}" for number, word in ((counts.failed, "failed"), (counts.pruned, "pruned")) if number]
     refused = f"; {counts.refused} proposals refused" if counts.refused else ""

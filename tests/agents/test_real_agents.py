@@ -50,7 +50,7 @@ def test_what_it_does_is_named_as_it_is(agent: str, scene: Scene, path: str, tmp
     place = around / "call"
     place.mkdir(parents=True)
     (around / "neighbour.txt").write_text("as it was")
-    before = persons_files(), names(around, place / "scratch")
+    before = persons_files(), names(around, place / "calls")
     deadline_s = HANGS_S if scene == "hang" else LIMIT_S
     tried = try_scene(agent, load_agents()[agent], scene, folder=place, environ=environ, deadline_s=deadline_s)
     took = f"{tried.seconds:5.1f} s, {tried.after_s:.1f} s of them after its end"
@@ -59,7 +59,7 @@ def test_what_it_does_is_named_as_it_is(agent: str, scene: Scene, path: str, tmp
     assert tried.asked > 0
     assert tried.after_s < ENDS_WITHIN_S
     assert not tried.wrote_outside
-    after = persons_files(), names(around, place / "scratch")
+    after = persons_files(), names(around, place / "calls")
     assert after[0] == before[0]
     assert after[1] - before[1] == {"call/elsewhere", "call/elsewhere/other.py"}
 

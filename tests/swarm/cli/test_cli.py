@@ -115,8 +115,16 @@ def test_the_process_ends_with_that_error_and_code(untouched: Path) -> None:
 
 def test_a_missing_target_names_those_that_exist(untouched: Path) -> None:
     done = swarm("up", "--target", "alexnet", cwd=untouched)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "there is no target 'alexnet'" in done.stderr
+
+
+def test_publishing_needs_a_name(untouched: Path) -> None:
+    done = swarm("share", "publish", "there", cwd=untouched)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("swarm: --as is missing: say what others call this swarm")
+    done = swarm("share", "publish", "there", "--as", "A B", cwd=untouched)
+    assert done.stderr.startswith("swarm: --as is 'A B': ")
 
 
 def test_outside_a_repository(tmp_path: Path) -> None:

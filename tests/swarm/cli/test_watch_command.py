@@ -45,6 +45,13 @@ def watch(brain: Path, *arguments: str, **more: str) -> "subprocess.CompletedPro
     )  # fmt: skip
 
 
+def test_a_terminal_without_columns_gets_the_usual_ones(tmp_path: Path) -> None:
+    brain = brain_of(tmp_path)
+    none = watch(brain, "--once", COLUMNS="0", LINES="0").stdout
+    assert "set [bold]X[/] = 1" in none
+    assert 60 < max(map(len, none.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("columns", ["80", "200"])
 def test_one_frame_for_the_given_columns_without_control_codes(tmp_path: Path, columns: str) -> None:
     done = watch(brain_of(tmp_path), "--once", COLUMNS=columns)
