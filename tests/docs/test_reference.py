@@ -79,6 +79,15 @@ def test_every_variable_of_ours_is_on_the_page_and_no_other() -> None:
     assert sorted(used) == sorted(shown)
 
 
+def test_every_variable_of_a_server_or_a_provider_is_on_the_page_and_no_other() -> None:
+    name = re.compile(r"(?:OPENAI|RUNPOD)_[A-Z_]*[A-Z]")
+    sources = [path for part in ("swarm", "workers") for path in (ROOT / part).rglob("*.py")]
+    quoted = {word for path in sources for word in re.findall(r'"([A-Z_]+)"', path.read_text())}
+    assert {"OPENAI_API_KEY", "RUNPOD_API_KEY"} <= quoted
+    shown = first_columns(page("environment.md"))
+    assert sorted(filter(name.fullmatch, quoted)) == sorted(filter(name.fullmatch, shown))
+
+
 def test_the_exit_codes_of_all_errors_are_on_the_page() -> None:
     def below(error: type[errors.SwarmError]) -> set[int]:
         return {error.exit_code}.union(*(below(child) for child in error.__subclasses__()))
