@@ -182,14 +182,15 @@ def _news(attempt: Attempt) -> dict[str, Scalar]:
 
 
 def _order(briefing: Briefing, spaces: Mapping[str, Space]) -> list[str]:
-    """Constants with few failures first, those of cooled families last; then by the prior order of their families."""
+    """Constants with few failures first, those of cooled families last; then those of which not even the order of
+    magnitude is known, such as a learning rate; then by the prior order of their families."""
     rng = random.Random(briefing.seed)
     chance = {name: rng.random() for name in spaces}
 
-    def rank(name: str) -> tuple[bool, int, int, float]:
-        family = family_of(name)
+    def rank(name: str) -> tuple[bool, int, bool, int, float]:
+        family, narrow = family_of(name), not isinstance(spaces[name], Log)
         prior = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-        return family in briefing.cooled_families, _failures(briefing, name) // 2, prior, chance[name]
+        return family in briefing.cooled_families, _failures(briefing, name) // 2, narrow, prior, chance[name]
 
     return sorted(spaces, key=rank)
 
