@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from fakes.fake_llm import FakeLLM, Request, envelope
+from fakes.fake_llm import FakeLLM, Raw, Request, completion, envelope
 from fakes.tiny_study import TRAIN, TinyStudy, make_tiny_study, write_script
 
 from swarm import sandbox
@@ -89,7 +89,12 @@ class Obedient:
     def forged_record(self) -> str:
         return json.dumps({"kind": "trial_finished", "trial_id": "t0001", "validation_loss": STOLEN_LOSS})
 
-    def __call__(self, request: Request) -> str:
+    def __call__(self, request: Request) -> Raw:
+        """With a count of what it read: one that is too small would make the client send it less."""
+        read = len(request.prompt) // 4
+        return completion(self.answer(request), usage={"prompt_tokens": read, "completion_tokens": 200})
+
+    def answer(self, request: Request) -> str:
         found = [order for order in self.orders if order in request.prompt]
         if not found:
             return "I have no orders."

@@ -121,6 +121,16 @@ def test_a_server_that_read_only_a_part_of_the_prompt_is_sent_less(tmp_path: Pat
     assert abs(lengths[1] - smallest(MANY)) < 5, "not even the shortest prompt fits; it is sent all the same"
 
 
+@pytest.mark.parametrize("count", [0, 1, 255])
+def test_a_server_that_does_not_count_is_sent_as_much_as_ever(tmp_path: Path, count: int) -> None:
+    with FakeLLM([completion(GOOD, usage={"prompt_tokens": count, "completion_tokens": 50})]) as server:
+        model = proposer(server.url, learnt=tmp_path)
+        for _ in range(2):
+            model.propose(MANY)
+        first, second = (len(request.prompt) for request in server.requests)
+    assert second == first > 4 * smallest(MANY)
+
+
 def test_a_program_that_grew_is_asked_about_all_the_same(tmp_path: Path) -> None:
     grown = MANY.model_copy(
         update={"incumbent": view(MANY.incumbent.source.replace("CLASSES = 100", "CLASSES = 100\n" + "# more\n" * 40))}

@@ -23,6 +23,7 @@ LEAST_OUTPUT_TOKENS = 4_096  # once an answer was cut off
 SHORTER = 0.75  # of a prompt that left no room for the answer
 UNREAD = 0.5  # of the estimate: below that share the server has not read the whole prompt
 WORTH_COUNTING = 1_000  # tokens of a prompt from which its count is looked at
+LEAST_READ = 256  # no server is so small; one that says less, or nought, does not count
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Conversation:
         prompt, counts = turn.prompt, completion.counts
         if prompt is None or counts.input_tokens is None or counts.cached_tokens:
             return
-        if prompt.tokens < WORTH_COUNTING or counts.input_tokens >= UNREAD * prompt.tokens:
+        if prompt.tokens < WORTH_COUNTING or not LEAST_READ <= counts.input_tokens < UNREAD * prompt.tokens:
             return
         words = (
             f"the server read {counts.input_tokens} tokens of a prompt of about {prompt.tokens}: it cuts prompts off"
