@@ -68,6 +68,20 @@ def test_first_steps_of_each_kind(source, expected):
     assert type(new) is type(next(iter(expected)))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_searched_by_its_logarithm_comes_first(seed):
+    source = (
+        "WARM_UP = 0.1  # search: linear(0, 0.4)\nBETA2 = 0.9  # search: {0.9, 0.95}\n"
+        "MAX_LR = 1e-2  # search: log(1e-4, 1e-1)\nWEIGHT_DECAY = 1e-3  # search: log(1e-5, 1e-1)\n"
+    )
+    attempts = ()
+    for name in ("MAX_LR", "MAX_LR", "WEIGHT_DECAY", "WEIGHT_DECAY"):
+        ((moved_name, (_, value)),) = moved(briefing(attempts, incumbent=view(source), seed=seed), source).items()
+        assert moved_name == name
+        number = f"t{len(attempts) + 2:04d}"
+        attempts = (*attempts, attempt(number, {name: value}, 2.1, base=source, standing="discarded"))
+
+
 def test_bundles_two_near_misses_before_fresh_constants():
     misses = (
         attempt("t0002", {"DROPOUT": 0.1}, 1.99),
