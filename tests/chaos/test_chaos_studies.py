@@ -166,8 +166,14 @@ def test_studies_under_fire_lose_nothing(tmp_path: Path) -> None:
     all_is_well(siege, before)
 
 
-ELSEWHERE = ("control.before_word", "control.after_word", "settings.replaced")
-"""Passed when a person stops a study, and when one is resumed: by no study that goes by itself."""
+ELSEWHERE = (
+    "control.before_word",
+    "control.after_word",
+    "settings.replaced",
+    "audit.before_append",
+    "audit.after_append",
+)
+"""Passed when a person stops a study, resumes one or has a result checked: by no study that goes by itself."""
 STUDY_ONLY = (
     *(name for name in failpoints.names("orchestrator") if name not in ELSEWHERE),
     *(*failpoints.names("execution"), "torn.after_copy", "heal.after"),

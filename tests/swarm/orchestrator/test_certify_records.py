@@ -2,7 +2,11 @@
 scripted."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +239,18 @@ def test_a_line_that_was_changed_by_hand_is_named_and_nothing_is_run(
         certify(there, Asked(seeds=2), quietly)
     assert str(problem.value).isprintable() and "by hand" in str(problem.value)
     assert len(executor.orders) == ran
+
+
+@pytest.mark.parametrize(("place", "kept"), [("before", 1), ("after", 2)])
+def test_who_dies_at_the_audit_loses_no_line_that_was_there(tmp_path: Path, place: str, kept: int) -> None:
+    path = tmp_path / "audit.jsonl"
+    append(path, json.dumps({"kind": "a"}))
+    dies = {**os.environ, "SWARM_FAILPOINT": f"audit.{place}_append:kill"}
+    code = "import sys, pathlib; from swarm.orchestrator.audit import append; append(pathlib.Path(sys.argv[1]), '{}')"
+    assert subprocess.run([sys.executable, "-c", code, path], env=dies, check=False).returncode == -signal.SIGKILL
+    assert len(list(lines(path))) == kept
+    append(path, json.dumps({"kind": "c"}))
+    assert [line.get("kind") for line in lines(path)] == ["a", *[None] * (kept - 1), "c"]
 
 
 def test_a_torn_line_of_the_audit_costs_only_itself(tmp_path: Path) -> None:
