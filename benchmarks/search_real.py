@@ -20,7 +20,7 @@ and in the seeds of the trainings.
     constants  the same without the edit library, so that it has the same programs to choose from as the other two
     warm       the embedded default with an earlier study in its brain: the embedded one of the next seed (for the last
                seed, of the first), of `--trials`; compared with the embedded one that knows of none
-    NAME@0039  what NAME was in the state of that decision: recorded, and not to be run again
+    NAME@0039  what NAME was in the state of that decision, or commit: recorded, and not to be run again
 
 Replicates count as trials; the five runs for the noise floor come on top for the swarm. What a policy hands over is
 trained again on FRESH seeds and scored on the other validation images: that loss is the policy's result.
@@ -88,7 +88,7 @@ COMPARED = (
     ("warm", "embedded"),
     ("embedded@0039", "tpe"),
     ("warm@0039", "embedded@0039"),
-    ("embedded", "embedded@0039"),
+    ("embedded@fe4bcf2", "tpe"),
 )
 
 

@@ -73,9 +73,6 @@ def test_a_category_has_no_order_and_a_lacking_constant_is_neither_near_nor_far(
     process = conditioned(at, np.array([1.0, 0.0, 0.0, 0.0]), np.full(4, 1e-6), hyper(length=1.0, offset=1e-9))
     covariance = np.linalg.inv(process._inverse_root) @ np.linalg.inv(process._inverse_root).T
     assert covariance[0, 1] == pytest.approx(covariance[0, 2])
-    far = conditioned(points([[0.0], [1.0]]), np.zeros(2), np.full(2, 1e-6), hyper(length=1.0, offset=1e-9))
-    apart = np.linalg.inv(far._inverse_root) @ np.linalg.inv(far._inverse_root).T
-    assert covariance[0, 1] > 1.3 * apart[0, 1], "another choice is nearer than the other end of a range"
     numbers = conditioned(points([[0.0], [ABSENT]]), np.zeros(2), np.full(2, 1e-6), hyper(length=1.0, offset=1e-9))
     known = np.linalg.inv(numbers._inverse_root) @ np.linalg.inv(numbers._inverse_root).T
     assert covariance[0, 3] == pytest.approx(known[0, 1])

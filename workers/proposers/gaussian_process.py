@@ -6,8 +6,7 @@ The covariance of two programs is
 
 where `gap_i` is how far they are apart in constant i and `s` counts the structural edits that only one of the two has.
 So one landscape of constants is shared by all structures, each structure may bend it, and each has a level of its own.
-Two values without an order make a gap of `CATEGORY`. A constant that only one of the two programs has makes one of
-`ABSENT`; one that both lack makes none.
+A constant that only one of the two programs has makes a gap of `ABSENT`; one that both lack makes none.
 
 Matern 5/2 with a length for each constant is what most Bayesian optimisers use (Snoek et al., arXiv 1206.2944). The
 hyperparameters are those of the largest posterior density: the prior on lengths grows with the root of the number of
@@ -25,7 +24,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ABSENT = 0.5  # the gap between a program that has a constant and one that lacks it
-CATEGORY = 0.5  # between two values without an order: with a whole range they would look like what nobody knows best
 MOST_FITTED = 150  # points that the hyperparameters are fitted on; the posterior takes all
 STEPS = 40  # of Rprop
 JITTERS = (1e-8, 1e-6, 1e-4, 1e-2)
@@ -176,7 +174,7 @@ def _gap(a: Points, b: Points, place: int) -> Array:
     first, second = a.units[:, place, None], b.units[None, :, place]
     apart = np.square(first - second)
     if a.categories[place]:
-        apart = np.where(apart > 0, CATEGORY**2, apart)  # keeps NaN
+        apart = np.where(apart > 0, 1.0, apart)  # keeps NaN
     missing = np.isnan(apart)
     if missing.any():
         both = np.isnan(first) & np.isnan(second)
