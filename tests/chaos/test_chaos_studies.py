@@ -158,7 +158,7 @@ def test_studies_under_fire_lose_nothing(tmp_path: Path) -> None:
         siege.life(min(left, A_LIFE + 1), *resume)
         resume = ("--resume",)
     seen = set(tiny.study().trials)
-    siege.peace("--trials", str(len(seen) + 4))
+    siege.peace("--trials", str(len(seen) + 8))
     print(", ".join(f"{count} {kind}" for kind, count in sorted(siege.killed.items())))
     after = [trial for name, trial in tiny.study().trials.items() if name not in seen]
     assert {trial.claim.agent_id for trial in after} == {"worker_1", "worker_2"}
