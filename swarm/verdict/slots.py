@@ -20,8 +20,8 @@ def may_search(study: StudyState, *, hold: bool = True) -> bool:
     if limit is None:
         return True
     made = len(study.trials)
-    free = limit - plan.held(limit - _before_this_night(study)) if hold else limit
-    return made < free or (made < limit and not contenders(study))
+    held = _held(study, limit) if hold else 0
+    return made < limit - held or (made < limit and not contenders(study))
 
 
 def held_now(study: StudyState) -> int:
@@ -29,7 +29,7 @@ def held_now(study: StudyState) -> int:
     limit, opened = study.limits.trials, study.opened
     if limit is None or opened.finals != "auto" or study.closed is not None or open_finals(study) is not None:
         return 0
-    return max(0, min(plan.held(limit - _before_this_night(study)), limit - len(study.trials)))
+    return _held(study, limit)
 
 
 def slots_due(study: StudyState) -> int:
@@ -55,6 +55,13 @@ def seconds(study: StudyState, runs: int, workers: int) -> float | None:
         return None
     one = median(end - start for start, end in spans)
     return one * (ceil(runs / workers) + 1)  # one more: a round waits for its last run
+
+
+def _held(study: StudyState, limit: int) -> int:
+    """Slots held for the finals; none where too few are left for them, as after a limit was raised a little."""
+    left = limit - len(study.trials)
+    held = min(plan.held(limit - _before_this_night(study)), left)
+    return held if held >= plan.FEWEST_SLOTS else 0
 
 
 def _before_this_night(study: StudyState) -> int:

@@ -112,7 +112,8 @@ class Siege:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             assert up.poll() is None, self.last_words()
-            if self.tiny.brain.exists() and condition(study := self.tiny.study()):
+            opened = self.tiny.brain.exists() and b"study_opened" in self.tiny.brain.read_bytes()
+            if opened and condition(study := self.tiny.study()):
                 return study
             time.sleep(0.1)
         raise AssertionError(self.last_words())

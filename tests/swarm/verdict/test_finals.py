@@ -79,6 +79,18 @@ class TestSlots:
             fake.try_change(loss=2.4, parent="t0001")
         assert len(fake.study.trials) == 40
 
+    def test_what_is_too_little_for_finals_goes_to_the_search(self, fake: FakeStudy) -> None:
+        """As after a resumed study was given a few trials more."""
+        fake.limit(40)
+        fake.try_change(loss=2.1)
+        while len(fake.study.trials) < 34:
+            fake.try_change(loss=2.4, parent="t0001")
+        assert not slots.may_search(fake.study)
+        fake.try_change(loss=2.4, parent="t0001")
+        while slots.may_search(fake.study):
+            fake.try_change(loss=2.4, parent="t0001")
+        assert len(fake.study.trials) == 40
+
     def test_no_limit_holds_nothing_and_open_finals_end_the_search(self, fake: FakeStudy) -> None:
         fake.try_change(loss=2.1)
         assert slots.may_search(fake.study)
