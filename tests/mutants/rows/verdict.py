@@ -105,8 +105,8 @@ ROWS = (
         "slots-held",
         "a fifth of the trials is held for the finals",
         "swarm/verdict/slots.py",
-        "limit - plan.held(limit - _before_this_night(study)) if hold else limit",
-        "limit",
+        "held = _held(study, limit) if hold else 0",
+        "held = 0",
         _FINALS_TESTS,
     ),
     _row(
