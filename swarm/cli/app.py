@@ -57,7 +57,7 @@ def _root(
     ] = False,
 ) -> None:
     for size in ("COLUMNS", "LINES"):
-        if os.environ.get(size) == "0":  # a shell without a terminal exports it; nothing can be drawn in it
+        if set(os.environ.get(size, "")) == {"0"}:  # a shell without a terminal exports it; nothing can be drawn in it
             del os.environ[size]
 
 

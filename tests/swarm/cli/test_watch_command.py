@@ -45,9 +45,9 @@ def watch(brain: Path, *arguments: str, **more: str) -> "subprocess.CompletedPro
     )  # fmt: skip
 
 
-def test_a_terminal_without_columns_gets_the_usual_ones(tmp_path: Path) -> None:
-    brain = brain_of(tmp_path)
-    none = watch(brain, "--once", COLUMNS="0", LINES="0").stdout
+@pytest.mark.parametrize("none_at_all", ["0", "00"])
+def test_a_terminal_without_columns_gets_the_usual_ones(tmp_path: Path, none_at_all: str) -> None:
+    none = watch(brain_of(tmp_path), "--once", COLUMNS=none_at_all, LINES=none_at_all).stdout
     assert "set [bold]X[/] = 1" in none
     assert 60 < max(map(len, none.splitlines())) <= 80
 
