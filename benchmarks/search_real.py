@@ -89,6 +89,7 @@ COMPARED = (
     ("embedded@0039", "tpe"),
     ("warm@0039", "embedded@0039"),
     ("embedded@fe4bcf2", "tpe"),
+    ("embedded@0047", "tpe"),
 )
 
 

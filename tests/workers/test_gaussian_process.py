@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from workers.proposers.expected_improvement import Axis, climbed, log_improvement
+from workers.proposers.expected_improvement import Axis, climbed, log_improvement, scattered
 from workers.proposers.gaussian_process import ABSENT, Points, _loss, conditioned, fitted
 
 RNG = np.random.default_rng(0)
@@ -133,6 +133,18 @@ def test_a_climb_reaches_the_top_and_keeps_to_the_spaces_and_to_what_is_free():
     assert set(found[:, 1]) <= {0.0, 0.25, 0.5, 0.75, 1.0} and (found[:, 0] >= 0).all()
     again = climbed(score, starts, axes, np.array([0, 1, 2]), np.random.default_rng(3))
     assert (again == found).all()
+
+
+def test_places_by_lot_are_values_that_constants_take_some_like_a_good_program_and_some_unlike():
+    axes = [Axis(None, ordered=True), Axis(5, ordered=True), Axis(3, ordered=False), Axis(1, ordered=True)]
+    around = np.array([[0.123, 0.25, 0.5, 0.0], [0.456, 0.75, 1.0, 0.0]])
+    drawn = scattered(around, axes, 2000, np.random.default_rng(4))
+    assert drawn.shape == (2000, 4) and drawn.min() >= 0 and drawn.max() <= 1
+    assert set(drawn[:, 1]) == {0.0, 0.25, 0.5, 0.75, 1.0} and set(drawn[:, 2]) == {0.0, 0.5, 1.0}
+    assert (drawn[:, 3] == 0).all()
+    like = (drawn[:, None] == around[None])[:, :, :3].sum(axis=2).max(axis=1)
+    assert {0, 1, 2, 3} <= set(like), "from nothing kept to everything"
+    assert drawn[:, 0].max() > 0.95 and drawn[:, 0].min() < 0.05
 
 
 def test_a_space_of_one_value_is_left_where_it_is():

@@ -92,7 +92,9 @@ def test_replicates_lower_the_noise_of_their_mean():
     values, once = standardised(np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 1.0]), 0.1)
     again, often = standardised(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 1.0]), 0.1)
     assert (values == again).all() and once[1] == pytest.approx(4 * often[1]) and once[0] == often[0]
-    assert once[2] < once[0], "above the median the logarithm counts, and so does the noise"
+    assert once[2] == once[0]
+    _, far = standardised(np.array([1.0, 2.0, 3.0, 40.0]), np.ones(4), 0.1)
+    assert far[3] < far[2], "far above the median the logarithm counts, and so does the noise"
     told = (*history(3), attempt("t0090", {"MAX_LR": 2e-2}, 1.5, replicates=5))
     known = KnownPoints(searched(PROGRAM), briefing(told))
     assert sorted(known.runs) == [1, 1, 1, 1, 5] and known.costs[0] == 1.5 and known.runs[0] == 5

@@ -10,8 +10,8 @@ from workers.dispatch.stall import leads_or_kept
 FLOOR = 0.10
 PRIOR_TRIALS = 5  # an arm counts as average until it has had about this many trials
 
-EMBEDDED: Mapping[str, float] = {"model-based": 0.35, "climb": 0.25, "library": 0.25, "recombine": 0.05}
-WITH_MODEL: Mapping[str, float] = {"model-based": 0.20, "climb": 0.20, "library": 0.15, LLM: 0.30, "recombine": 0.05}
+EMBEDDED: Mapping[str, float] = {"model-based": 0.50, "climb": 0.15, "library": 0.25, "recombine": 0.05}
+WITH_MODEL: Mapping[str, float] = {"model-based": 0.30, "climb": 0.10, "library": 0.15, LLM: 0.30, "recombine": 0.05}
 
 
 def arm_shares(study: StudyState, arms: Sequence[str]) -> dict[str, float]:

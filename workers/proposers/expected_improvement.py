@@ -1,9 +1,8 @@
 """Where a Gaussian process expects the largest improvement, looked for around the best points. Seeded; pure.
 
-The search is local: from each start, moves of a few constants at a time, the largest expected improvement kept, until
-the rounds are over. The surface between a dozen noisy results is mostly the prior's, so a maximum far from everything
-that was tried says little, and a programme of small steps from good programs is what pays (Eriksson et al., "Scalable
-global optimization via local Bayesian optimization", arXiv 1910.01739).
+From each start moves of a few constants at a time are tried and the largest expected improvement is kept, until the
+rounds are over. Starts are the best points, and the best of many drawn by lot around them and anywhere: the maximum is
+seldom near the point that is best so far (Balandat et al., "BoTorch", arXiv 1910.06403, start so as well).
 """
 
 import math
@@ -53,6 +52,19 @@ def log_improvement(mean: Array, spread: Array, best: float) -> Array:
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
+def scattered(around: Array, axes: list[Axis], count: int, rng: np.random.Generator) -> Array:
+    """[position, constant]: positions by lot, each with some of the constants, few or many, of one row of `around`."""
+    positions = np.column_stack([_anywhere(axis, count, rng) for axis in axes])
+    kept = rng.random(positions.shape) < rng.random((count, 1))
+    return np.where(kept, around[rng.integers(0, len(around), count)], positions)
+
+
+def _anywhere(axis: Axis, count: int, rng: np.random.Generator) -> Array:
+    if axis.steps is None:
+        return np.asarray(rng.random(count))
+    return np.asarray(rng.integers(0, max(1, axis.steps), count) / max(1, axis.steps - 1))
+
+
 def climbed(score: Score, starts: Array, axes: list[Axis], free: NDArray[np.intp], rng: np.random.Generator) -> Array:
     """The best position that was reached from each start; only the `free` constants move."""
     here, value = starts.copy(), np.full(len(starts), -np.inf)
@@ -84,6 +96,6 @@ def _moves(here: Array, axes: list[Axis], free: NDArray[np.intp], reach: float, 
             step = np.copysign(np.maximum(np.abs(step), least), step)
             target = axis.settled(column + step)
         else:
-            target = axis.settled(rng.integers(0, axis.steps or 1, column.shape) / max(1, (axis.steps or 1) - 1))
+            target = _anywhere(axis, column.size, rng).reshape(column.shape)
         moves[:, :, place] = np.where(moved[:, :, order], target, column)
     return moves

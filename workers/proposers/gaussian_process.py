@@ -9,7 +9,7 @@ So one landscape of constants is shared by all structures, each structure may be
 A constant that only one of the two programs has makes a gap of `ABSENT`; one that both lack makes none.
 
 Matern 5/2 with a length for each constant is what most Bayesian optimisers use (Snoek et al., arXiv 1206.2944). The
-hyperparameters are those of the largest posterior density: the prior on lengths grows with the root of the number of
+hyperparameters are those of the largest posterior density: the prior on lengths is around the root of the number of
 constants (Hvarfner et al., arXiv 2402.02229), so that twenty constants and a dozen results are no contradiction. They
 are found by Rprop (Riedmiller and Braun 1993), which Blum and Riedmiller (ESANN 2013) found as good as conjugate
 gradients for Gaussian processes and which needs no line search.
@@ -99,7 +99,7 @@ def _spread_over(count: int) -> NDArray[np.intp]:
 
 def _prior(constants: int) -> tuple[Array, Array]:
     """Means and spreads of the logarithms of: lengths, amplitude, offset, decay, scale of the noise."""
-    length = 0.5 * np.log(max(1, constants) / 6.0)
+    length = 0.5 * np.log(max(1, constants))
     means = np.array([*[length] * constants, 0.0, np.log(0.3), np.log(0.15), 0.0])
     return means, np.array([*[1.0] * constants, 0.7, 1.0, 0.7, 0.7])
 

@@ -15,6 +15,7 @@ from workers.proposers.gaussian_process import Array, Points
 from workers.proposers.spaces import at, differences, unit
 
 MOST_POINTS = 300  # a proposal in well under a second; of more, the best and the latest
+FAR = 3.0  # from the median, in widths of the better half: how bad what is worse is says little about the good ones
 MOST_STEPS = 1000  # a whole number with more values than these moves like any other number
 
 
@@ -70,14 +71,14 @@ class KnownPoints:
 def standardised(costs: Array, runs: Array, sigma: float | None) -> tuple[Array, Array]:
     """Costs for a Gaussian process, with mean 0 and spread 1, and the variance of each one's noise there.
 
-    Above the median they count by their logarithm: how bad a bad program is says little about where the good ones are.
+    Those FAR above the median count by the logarithm of what is beyond: a program that learned nothing, or fell apart.
     Without a noise floor a tenth of the spread of the better half is taken for it.
     """
     middle = float(np.median(costs))
     scale = max(middle - float(costs.min()), sigma or 0.0) or 1.0
     distance = (costs - middle) / scale
-    worse = np.maximum(distance, 0.0)
-    bent = np.where(distance > 0, np.log1p(worse), distance)
+    worse = np.maximum(distance - FAR, 0.0)
+    bent = np.minimum(distance, FAR) + np.log1p(worse)
     centre, spread = float(bent.mean()), float(bent.std()) or 1.0
     noise = (sigma / scale if sigma else 0.1) / (1.0 + worse) / spread
     return (bent - centre) / spread, np.square(noise) / runs

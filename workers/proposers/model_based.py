@@ -5,10 +5,10 @@ constants that a program lacks as lacking. Programs that run are taken to come o
 worker away from them. A failed program is no bad loss; it lowers the expectation near it by the share of failures.
 Results of earlier studies of the target count as those of another structure, moved by what the baselines differ in.
 
-The maximum is looked for from the best programs outwards. What does not matter for it stays as the incumbent has it,
-so that a verdict is about few constants. Rebuilt from the briefing at every call: a proposal depends on it alone. When
-there are fewer than three results, the process has no root, or nothing that it proposes is new, up to three constants
-are drawn by lot.
+The maximum is looked for from the best programs outwards and from the best of many places by lot. What does not matter
+for it stays as the incumbent has it, so that a verdict is about few constants. Rebuilt from the briefing at every call:
+a proposal depends on it alone. When there are fewer than three results, the process has no root, or nothing that it
+proposes is new, up to three constants are drawn by lot.
 """
 
 import random
@@ -25,13 +25,15 @@ from swarm.records import Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import tuned, turn_seed, was_tried
-from workers.proposers.expected_improvement import climbed, log_improvement
+from workers.proposers.expected_improvement import climbed, log_improvement, scattered
 from workers.proposers.gaussian_process import Array, Points, Posterior, conditioned, fitted
 from workers.proposers.known_points import KnownPoints, nearness, standardised
 from workers.proposers.spaces import as_text, at, differences, searched
 
 FEWEST = 3  # results; with less the prior alone would speak, and always say the same
-STARTS = 8
+STARTS = 8  # from the best programs, and as many from places by lot
+SCATTERED = 1000  # places by lot
+AROUND = 3  # a third of what is scored: the programs that places by lot lie around
 UNNOTICED = 0.05  # of the logarithm of the expected improvement: constants that cost no more to leave alone are left
 FAILURE_REACH = 0.15  # of a constant's space: how far a failure speaks for its neighbours
 TRIES = 24  # by lot, until one is new
@@ -75,9 +77,7 @@ def _by_model(briefing: Briefing, spaces: Mapping[str, Space], rng: np.random.Ge
     """Changes by falling expected improvement. Raises numpy.linalg.LinAlgError when the process has no root."""
     known, free = KnownPoints(spaces, briefing), _free(briefing, spaces)
     score = _score(known, briefing.sigma)
-    held = np.setdiff1d(np.arange(len(spaces)), free)
-    starts = _starts(known, score)
-    starts[:, held] = known.own[held]
+    starts = _starts(known, score, free, rng)
     found = np.unique(climbed(score, starts, known.axes, free, rng), axis=0)
     ranked = found[np.argsort(-score(found), kind="stable")]
     return [known.changes(*_what_matters(score, position, known.own)) for position in ranked]
@@ -136,13 +136,17 @@ def _score(known: KnownPoints, sigma: float | None) -> _Score:
     return _Score(known, process, best)
 
 
-def _starts(known: KnownPoints, score: _Score) -> Array:
-    """The incumbent, and the programs that look best with the incumbent's structure; repeated up to STARTS."""
+def _starts(known: KnownPoints, score: _Score, free: NDArray[np.intp], rng: np.random.Generator) -> Array:
+    """The incumbent and what looks best with its structure, repeated up to STARTS; then as many of the places by lot.
+    All have the incumbent's value of what is not free."""
     projected = known.projected()
     means, _ = score.process.predict(known.scored.at(projected, known.mark))
-    ranked = np.vstack([known.own, projected[np.argsort(means, kind="stable")]])
-    first = np.sort(np.unique(ranked, axis=0, return_index=True)[1])[:STARTS]
-    return np.asarray(ranked[np.resize(first, STARTS)])
+    best = np.vstack([known.own, projected[np.argsort(means, kind="stable")]])
+    by_lot = scattered(best[: 1 + len(projected) // AROUND], known.axes, SCATTERED, rng)
+    held = np.setdiff1d(np.arange(len(known.axes)), free)
+    best[:, held] = by_lot[:, held] = known.own[held]
+    first = np.sort(np.unique(best, axis=0, return_index=True)[1])[:STARTS]
+    return np.vstack([best[np.resize(first, STARTS)], by_lot[np.argsort(-score(by_lot), kind="stable")[:STARTS]]])
 
 
 def _what_matters(score: _Score, position: Array, own: Array) -> tuple[Array, list[int]]:
