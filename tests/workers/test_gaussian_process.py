@@ -98,6 +98,13 @@ def test_identical_points_and_constant_values_have_a_root():
         assert np.isfinite(mean).all() and np.isfinite(spread).all() and (spread > 0).all()
 
 
+def test_before_anything_is_learned_a_length_is_the_root_of_the_number_of_constants():
+    for constants in (1, 4, 16):
+        same = points(np.full((3, constants), 0.5))
+        lengths = np.exp(fitted(same, np.zeros(3), np.full(3, 0.01)).hyper[:constants])
+        assert lengths == pytest.approx(math.sqrt(constants), rel=1e-6)
+
+
 def test_what_is_not_finite_has_none():
     with pytest.raises(np.linalg.LinAlgError):
         fitted(points([[0.1], [0.2]]), np.zeros(2), np.array([np.inf, 1.0]))

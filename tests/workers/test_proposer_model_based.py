@@ -12,7 +12,7 @@ from swarm.program.families import family_of
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import structures
 from workers.proposers.known_points import MOST_POINTS, KnownPoints, standardised
-from workers.proposers.model_based import ModelBasedProposer, _score
+from workers.proposers.model_based import STARTS, ModelBasedProposer, _free, _score, _starts
 from workers.proposers.spaces import searched, unit
 
 BEST = 3e-2
@@ -185,6 +185,20 @@ def test_does_not_repeat_a_claimed_change():
     both = (claimed, attempt("t0003", {"MODE": "c"}, 2.1, base=one_choice))
     with pytest.raises(ProposalFailed, match="search_exhausted"):
         ModelBasedProposer().propose(briefing(both, incumbent=view(one_choice)))
+
+
+def test_half_of_the_starts_are_the_most_promising_of_many_places():
+    spaces, told = searched(PROGRAM), briefing(history(), cooled_families=(family_of("DROPOUT"),))
+    known, free = KnownPoints(spaces, told), _free(told, spaces)
+    promise = _score(known, 0.05)
+    starts = _starts(known, promise, free, np.random.default_rng(0))
+    assert len(starts) == 2 * STARTS
+    held = [place for place in range(len(spaces)) if place not in free]
+    assert held and (starts[:, held] == known.own[held]).all()
+    anywhere = np.random.default_rng(1).random((200, len(spaces)))
+    anywhere[:, held] = known.own[held]
+    assert promise(starts[STARTS:]).min() > np.quantile(promise(anywhere), 0.9)
+    assert len(np.unique(starts[STARTS:], axis=0)) == STARTS, "places of their own"
 
 
 def test_cooled_families_are_left_alone():
