@@ -5,7 +5,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from swarm.program import several
-from workers.proposers.edits import Edit, EditFailed, apply_edits, parse_edits, whole_file
+from workers.proposers.blocks import parse_edits, whole_file
+from workers.proposers.edits import Edit, EditFailed, apply_edits
 
 SOURCE = """\
 LR = 0.1

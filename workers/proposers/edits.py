@@ -1,34 +1,22 @@
-"""SEARCH/REPLACE blocks in a model's answer, and their application to the one editable file.
+"""Edits, and their application to the one editable file. Pure: text in, text out.
 
-    <<<<<<< SEARCH
-    MAX_LR = 1e-2
-    =======
-    MAX_LR = 2e-2
-    >>>>>>> REPLACE
-
-Pure: text in, text out. A block applies where its SEARCH lines stand exactly once: first exactly, then with all lines
+A block applies where its SEARCH lines stand exactly once: first exactly, then with all lines
 shifted by the same leading whitespace, then without blank lines at its edges. Nothing is guessed beyond that: a near
 miss goes back to the model with the nearest real lines, because a wrong guess would train a program nobody proposed.
 The order of the steps follows aider's `editblock_coder.py`. Blanks of another kind count as blanks; a declared constant
-may be quoted without the comment behind it, and keeps it. Hunks of a diff are blocks, too (`forms`).
+may be quoted without the comment behind it, and keeps it. Lines that SEARCH and REPLACE both leave out, each with as
+many "...", stay; then what is between counts as blocks of their own.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from swarm.program import several
-from workers.proposers.forms import hunks, plain_line, plain_lines, unescaped, without_numbers
+from workers.proposers.forms import lines_of, plain_line, plain_lines, straight, without_numbers
 from workers.proposers.nearest import MAX_QUOTED, nearest
 
-_OPEN = re.compile(r"(?i)^\s*(?:<{5,9}|-{5,9}) ?(?:SEARCH|ORIGINAL)\b[>:]?(?: [\w./\\~-]+)?\s*$")
-_MIDDLE = re.compile(r"^\s*={5,9}\s*$")
-_CLOSE = re.compile(r"(?i)^\s*(?:>{5,9}|\+{5,9}) ?(?:REPLACE|UPDATED)\b:?(?: [\w./\\~-]+)?\s*$")
-_FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*([\w+-]*)(?: [^`]*)?$")
-_PATH = re.compile(r"^[\w./\\~-]+\.\w{1,5}$|^[\w.~-]*[/\\][\w./\\~-]+$")
-
-MAX_BLOCKS = 40
+DOTS = ("...", "# ...", "…", "# …")
 
 
 class EditFailed(Exception):
@@ -42,28 +30,6 @@ class Edit:
     search: str
     replace: str
     path: str = ""
-
-
-def parse_edits(answer: str, *files: str) -> list[Edit]:
-    """The blocks of an answer in their order; fences and prose around them are ignored. `files`: of the program.
-
-    Raises EditFailed for a block that is not closed, that names a file of no program's, or for too many blocks.
-    """
-    lines = _lines(unescaped(answer))
-    edits: list[Edit] = []
-    at = 0
-    while at < len(lines):
-        if _OPEN.match(lines[at]):
-            path = _labelled([*lines[:at], lines[at].split()[-1]], files)
-            middle = _find(lines, at + 1, _MIDDLE, len(edits) + 1)
-            close = _find(lines, middle + 1, _CLOSE, len(edits) + 1)
-            edits.append(Edit("\n".join(lines[at + 1 : middle]), "\n".join(lines[middle + 1 : close]), path))
-            at = close
-        at += 1
-    edits = edits or _of_a_diff("\n".join(lines), files)
-    if len(edits) > MAX_BLOCKS:
-        raise EditFailed(f"{len(edits)} blocks; at most {MAX_BLOCKS} fit one change. Propose one change only.")
-    return edits
 
 
 def apply_edits(source: str, edits: Sequence[Edit]) -> str:
@@ -88,75 +54,10 @@ def _apply_to_one(program: str, edit: Edit, number: int) -> str:
 
 def _apply_all(source: str, edits: Sequence[tuple[int, Edit]]) -> str:
     newline = "\r\n" if "\r\n" in source else "\n"
-    lines = _lines(source)
+    lines = lines_of(source)
     for number, edit in edits:
         lines = _apply(lines, edit, number)
     return newline.join(lines)
-
-
-def whole_file(answer: str) -> str | None:
-    """The longest fenced block of code in an answer, which may be the whole new file; None if there is none.
-
-    A fence inside the file (in a docstring) is passed over when the outer fence has more backticks.
-    """
-    answer = unescaped(answer)
-    blocks = [block for language, block in fenced_blocks(answer) if language in ("", "python", "py", "python3")]
-    text = max(blocks, key=len, default="")
-    return text + "\n" if text.strip() else None
-
-
-def fenced_blocks(answer: str) -> Iterator[tuple[str, str]]:
-    """(language, text) of each fenced block; a fence closes with at least as many backticks as it was opened with."""
-    opened: tuple[str, str] | None = None
-    block: list[str] = []
-    for line in _lines(answer):
-        fence = _FENCE.match(line)
-        if opened is None:
-            if fence:
-                opened, block = (fence[1], fence[2].lower()), []
-        elif fence and fence[1].startswith(opened[0]) and line.strip() == fence[1]:
-            yield opened[1], "\n".join(block)
-            opened = None
-        else:
-            block.append(line)
-
-
-def _of_a_diff(answer: str, files: Sequence[str]) -> list[Edit]:
-    edits = [Edit(before, after) for before, after in hunks(answer)]
-    if edits:
-        _labelled(re.findall(r"(?m)^(?:\+\+\+|\*\*\* (?:Update|Add) File:) +(?:b/)?(\S+)", answer)[-2:], files)
-    return edits
-
-
-def _labelled(before: Sequence[str], files: Sequence[str]) -> str:
-    """A path on one of the two lines before a block is its label; a label of another file is refused. Empty: none."""
-    found = ""
-    for label in (line.strip().strip("`*#: ") for line in before[-2:]):
-        if not _PATH.match(label):
-            continue
-        fits = [path for path in files if path == label] or [
-            path for path in files if PurePosixPath(path).name == PurePosixPath(label).name
-        ]
-        if not fits:
-            known = ", ".join(files)
-            raise EditFailed(f"a block names {label[:80]!r}; only {known} may change. Leave the other file out.")
-        found = fits[0] if len(fits) == 1 else found
-    return found
-
-
-def _lines(text: str) -> list[str]:
-    """Split at line feeds only: form feeds and their like are part of a line, as for Python."""
-    return text.replace("\r\n", "\n").split("\n")
-
-
-def _find(lines: Sequence[str], start: int, marker: re.Pattern[str], number: int) -> int:
-    for index in range(start, len(lines)):
-        if marker.match(lines[index]):
-            return index
-        if _OPEN.match(lines[index]):
-            break
-    what = "=======" if marker is _MIDDLE else ">>>>>>> REPLACE"
-    raise EditFailed(f"block {number} is not complete: its line {what!r} is missing. Send every block whole.")
 
 
 def _apply(lines: list[str], edit: Edit, number: int) -> list[str]:
@@ -173,7 +74,32 @@ def _apply(lines: list[str], edit: Edit, number: int) -> list[str]:
         if places:
             place = places[0]
             return lines[: place.start] + place.replacement + lines[place.start + place.length :]
+    if straight(edit.search) != edit.search:
+        return _apply(lines, Edit(straight(edit.search), straight(edit.replace)), number)
+    if (pieces := _between_dots(search, replace)) is not None:
+        for piece in pieces:
+            lines = _apply(lines, piece, number)
+        return lines
     raise EditFailed(_missing(lines, search, number))
+
+
+def _between_dots(search: list[str], replace: list[str]) -> list[Edit] | None:
+    """The parts of both that lie between lines of dots, pair by pair; None where there are no dots or not as many."""
+    before, after = _parts(search), _parts(replace)
+    if len(before) == 1 or len(before) != len(after):
+        return None
+    pairs = [Edit(*pair) for pair in zip(before, after, strict=True) if pair[0].strip() or pair[1].strip()]
+    return pairs if all(pair.search.strip() for pair in pairs) else None
+
+
+def _parts(lines: list[str]) -> list[str]:
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip() in DOTS:
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    return ["\n".join(part) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +217,6 @@ def _missing(lines: Sequence[str], search: Sequence[str], number: int) -> str:
     near = nearest(lines, search)
     quoted = "\n".join(near)
     hint = f"\nDid you mean these lines of the file?\n{quoted}" if near else ""
-    elided = any(line.strip() in ("...", "# ...") for line in search)
+    elided = any(line.strip() in DOTS for line in search)
     more = "\nSEARCH must quote every line; do not leave lines out with '...'." if elided else ""
     return f"block {number}: its SEARCH lines are not in the file.\nYou wrote:\n{said}{hint}{more}"

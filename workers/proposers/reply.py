@@ -5,12 +5,10 @@ editable file, with a few bounded fields beside it. Operators that would bypass 
 cannot be asked for.
 """
 
-import ast
 import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarm.errors import TargetError
 from swarm.program import constants, several
@@ -19,16 +17,17 @@ from swarm.program.tree import tree_sha256
 from swarm.records import MAX_DESCRIPTION, Operator, Proposal, Usage, one_line
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
-from workers.proposers.edits import Edit, EditFailed, apply_edits, fenced_blocks, parse_edits, whole_file
-from workers.proposers.foreign_json import read_foreign_json, require_shallow
+from workers.proposers.blocks import labelled_path, parse_edits, whole_file
+from workers.proposers.edits import EditFailed, apply_edits
 from workers.proposers.forms import plain_lines
+from workers.proposers.json_forms import json_edits, json_objects, json_settings, json_texts
 from workers.redact import Redactor
 from workers.render import TOO_LONG_REST_S, Prompt, PromptTooLong, Reply, render
 
 MAX_ANSWER_CHARS = 120_000
 MAX_CITES = 16
-MAX_PYTHON = 4_000
 
+_LINE = r"(?im)^[^\w\n]{{0,8}}{}[*_`\" ]{{0,8}}:(.+)$"  # as YAML, or in bold letters
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _SAYABLE = {operator.value: operator for operator in (Operator.ABLATE, Operator.RECOMBINE)}
 
@@ -58,8 +57,7 @@ def read_envelope(answer: str, briefing: Briefing, known: Header | None = None) 
     """
     _refuse_long(answer)
     header = parse_header(answer) or known
-    edits = parse_edits(answer, *several.files_of(briefing.incumbent.source, briefing.editable)) or _json_edits(answer)
-    source = apply_edits(briefing.incumbent.source, edits) if edits else _whole(answer, briefing)
+    source = _edited(answer, briefing) or _inside_json(answer, briefing) or _whole(answer, briefing)
     return checked(Draft(header, source), briefing)
 
 
@@ -69,16 +67,22 @@ def read_schema(answer: str, briefing: Briefing) -> Draft:
     found = next((item for item in json_objects(answer) if isinstance(item.get("edits"), list)), None)
     if found is None:
         raise EditFailed("the answer is not one JSON object with the key `edits`.")
-    edits = _listed_edits(found["edits"])
-    if not edits:
+    if not found["edits"]:
         raise EditFailed("`edits` is empty: propose one change.")
-    return checked(Draft(_header(found), apply_edits(briefing.incumbent.source, edits)), briefing)
+    return read_envelope(answer, briefing, _header(found))
 
 
 def parse_header(answer: str) -> Header | None:
     """The last JSON object of the answer that has a hypothesis; None if there is none."""
     found = [item for item in json_objects(answer) if isinstance(item.get("hypothesis"), str)]
-    return _header(found[-1]) if found else None
+    return _header(found[-1]) if found else _header_in_words(answer)
+
+
+def _header_in_words(answer: str) -> Header | None:
+    """A hypothesis, and perhaps a family, on lines of their own."""
+    lines = {key: re.search(_LINE.format(key), answer) for key in ("hypothesis", "family")}
+    said: dict[str, object] = {key: line[1].strip("*_`\"' ") for key, line in lines.items() if line}
+    return _header(said) if said.get("hypothesis") else None
 
 
 def checked(draft: Draft, briefing: Briefing) -> Draft:
@@ -139,6 +143,35 @@ def _refuse_long(answer: str) -> None:
         )
 
 
+def _without_header(text: str) -> str:
+    """A program may begin with an object, too, but not with one that has a hypothesis."""
+    try:
+        item, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return text
+    return text[end:].lstrip("\n") if isinstance(item, dict) and "hypothesis" in item else text
+
+
+def _edited(answer: str, briefing: Briefing) -> str | None:
+    """The program with the edits of an answer; None where it has none."""
+    source = briefing.incumbent.source
+    files = tuple(several.files_of(source, briefing.editable))
+    edits = parse_edits(answer, *files) or [
+        replace(edit, path=labelled_path([edit.path], files)) for edit in json_edits(answer)
+    ]
+    return apply_edits(source, edits) if edits else None
+
+
+def _inside_json(answer: str, briefing: Briefing) -> str | None:
+    """As a text within an object: blocks, a diff, or the file. Or as new values of the program's own constants."""
+    for text in json_texts(answer):
+        if (source := _edited(text, briefing) or _bare_file(text)) is not None:
+            return source
+    source = briefing.incumbent.source
+    settings = json_settings(answer, constants.parse(source))
+    return constants.assign(source, settings) if settings else None
+
+
 def _whole(answer: str, briefing: Briefing) -> str:
     """The file given whole. Code with under half of its lines is taken for a fragment, which says not where it goes."""
     text = whole_file(answer) or _bare_file(answer)
@@ -155,7 +188,7 @@ def _whole(answer: str, briefing: Briefing) -> str:
 
 def _bare_file(answer: str) -> str | None:
     """The answer itself, where it is a program with the two functions that every program has."""
-    text = answer.strip("\ufeff \n") + "\n"
+    text = _without_header(answer.strip("\ufeff \n")) + "\n"
     if not re.search(r"(?m)^def main\(", text) or not re.search(r"(?m)^def build_model\(", text):
         return None
     try:
@@ -163,79 +196,6 @@ def _bare_file(answer: str) -> str | None:
     except TargetError:
         return None
     return text
-
-
-def _json_edits(answer: str) -> list[Edit]:
-    """Edits as a list in JSON, where blocks were asked for."""
-    lists = (_listed_edits(item.get("edits")) for item in json_objects(answer))
-    return next(filter(None, lists), [])
-
-
-_BEFORE = ("search", "old", "old_string", "find", "before", "original")
-_AFTER = ("replace", "new", "new_string", "replacement", "after", "updated")
-
-
-def _listed_edits(items: object) -> list[Edit]:
-    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return [Edit(_text_of(item, _BEFORE), _text_of(item, _AFTER)) for item in found]
-
-
-def _text_of(item: dict[str, object], names: tuple[str, ...]) -> str:
-    """A text, or a list of its lines."""
-    value = next((item[name] for name in names if name in item), "")
-    lines = value if isinstance(value, list) else [value]
-    return "\n".join(str(line) for line in lines).replace("\r\n", "\n").rstrip("\n")
-
-
-def json_objects(answer: str) -> Iterator[dict[str, object]]:
-    """JSON objects in the answer: in fences, else anywhere; a comma too many is forgiven."""
-    texts = [block for language, block in fenced_blocks(answer) if language in ("", "json")]
-    texts.append(answer)
-    for text in texts:
-        item = _load(text)
-        if isinstance(item, dict):
-            yield item
-    yield from _embedded(answer)
-
-
-MAX_BRACES = 200
-
-
-def _embedded(answer: str) -> Iterator[dict[str, object]]:
-    decoder = json.JSONDecoder()
-    at, tries = answer.find("{"), 0
-    while at >= 0 and tries < MAX_BRACES:
-        tries += 1
-        try:
-            item, end = decoder.raw_decode(answer, at)
-            require_shallow(item)
-        except (ValueError, RecursionError):
-            end = at + 1
-        else:
-            if isinstance(item, dict):
-                yield item
-        at = answer.find("{", end)
-
-
-def _load(text: str) -> object:
-    for candidate in (text, re.sub(r",(\s*[}\]])", r"\1", text)):
-        try:
-            return read_foreign_json(candidate)
-        except ValueError:
-            continue
-    return _python_value(text)
-
-
-def _python_value(text: str) -> object:
-    """An object as Python writes it; only short ones, since a deep one may exhaust the parser."""
-    if len(text) > MAX_PYTHON or not text.lstrip().startswith("{"):
-        return None
-    try:
-        value: object = ast.literal_eval(text.strip())
-        require_shallow(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-    return value
 
 
 def _header(item: dict[str, object]) -> Header:

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from swarm.records import Usage
-from workers.proposers.edits import EditFailed, parse_edits
-from workers.proposers.reply import json_objects
+from workers.proposers.blocks import parse_edits
+from workers.proposers.edits import EditFailed
+from workers.proposers.json_forms import json_edits, json_objects
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
@@ -30,13 +31,13 @@ class Asked(Exception):
 def request_in(answer: str, editable: str) -> Request | None:
     """The request that an answer is, if it proposes nothing beside it."""
     try:
-        if parse_edits(answer, editable):
+        if parse_edits(answer, editable) or json_edits(answer):
             return None
     except EditFailed:
         return None
     for item in json_objects(answer):
         for key in ("look", "build_on"):
             said = item.get(key)
-            if isinstance(said, str) and _ID.fullmatch(said) and "edits" not in item:
+            if isinstance(said, str) and _ID.fullmatch(said):
                 return Request(**{key: said})
     return None

@@ -167,13 +167,29 @@ ROWS = (
     _row(
         "one-file",
         "an edit of another file than the editable one is refused",
-        "workers/proposers/edits.py",
-        "            path = _labelled([*lines[:at], lines[at].split()[-1]], files)\n",
+        "workers/proposers/blocks.py",
+        "            path = labelled_path([*lines[:at], lines[at].split()[-1]], files)\n",
         '            path = ""\n',
         (
             "workers/test_edits.py",
             "workers/test_openai_secrets.py::test_one_that_reaches_for_other_files_yields_nothing",
         ),
+    ),
+    _row(
+        "edit-of-json-in-one-file",
+        "an edit of another file than the editable one is refused, if it is written as JSON as well",
+        "workers/proposers/reply.py",
+        "        replace(edit, path=labelled_path([edit.path], files)) for edit in json_edits(answer)\n",
+        "        edit for edit in json_edits(answer)\n",
+        ("workers/test_answer_forms.py::test_an_edit_as_json_is_made_in_the_file_that_it_names",),
+    ),
+    _row(
+        "edit-has-an-end",
+        "a block whose end was cut off is not taken for whole",
+        "workers/proposers/blocks.py",
+        '        raise EditFailed(_incomplete(">>>>>>> REPLACE", number))\n',
+        "        close = end\n",
+        ("workers/test_answer_forms.py", "workers/test_edits.py"),
     ),
     _row(
         "edit-matches-once",
