@@ -90,6 +90,7 @@ COMPARED = (
     ("warm@0039", "embedded@0039"),
     ("embedded@fe4bcf2", "tpe"),
     ("embedded@0047", "tpe"),
+    ("embedded@0048", "tpe"),
 )
 
 

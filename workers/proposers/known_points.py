@@ -71,17 +71,16 @@ class KnownPoints:
 def standardised(costs: Array, runs: Array, sigma: float | None) -> tuple[Array, Array]:
     """Costs for a Gaussian process, with mean 0 and spread 1, and the variance of each one's noise there.
 
-    Those FAR above the median count by the logarithm of what is beyond: a program that learned nothing, or fell apart.
-    Without a noise floor a tenth of the spread of the better half is taken for it.
+    Those more than FAR above the median count as that far: beside a program that fell apart at a loss of a million all
+    others would be the same. Without a noise floor a tenth of the spread of the better half is taken for it.
     """
     middle = float(np.median(costs))
     scale = max(middle - float(costs.min()), sigma or 0.0) or 1.0
     distance = (costs - middle) / scale
-    worse = np.maximum(distance - FAR, 0.0)
-    bent = np.minimum(distance, FAR) + np.log1p(worse)
-    centre, spread = float(bent.mean()), float(bent.std()) or 1.0
-    noise = (sigma / scale if sigma else 0.1) / (1.0 + worse) / spread
-    return (bent - centre) / spread, np.square(noise) / runs
+    near = np.minimum(distance, FAR)
+    centre, spread = float(near.mean()), float(near.std()) or 1.0
+    noise = (sigma / scale if sigma else 0.1) / spread
+    return (near - centre) / spread, np.square(noise) / runs
 
 
 def _most_telling(scored: list[Observation]) -> list[Observation]:

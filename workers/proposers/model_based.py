@@ -15,13 +15,14 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarm.program.constants import Space
 from swarm.program.families import family_of
-from swarm.records import Proposal, Scalar
+from swarm.records import Operator, Proposal, Scalar
 from workers.briefing import Briefing
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import tuned, turn_seed, was_tried
@@ -38,6 +39,7 @@ UNNOTICED = 0.05  # of the logarithm of the expected improvement: constants that
 FAILURE_REACH = 0.15  # of a constant's space: how far a failure speaks for its neighbours
 TRIES = 24  # by lot, until one is new
 MOVED_BY_LOT = 3
+FIRST_MOVED, LEAST_MOVED, MOST_MOVED = 4, 2, 32  # constants at once: in the beginning, and within what limits
 
 
 class ModelBasedProposer:
@@ -80,7 +82,8 @@ def _by_model(briefing: Briefing, spaces: Mapping[str, Space], rng: np.random.Ge
     starts = _starts(known, score, free, rng)
     found = np.unique(climbed(score, starts, known.axes, free, rng), axis=0)
     ranked = found[np.argsort(-score(found), kind="stable")]
-    return [known.changes(*_what_matters(score, position, known.own)) for position in ranked]
+    most = most_moved(briefing)
+    return [known.changes(*_what_matters(score, position, known.own, most)) for position in ranked]
 
 
 def _by_lot(briefing: Briefing, spaces: Mapping[str, Space], rng: np.random.Generator) -> Iterator[dict[str, Scalar]]:
@@ -149,9 +152,22 @@ def _starts(known: KnownPoints, score: _Score, free: NDArray[np.intp], rng: np.r
     return np.vstack([best[np.resize(first, STARTS)], by_lot[np.argsort(-score(by_lot), kind="stable")[:STARTS]]])
 
 
-def _what_matters(score: _Score, position: Array, own: Array) -> tuple[Array, list[int]]:
-    """The position with as many constants back at the incumbent's as go unnoticed, and the places of the others, in
-    the order in which they matter."""
+def most_moved(briefing: Briefing) -> int:
+    """How many constants a proposal may move: more while proposals of so many end in the better half of all results,
+    fewer while they do not. A landscape that falls away around its program is learned in small steps."""
+    finished = [a for a in briefing.attempts if not a.running]
+    scored = [a.cost for a in finished if a.cost is not None]
+    most, middle = FIRST_MOVED, median(scored) if scored else 0.0
+    for attempt in finished:
+        if attempt.operator == Operator.TUNE and len(attempt.changed) > most // 2:
+            good = attempt.cost is not None and attempt.cost <= middle
+            most = min(2 * most, MOST_MOVED) if good else max(most // 2, LEAST_MOVED)
+    return most
+
+
+def _what_matters(score: _Score, position: Array, own: Array, most: int) -> tuple[Array, list[int]]:
+    """The position with as many constants back at the incumbent's as go unnoticed, and at most so many not; the places
+    of these, in the order in which they matter."""
     position, least = position.copy(), float(score(position[None])[0]) - UNNOTICED
     while True:
         moved = np.flatnonzero(position != own)
@@ -160,6 +176,6 @@ def _what_matters(score: _Score, position: Array, own: Array) -> tuple[Array, li
         without = np.repeat(position[None], len(moved), axis=0)
         without[np.arange(len(moved)), moved] = own[moved]
         values = score(without)
-        if values.max() < least:
+        if values.max() < least and len(moved) <= most:
             return position, [int(place) for place in moved[np.argsort(values, kind="stable")]]
         position = without[values.argmax()]
