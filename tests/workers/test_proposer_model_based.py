@@ -12,7 +12,7 @@ from swarm.program.families import family_of
 from workers.proposers import ProposalFailed
 from workers.proposers.evidence import structures
 from workers.proposers.known_points import MOST_POINTS, KnownPoints, standardised
-from workers.proposers.model_based import STARTS, ModelBasedProposer, _free, _score, _starts
+from workers.proposers.model_based import STARTS, ModelBasedProposer, _free, _score, _starts, _what_matters, most_moved
 from workers.proposers.spaces import searched, unit
 
 BEST = 3e-2
@@ -92,12 +92,40 @@ def test_replicates_lower_the_noise_of_their_mean():
     values, once = standardised(np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 1.0]), 0.1)
     again, often = standardised(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 1.0]), 0.1)
     assert (values == again).all() and once[1] == pytest.approx(4 * often[1]) and once[0] == often[0]
-    assert once[2] == once[0]
-    _, far = standardised(np.array([1.0, 2.0, 3.0, 40.0]), np.ones(4), 0.1)
-    assert far[3] < far[2], "far above the median the logarithm counts, and so does the noise"
     told = (*history(3), attempt("t0090", {"MAX_LR": 2e-2}, 1.5, replicates=5))
     known = KnownPoints(searched(PROGRAM), briefing(told))
     assert sorted(known.runs) == [1, 1, 1, 1, 5] and known.costs[0] == 1.5 and known.runs[0] == 5
+
+
+def test_a_loss_of_a_million_leaves_the_differences_between_the_others():
+    costs = np.array([1.0, 2.0, 3.0, 3.5, 9.0])
+    values, _ = standardised(costs, np.ones(5), 0.1)
+    worse, _ = standardised(np.array([*costs[:4], 1e8]), np.ones(5), 0.1)
+    assert worse == pytest.approx(values) and worse[4] > worse[3]
+
+
+def tuning(moved, cost, number):
+    places = ["MAX_LR", "DROPOUT", "DEPTH", "ACTIVATION", "EMA"][:moved]
+    news = {"MAX_LR": 2e-2, "DROPOUT": 0.1 + number / 100, "DEPTH": 4, "ACTIVATION": "gelu", "EMA": True}
+    return attempt(f"t{number:04d}", {name: news[name] for name in places}, cost)
+
+
+def test_as_many_constants_are_moved_as_went_well():
+    good, bad = (lambda number: tuning(5, 1.0, number)), (lambda number: tuning(5, 3.0, number))
+    anchors = tuple(tuning(1, 1.2 + number / 10, 20 + number) for number in range(12))
+    assert most_moved(briefing(())) == most_moved(briefing(anchors)) == 4, "one at a time says nothing about many"
+    assert most_moved(briefing((*anchors, good(4)))) == 8
+    assert most_moved(briefing((*anchors, good(4), bad(5)))) == 4
+    assert most_moved(briefing((*anchors, *map(bad, range(4, 12))))) == 2
+    helps = {"MAX_LR": 2e-2, "DROPOUT": 0.2, "DEPTH": 5, "ACTIVATION": "gelu", "EMA": True}
+    singly = tuple(attempt(f"t{30 + at}", dict([item]), 1.6) for at, item in enumerate(helps.items()))
+    spaces = searched(PROGRAM)
+    known = KnownPoints(spaces, briefing(singly))
+    together = np.array([unit(space, helps[name]) for name, space in spaces.items()])
+    promise = _score(known, 0.01)
+    places = {most: _what_matters(promise, together, known.own, most)[1] for most in (2, 3, 32)}
+    assert len(places[2]) == 2 and len(places[3]) == 3 and len(places[32]) > 3
+    assert set(places[2]) < set(places[3]) < set(places[32]), "what matters least is left out first"
 
 
 def test_constant_losses_no_noise_and_a_single_result_still_give_a_proposal():
@@ -138,7 +166,7 @@ def test_a_failed_attempt_is_no_bad_loss_and_keeps_the_search_away():
 
 def test_keeps_away_from_what_runs():
     running = attempt("t0050", {"MAX_LR": 0.04}, agent_id="worker_2")
-    assert score(*history(4), running, rate=0.04) < score(*history(4), rate=0.04) - 0.5
+    assert score(*history(6), running, rate=0.04) < score(*history(6), rate=0.04) - 0.5
 
 
 def test_results_of_another_structure_teach_the_shape_and_not_the_level():

@@ -176,6 +176,22 @@ ROWS = (
         ),
     ),
     _row(
+        "model-moves-few-after-losses",
+        "how many constants a proposal moves follows from how the last ones of so many went",
+        "workers/proposers/model_based.py",
+        "        if values.max() < least and len(moved) <= most:\n",
+        "        if values.max() < least:\n",
+        ("workers/test_proposer_model_based.py::test_as_many_constants_are_moved_as_went_well",),
+    ),
+    _row(
+        "model-bounds-bad-costs",
+        "one enormous loss does not hide what the others differ in",
+        "workers/proposers/known_points.py",
+        "    near = np.minimum(distance, FAR)\n",
+        "    near = distance\n",
+        ("workers/test_proposer_model_based.py::test_a_loss_of_a_million_leaves_the_differences_between_the_others",),
+    ),
+    _row(
         "edit-of-json-in-one-file",
         "an edit of another file than the editable one is refused, if it is written as JSON as well",
         "workers/proposers/reply.py",
