@@ -25,7 +25,7 @@ MAX_BLOCKS = 40
 _BEFORE = "SEARCH|ORIGINAL|OLD|BEFORE|FIND|HEAD"
 _AFTER = "REPLACE|UPDATED|NEW|AFTER"
 _NAMED = r"[>:.]?(?: [\w./\\~-]+| ?\d+)?(?: [<>=]{3,12})?"  # behind the word: the file's name, the number of a line
-_PAGE = re.compile(r"^(?:</?[a-z]+>)+|(?:</?[a-z]+>)+$")
+_PAGE = re.compile(r"^(?:</?[a-z]{1,9}>){1,4}|(?:</?[a-z]{1,9}>){1,4}$")
 _OPEN = re.compile(rf"(?i)^(?:(<{{3,12}}|-{{5,12}}) ?(?:{_BEFORE})\b{_NAMED}|(<{{5,12}}))$")
 _MIDDLE = re.compile(rf"(?i)^(={{3,12}})(?: ?(?:{_AFTER}|WITH))?$")
 _CLOSE = re.compile(

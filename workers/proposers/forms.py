@@ -15,7 +15,7 @@ _LINE_ENDS = re.compile("[\r\u0085\u2028\u2029]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _QUOTES = str.maketrans("\u201c\u201d\u201e\u2018\u2019\u201a", "\"\"\"'''")
 _NARROW = str.maketrans("\uff1c\uff1d\uff1e", "<=>")
-_WIDE = re.compile(r"(?m)^\s*[\uff1c\uff1d\uff1e]{3,9}.*$")
+_WIDE = re.compile(r"(?m)^[ \t]*[\uff1c\uff1d\uff1e]{3,9}.*$")
 _QUOTED_MARK = re.compile(r"(?m)^ {0,3}> ?[<`~#*-]{3,}")
 _HUNK = re.compile(r"^\s{0,3}@@(?: .*)?$")
 _END_OF_HUNK = re.compile(r"^\s{0,3}(`{3,}|~{3,}|\*\*\* |diff --git |--- |\+\+\+ |@@)")
@@ -58,7 +58,7 @@ def unescaped(answer: str) -> str:
 
 def unquoted(answer: str) -> str:
     """Without the sign of a quotation before each line, where marks stand behind it and nowhere else."""
-    if not _QUOTED_MARK.search(answer) or re.search(r"(?m)^\s*(?:<{3}|@@)", answer):
+    if not _QUOTED_MARK.search(answer) or re.search(r"(?m)^[ \t]*(?:<{3}|@@)", answer):
         return answer
     return re.sub(r"(?m)^ {0,3}> ?", "", answer)
 

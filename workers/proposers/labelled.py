@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from workers.proposers.forms import lines_of
 
-FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*([\w+:./-]*)(?: [^`]*)?$")
+FENCE = re.compile(r"^\s*+(`{3,}+|~{3,}+)\s*+([\w+:./-]*+)[^`]*$")
 
 _KIND = r"(?:_?(?:str|string|text|code|lines?|block))?"
 _OLD = rf"(?P<old>(?:search|find|original|before|old){_KIND})"
