@@ -167,6 +167,8 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     "code that is not said to be new": (f"{HEAD}Old:\n```\n{OLD}\n```\nMind:\n```\n{NEW}\n```", "neither"),
     "a tag without its partner": (f"{HEAD}<old>{OLD}</old> and then <new>{NEW}</new>", "no SEARCH/REPLACE block"),
     "constants that there are not": (said(constants={"CLASSES": 10, "NOISE": 1}), "no SEARCH/REPLACE block"),
+    "a value that no program can have": ('{"MAX_LR": Infinity}', "cannot be set"),
+    "half of a character": (said(edits=[{"search": OLD, "replace": "CLASSES = '\ud800'"}]), "not usable"),
     "dots on one side": (block(f"{OLD}\n...\n    build_model()", NEW), "do not leave lines out"),
 }
 

@@ -90,9 +90,10 @@ def checked(draft: Draft, briefing: Briefing) -> Draft:
     if draft.source.strip() == briefing.incumbent.source.strip():
         raise EditFailed("the edited file equals the current one: nothing would change.")
     try:
+        draft.source.encode()
         constants.parse(draft.source)
         tree_sha256(draft.source)
-    except TargetError as error:
+    except (TargetError, UnicodeEncodeError) as error:
         raise EditFailed(f"the edited file is not usable: {error}") from error
     vram_mib, limit = draft.header.vram_mib if draft.header else None, briefing.memory_limit_mib
     if vram_mib is not None and limit is not None and vram_mib > limit:
@@ -169,7 +170,10 @@ def _inside_json(answer: str, briefing: Briefing) -> str | None:
             return source
     source = briefing.incumbent.source
     settings = json_settings(answer, constants.parse(source))
-    return constants.assign(source, settings) if settings else None
+    try:
+        return constants.assign(source, settings) if settings else None
+    except TargetError as error:
+        raise EditFailed(f"a constant cannot be set to this: {error}") from error
 
 
 def _whole(answer: str, briefing: Briefing) -> str:
