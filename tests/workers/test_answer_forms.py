@@ -124,6 +124,24 @@ def test_a_typesetters_quotes_are_quotes_where_the_program_has_such() -> None:
     assert changed == {"ACTIVATION": ("relu", "gelu")}
 
 
+TOML = 'KIND = "short"  # search: {"short", "long"}\nCOUNT = 2  # search: int(0, 10)\n\n[texts]\nshort = "Say it."\n'
+
+
+@pytest.mark.parametrize("fence", ["```toml", "```", "```prompt.toml", "```toml:prompt.toml", "```toml title=x"])
+def test_the_whole_file_is_in_a_fence_of_its_own_language(fence: str) -> None:
+    told = briefing(incumbent=view(TOML), editable="prompts/prompt.toml")
+    edited = TOML.replace("Say it.", "Say it in a word.")
+    assert read_envelope(f"{HEAD}{fence}\n{edited}```", told).source == edited
+    with pytest.raises(EditFailed, match="no SEARCH/REPLACE block"):
+        read_envelope(f"{HEAD}```python\n{edited}```", told)
+
+
+@pytest.mark.parametrize("fields", [{"COUNT": 3}, {"settings": {"COUNT": 3}}, {"family": "other", "COUNT": 3}])
+def test_values_of_a_file_that_is_no_program(fields: dict[str, object]) -> None:
+    told = briefing(incumbent=view(TOML), editable="prompts/prompt.toml")
+    assert read_envelope(said(**fields), told).source == TOML.replace("COUNT = 2", "COUNT = 3")
+
+
 def test_edits_of_several_calls_are_all_made() -> None:
     other = {"old_string": "EMA = False", "new_string": "EMA = True"}
     calls = "\n".join(f"<tool_call>{json.dumps({'arguments': one})}</tool_call>" for one in (PAIR, other))

@@ -105,8 +105,8 @@ def test_line_ends_of_the_file_stay():
 
 def test_the_longest_code_fence_is_the_whole_file():
     answer = f"```json\n{{}}\n```\n```python\nx\n```\n````python\n{SOURCE}'''\n```\ninner\n```\n'''\n````"
-    assert whole_file(answer) == f"{SOURCE}'''\n```\ninner\n```\n'''\n"
-    assert whole_file("no code") is None
+    assert whole_file(answer, "train.py") == f"{SOURCE}'''\n```\ninner\n```\n'''\n"
+    assert whole_file("no code", "train.py") is None
 
 
 lines_of_code = st.lists(st.from_regex(r"[ ]{0,8}[a-z]{1,8} = [0-9]{1,3}", fullmatch=True), min_size=1, unique=True)

@@ -21,6 +21,7 @@ from workers.proposers.forms import hunks, lines_of, plain_line, unescaped, unqu
 from workers.proposers.labelled import FENCE, fenced_blocks, in_labelled_fences, in_tags, unfenced
 
 MAX_BLOCKS = 40
+PYTHON = ("python", "python3", "py3")
 
 _BEFORE = "SEARCH|ORIGINAL|OLD|BEFORE|FIND|HEAD"
 _AFTER = "REPLACE|UPDATED|NEW|AFTER"
@@ -51,14 +52,18 @@ def parse_edits(answer: str, *files: str) -> list[Edit]:
     return edits
 
 
-def whole_file(answer: str) -> str | None:
+def whole_file(answer: str, file: str) -> str | None:
     """The longest fenced block of code in an answer, which may be the whole new file; None if there is none.
 
-    A fence inside the file (in a docstring) is passed over when the outer fence has more backticks.
+    A fence inside the file (in a docstring) is passed over when the outer fence has more backticks. A fence of another
+    language than the file's is not taken for it.
     """
-    known = ("", "python", "py", "python3")
+    own, ending = PurePosixPath(file).name.lower(), PurePosixPath(file).suffix.removeprefix(".").lower()
+    languages = {"", own, ending, *(PYTHON if ending == "py" else ())}
     blocks = [
-        one.text for one in fenced_blocks(unescaped(answer)) if re.split(r"[:/]|\w+\.py$", one.language)[0] in known
+        one.text
+        for one in fenced_blocks(unescaped(answer))
+        if one.language.split(":")[0] in languages or PurePosixPath(one.language).name == own
     ]
     text = max(blocks, key=len, default="")
     return text + "\n" if text.strip() else None

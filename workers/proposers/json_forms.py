@@ -13,6 +13,7 @@ from workers.proposers.labelled import fenced_blocks
 
 MAX_PYTHON = 4_000
 MAX_BRACES = 200
+HEADER = ("hypothesis", "family", "operator", "cites", "expects", "vram_mib")
 
 _OF = r"(?:str|string|text|code|lines?|block|content)?"
 _OLD = re.compile(rf"(?:search|find|original|before|old|from){_OF}")
@@ -44,12 +45,13 @@ def json_texts(answer: str) -> list[str]:
 
 
 def json_settings(answer: str, constants: Collection[str]) -> dict[str, Scalar]:
-    """The first object that names constants of the program and nothing else, with their new values."""
+    """The new values of the first object that names constants of the program and, but for the header, nothing else."""
     for item in json_objects(answer):
         for inner in _objects(item):
-            scalars = all(isinstance(value, bool | int | float | str) for value in inner.values())
-            if inner and scalars and inner.keys() <= set(constants):
-                return cast(dict[str, Scalar], inner)
+            values = {name: value for name, value in inner.items() if name not in HEADER}
+            scalars = all(isinstance(value, bool | int | float | str) for value in values.values())
+            if values and scalars and values.keys() <= set(constants):
+                return cast(dict[str, Scalar], values)
     return {}
 
 

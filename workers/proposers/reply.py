@@ -178,7 +178,7 @@ def _inside_json(answer: str, briefing: Briefing) -> str | None:
 
 def _whole(answer: str, briefing: Briefing) -> str:
     """The file given whole. Code with under half of its lines is taken for a fragment, which says not where it goes."""
-    text = whole_file(answer) or _bare_file(answer)
+    text = whole_file(answer, briefing.editable) or _bare_file(answer)
     if text is None:
         raise EditFailed("there is no SEARCH/REPLACE block in the answer.")
     text = "\n".join(plain_lines(text.split("\n"), briefing.incumbent.source.split("\n")))
