@@ -1,5 +1,6 @@
 """A right edit in the forms in which models write one is the edit; what has no end or no one meaning is not guessed."""
 
+import contextlib
 import difflib
 import json
 import time
@@ -74,6 +75,7 @@ FORMS: Mapping[str, str] = {
     # diffs
     "a diff's lines alone": f"{HEAD}```diff\n-{OLD}\n+{NEW}\n```",
     "a diff without hunks": f"{HEAD}```diff\n--- a/train.py\n+++ b/train.py\n-{OLD}\n+{NEW}\n```",
+    "a diff with what is added first": f"{HEAD}```diff\n@@\n+{NEW}\n-{OLD}\n```",
     "the same without a fence": f"{HEAD}--- a/train.py\n+++ b/train.py\n-{OLD}\n+{NEW}\n",
     "a diff within JSON": said(diff=DIFF),
     # pairs
@@ -109,6 +111,8 @@ FORMS: Mapping[str, str] = {
     # the whole file
     "a fence with the file's name": f"{HEAD}```train.py\n{EDITED}```",
     "a fence with language and name": f"{HEAD}```python:train.py\n{EDITED}```",
+    "the file, explained": f"{HEAD}Before:\n```\nCLASSES\n```\nAfter:\n```\nfewer\n```\nAll:\n```python\n{EDITED}```",
+    "a block without its end in a fence": f"{HEAD}```\n{block().removeprefix(HEAD).split('>>>')[0]}```\nThat is all.",
     "the file behind its header": f"{HEAD}\n{EDITED}",
 }
 
@@ -178,6 +182,9 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     "no end": (block(marks=("<<<<<<< SEARCH", "=======", "")), ">>>>>>> REPLACE' is missing"),
     "no middle": (block(marks=("<<<<<<< SEARCH", "", ">>>>>>> REPLACE")), "=======' is missing"),
     "a middle of fewer marks": (block(marks=("<<<<<<< SEARCH", "===", ">>>>>>> REPLACE")), "=======' is missing"),
+    "a ruler of the file in what is looked for": (block("Title\n=======\nText", "Titles"), "two lines '======='"),
+    "the same, cut off": (f"{HEAD}<<<<<<< SEARCH\nTitle\n=======\nText\n=======\nTit", "REPLACE' is missing"),
+    "cut off behind a fence of the file": (f"{HEAD}<<<<<<< SEARCH\n{OLD}\n=======\nA\n```\nB", "REPLACE' is missing"),
     "a fence without an end": (f"{HEAD}```python\n{EDITED}", "no SEARCH/REPLACE block"),
     "a command": (f"{HEAD}```bash\nsed -i 's/{OLD}/{NEW}/' train.py\n```", "no SEARCH/REPLACE block"),
     "words": (f"{HEAD}Change `{OLD}` to `{NEW}`.", "no SEARCH/REPLACE block"),
@@ -195,6 +202,11 @@ REFUSED: Mapping[str, tuple[str, str]] = {
 def test_what_has_no_end_or_no_one_meaning_goes_back_to_the_model(answer: str, reason: str) -> None:
     with pytest.raises(EditFailed, match=reason):
         read_envelope(answer, briefing())
+
+
+def test_fences_of_the_file_itself_are_quoted_like_other_lines() -> None:
+    edits = parse_edits(block("```\ncode\n```", "code"), "notes.md")
+    assert apply_edits("a\n```\ncode\n```\nb\n", edits) == "a\ncode\nb\n"
 
 
 def test_rulers_of_a_program_are_no_marks() -> None:
@@ -225,9 +237,11 @@ PIECES = (
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("rest", ["", "x", "`"])
-def test_the_longest_answer_of_one_piece_is_refused_soon(piece: str, rest: str) -> None:
+def test_the_longest_answer_of_one_piece_is_read_soon(piece: str, rest: str) -> None:
     """Work that grows by the square would take a minute here."""
     began = time.process_time()
-    with pytest.raises(EditFailed):
-        read_envelope((piece * MAX_ANSWER_CHARS)[: MAX_ANSWER_CHARS - 1] + rest, briefing())
+    for start in ("", f"<<<<<<< SEARCH\n{OLD}\n=======\n"):
+        answer = start + piece * MAX_ANSWER_CHARS
+        with contextlib.suppress(EditFailed):
+            read_envelope(answer[: MAX_ANSWER_CHARS - 1] + rest, briefing())
     assert time.process_time() - began < 10

@@ -97,7 +97,7 @@ def _marked(lines: Sequence[str], files: Sequence[str]) -> list[Edit]:
             path = labelled_path([*lines[:at], lines[at].split()[-1]], files)
             end = next((i for i in range(at + 1, len(lines)) if _mark(lines[i], _OPEN)), len(lines))
             before, after, at = _halves(lines, at + 1, end, opened, len(edits) + 1)
-            edits.append(Edit("\n".join(unfenced(before)), "\n".join(unfenced(after)), path))
+            edits.append(Edit(*unfenced(before, after), path))
         at += 1
     return edits
 
@@ -119,7 +119,9 @@ def _halves(
     middle = (exact or middles)[0]
     close = next((i for i in closes if i > middle), None)
     if close is None:
-        close = next((i for i in range(middle + 1, end) if _ends(lines[i], lines[middle])), None)
+        close = _end_without_mark(lines, middle, end)
+    elif sum(middle <= i < close for i in exact) > 1:
+        raise EditFailed(f"block {number} has two lines '=======': quote lines above or below the one in the file.")
     if close is None:
         raise EditFailed(_incomplete(">>>>>>> REPLACE", number))
     while start < middle and _PLACE.match(lines[start].strip()):
@@ -142,11 +144,17 @@ def _width(line: str) -> int:
     return mark.width if mark else 0
 
 
-def _ends(line: str, middle: str) -> bool:
-    """Where the last mark is missing: the word alone, a second line like that in the middle, the end of the fence."""
-    bare = line.strip()
-    fence = FENCE.match(line)
-    return bare == "REPLACE" or (bare == middle.strip() and bool(_width(line))) or bool(fence and bare == fence[1])
+def _end_without_mark(lines: Sequence[str], middle: int, end: int) -> int | None:
+    """Where a block ends whose last mark is missing: at the word alone; at the end of the fence that it stands in; at a
+    fence or a second line like that in the middle after which nothing comes."""
+    within = sum(bool(FENCE.match(line)) for line in lines[:middle]) % 2 == 1
+    last = max((i for i in range(middle, end) if lines[i].strip() and not FENCE.match(lines[i])), default=middle)
+    for at in range(middle + 1, end):
+        bare, fence = lines[at].strip(), FENCE.match(lines[at])
+        fenced, again = bool(fence and bare == fence[1]), bare == lines[middle].strip()
+        if bare == "REPLACE" or (fenced and within) or ((fenced or again) and at >= last):
+            return at
+    return None
 
 
 def _of_a_diff(answer: str, files: Sequence[str]) -> list[Edit]:

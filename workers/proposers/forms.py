@@ -85,7 +85,8 @@ def _parts(body: Sequence[str]) -> list[list[str]]:
     """One for each group of changes: what is taken away right behind what was added stands somewhere else."""
     parts: list[list[str]] = [[]]
     for before, line in pairwise(["", *body]):
-        if before[:1] == "+" and line[:1] == "-":
+        whole = any(other[:1] == "-" for other in parts[-1])  # some write what is added first
+        if whole and before[:1] == "+" and line[:1] == "-":
             parts.append([])
         parts[-1].append(line)
     return parts

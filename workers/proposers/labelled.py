@@ -48,7 +48,7 @@ def in_tags(answer: str) -> list[tuple[str, str]]:
     """(old, new) of each pair of tags that stand beside each other; tags within another are its text."""
     pairs: list[tuple[str, str]] = []
     opened: re.Match[str] | None = None
-    old: tuple[str, int] | None = None  # the text of the last one, and where it ended
+    old: tuple[list[str], int] | None = None  # the text of the last one, and where it ended
     for tag in _TAG.finditer(answer):
         closes = tag["end"] or tag["close"]
         if opened is None:
@@ -58,7 +58,7 @@ def in_tags(answer: str) -> list[tuple[str, str]]:
             if opened["old"]:
                 old = text, tag.end()
             elif old is not None and not answer[old[1] : opened.start()].strip():
-                pairs.append((old[0], text))
+                pairs.append(unfenced(old[0], text))
                 old = None
             opened = None
     return pairs
@@ -69,27 +69,40 @@ def _named(tag: re.Match[str]) -> str:
 
 
 def in_labelled_fences(answer: str) -> list[tuple[str, str]]:
-    """(old, new) of each block of code that is labelled as what stands there, and is followed by what shall."""
+    """(old, new) of each block of code that is labelled as what stands there, and is followed by what shall.
+
+    None where a block beside them is longer than all of them: that may be the file, and the pairs explain it.
+    """
     pairs: list[tuple[str, str]] = []
+    beside: list[str] = []
     old: str | None = None
     for one in fenced_blocks(answer):
         label = re.sub(r"[^a-z ]", "", one.label.lower()).strip()
         if old is not None and _LABEL_NEW.match(label):
             pairs.append((old, one.text))
             old = None
-        else:
-            old = one.text if _LABEL_OLD.match(label) else None
-    return pairs
+            continue
+        old = one.text if _LABEL_OLD.match(label) else None
+        if old is None and one.language != "json" and not one.text.lstrip().startswith("{"):
+            beside.append(one.text)
+    explained = max((text.count("\n") for text in beside), default=0)
+    return pairs if explained <= sum(text.count("\n") + 1 for pair in pairs for text in pair) else []
 
 
-def unfenced(lines: Sequence[str]) -> Sequence[str]:
-    """Without a fence around all of them."""
+def unfenced(old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
+    """Both without the fences around them, where both have one; else it is of the file itself."""
+    inner = _within_fence(old), _within_fence(new)
+    old, new = (old, new) if inner[0] is None or inner[1] is None else (inner[0], inner[1])
+    return "\n".join(old), "\n".join(new)
+
+
+def _within_fence(lines: Sequence[str]) -> Sequence[str] | None:
     filled = [place for place, line in enumerate(lines) if line.strip()]
     if len(filled) < 2:
-        return lines
+        return None
     first, last = FENCE.match(lines[filled[0]]), lines[filled[-1]].strip()
-    return lines[filled[0] + 1 : filled[-1]] if first and first[1] == last else lines
+    return lines[filled[0] + 1 : filled[-1]] if first and first[1] == last else None
 
 
-def _inner(text: str) -> str:
-    return "\n".join(unfenced(text.removeprefix("\n").removesuffix("\n").split("\n")))
+def _inner(text: str) -> list[str]:
+    return text.removeprefix("\n").removesuffix("\n").split("\n")
