@@ -19,7 +19,9 @@ from swarm.records import Record, StudyClosed
 WATCH = (sys.executable, "-m", "swarm", "watch")
 ROOT = Path(__file__).parents[3]
 IN_ITS_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); "  # ignored where tests run in the background
+    "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
